@@ -1,0 +1,1 @@
+"""What all sides share: the API's models, money and physics, storage, the command line."""

@@ -1,0 +1,47 @@
+"""The Ray cluster of one stage: which plan pays for it, how large its pods are."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llmtrain.api.base import Model, Name, Quantity
+
+
+class NamedRef(Model):
+    """Reference to an object by name, in the job's own namespace or cluster-scoped."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] = Field(
+        description="Name of the object."
+    )
+
+
+class PodResources(Model):
+    """What the head pod requests; requests equal limits for memory, so that nobody else's work evicts it."""
+
+    cpu: Quantity = Field("1", description="CPU cores that the pod requests.")
+    memory: Quantity = Field("2Gi", description="Memory that the pod requests and may not exceed.")
+
+
+class Workers(PodResources):
+    """The worker group."""
+
+    replicas: int = Field(1, ge=1, le=4096, description="Number of worker pods.")
+    accelerators_per_worker: int = Field(0, ge=0, le=64, description="Accelerators that each worker requests.")
+
+
+class Cluster(Model):
+    """A stage's cluster: a head that coordinates and workers that work."""
+
+    plan_ref: NamedRef = Field(description="ComputePlan that prices this cluster's pods and says where they run.")
+    head: PodResources = Field(PodResources(), description="The head pod; it never requests accelerators.")
+    workers: Workers = Field(Workers(), description="The worker pods.")
+
+
+class PreflightCluster(Model):
+    """The one pod of preflight: a head without workers."""
+
+    plan_ref: NamedRef | None = Field(None, description="ComputePlan of the pod. Default: curation's, else training's.")
+    head: PodResources = Field(PodResources(cpu="250m", memory="512Mi"), description="The pod's size.")
+
+
+__all__ = ["Cluster", "Name", "NamedRef", "PodResources", "PreflightCluster", "Workers"]

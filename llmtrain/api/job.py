@@ -1,0 +1,153 @@
+"""`LLMTrainingJob`: the spec."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, cel
+from llmtrain.api.cluster import Cluster, NamedRef
+from llmtrain.api.stages import Curation, Evaluation, ModelSpec, Preflight, Training
+
+
+class S3Storage(Model):
+    """An S3-compatible bucket."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)] = Field(
+        description="Bucket."
+    )
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]*$", max_length=512)] = Field("", description="Key prefix.")
+    endpoint_url: Annotated[str, Field(pattern=r"^(https?://[^ ]+)?$", max_length=512)] = Field(
+        "", description="Endpoint of an S3-compatible server; empty: AWS."
+    )
+    region: Annotated[str, Field(max_length=64)] = Field("us-east-1", description="Region.")
+    credentials_secret_ref: NamedRef | None = Field(
+        None, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the job's namespace."
+    )
+
+
+class VolumeStorage(Model):
+    """A shared volume."""
+
+    claim_name: Name = Field(description="PersistentVolumeClaim, mountable by all pods at once.")
+    sub_path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$|^$", max_length=512)] = Field(
+        "", description="Folder within the volume."
+    )
+
+
+class Storage(Model):
+    """Where artifacts and checkpoints live."""
+
+    s3: S3Storage | None = Field(None, description="An S3-compatible bucket.")
+    persistent_volume_claim: VolumeStorage | None = Field(None, description="A shared volume.")
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="has(self.s3) != has(self.persistentVolumeClaim)",
+                message="exactly one of `s3` and `persistentVolumeClaim` must be set",
+            )
+        )
+    }
+
+
+class OnBreach(StrEnum):
+    """What a breached budget does."""
+
+    SUSPEND = "Suspend"
+    FAIL = "Fail"
+    WARN = "Warn"
+
+
+class Budget(Model):
+    """Upper bound of what the whole job may cost."""
+
+    limit_usd: DecimalString = Field(description="US dollars.")
+    on_breach: OnBreach = Field(OnBreach.SUSPEND, description="What happens when the bill reaches the limit.")
+
+
+class Retry(Model):
+    """How often a stage is tried again."""
+
+    limit: int = Field(3, ge=0, le=100, description="Failures of the work itself, per stage.")
+    infrastructure_limit: int = Field(50, ge=0, le=1000, description="Losses of nodes and pods, per stage.")
+
+
+class OnDelete(StrEnum):
+    """How a running job is taken down when it is deleted."""
+
+    SAVE_CHECKPOINT = "SaveCheckpoint"
+    IMMEDIATELY = "Immediately"
+
+
+IMMUTABLE = ("seed", "storage", "curation", "model")
+
+
+def _spec_rules() -> dict[str, Any]:
+    frozen = [
+        Rule(
+            rule=f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+            message=f"`{field}` may not change; create another job, finished artifacts are reused",
+            field_path=f".{field}",
+        )
+        for field in IMMUTABLE
+    ]
+    return cel(
+        *frozen,
+        Rule(
+            rule="self.training.tokens >= oldSelf.training.tokens",
+            message="`training.tokens` may only be raised",
+            field_path=".training",
+        ),
+        Rule(
+            rule="self.training.globalBatchTokens % (self.model.contextLength * self.training.cluster.workers.replicas) == 0",
+            message="`training.globalBatchTokens` must be a multiple of `model.contextLength` times "
+            "`training.cluster.workers.replicas`",
+            field_path=".training.globalBatchTokens",
+        ),
+    )
+
+
+class JobSpec(Model):
+    """The five steps of one run."""
+
+    suspend: bool = Field(False, description="Save and release everything; false resumes.")
+    seed: int = Field(1234, ge=0, le=2**31 - 1, description="Seed of everything random.")
+    image: Annotated[str, Field(max_length=512)] = Field("", description="Image of the stage pods; empty: the operator's default.")
+    storage: Storage = Field(description="Where artifacts and checkpoints live.")
+    budget: Budget | None = Field(None, description="Upper bound of the job's cost.")
+    compare_plans: Annotated[list[Name], Field(max_length=16)] = Field(
+        [], description="ComputePlans that the training cluster is compared with."
+    )
+    retry: Retry = Field(Retry(), description="How often a stage is tried again.")
+    start_deadline_seconds: int = Field(
+        1800, ge=10, le=604800, description="Seconds that a cluster may wait for its pods before it is released."
+    )
+    max_pod_lifetime_seconds: int = Field(
+        86400, ge=60, le=31536000, description="activeDeadlineSeconds of every pod: none bills for ever without an operator."
+    )
+    on_delete: OnDelete = Field(OnDelete.SAVE_CHECKPOINT, description="How deletion takes a running job down.")
+    preflight: Preflight = Field(Preflight(), description="The check before anything is paid for.")
+    curation: Curation = Field(description="Step 2: data.")
+    model: ModelSpec = Field(description="Step 3: architecture.")
+    training: Training = Field(description="Step 4: training.")
+    evaluation: Evaluation | None = Field(None, description="Step 5: evaluation.")
+
+    model_config = Model.model_config | {"json_schema_extra": _spec_rules()}
+
+
+class Condition(Model):
+    """metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=64)] = Field(description="Name of the condition.")
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=8)] = Field(description="True, False or Unknown.")
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)] = Field(description="Why, in one word.")
+    message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, for people.")
+    last_transition_time: Annotated[str, Field(max_length=32)] = Field(description="When `status` last changed.")
+    observed_generation: int = Field(0, ge=0, description="Generation that the condition speaks of.")
+
+
+    model_config = ConfigDict(extra="allow")
+
+
+__all__ = ["Budget", "Cluster", "Condition", "JobSpec", "OnBreach", "OnDelete", "Retry", "Storage", "Text"]

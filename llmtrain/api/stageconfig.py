@@ -1,0 +1,90 @@
+"""What passes between the operator and the stage pods: the config file, the result, the progress.
+
+The operator writes `StageConfig` as one JSON file into a ConfigMap that every pod of the attempt mounts; the head's
+entrypoint answers with `Result` as its termination message (at most 4 KiB) and serves `Progress` while it runs.
+"""
+
+from enum import IntEnum, StrEnum
+
+from pydantic import Field
+
+from llmtrain.api.base import Model
+from llmtrain.api.job import JobSpec
+from llmtrain.api.status import Stage
+
+CONFIG_PATH = "/etc/llmtrain/config.json"
+TOKEN_PATH = "/etc/llmtrain-token/token"  # noqa: S105 # a file's path, not a secret
+CREDENTIALS_DIR = "/etc/llmtrain-credentials"
+STORAGE_MOUNT = "/mnt/storage"
+SCRATCH = "/tmp"  # noqa: S108 # an emptyDir of the pod
+HTTP_PORT = 8090
+RAY_PORT = 6379
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the entrypoint, after sysexits.h."""
+
+    OK = 0
+    BAD_INPUT = 64
+    UNAVAILABLE = 69
+    INTERNAL = 70
+    STORAGE_FULL = 73
+    INTERRUPTED = 75
+    DENIED = 77
+    BELOW_THRESHOLD = 78
+
+
+class FailureClass(StrEnum):
+    """Why an attempt ended otherwise than well."""
+
+    BAD_INPUT = "BadInput"
+    UNAVAILABLE = "Unavailable"
+    INTERNAL = "Internal"
+    STORAGE_FULL = "StorageFull"
+    INTERRUPTED = "Interrupted"
+    DENIED = "Denied"
+    BELOW_THRESHOLD = "BelowThreshold"
+    OUT_OF_MEMORY = "OutOfMemory"
+    INFRASTRUCTURE = "Infrastructure"
+    NOT_STARTED = "NotStarted"
+
+
+EXIT_CODES: dict[FailureClass, ExitCode] = {
+    FailureClass.BAD_INPUT: ExitCode.BAD_INPUT,
+    FailureClass.UNAVAILABLE: ExitCode.UNAVAILABLE,
+    FailureClass.INTERNAL: ExitCode.INTERNAL,
+    FailureClass.STORAGE_FULL: ExitCode.STORAGE_FULL,
+    FailureClass.INTERRUPTED: ExitCode.INTERRUPTED,
+    FailureClass.DENIED: ExitCode.DENIED,
+    FailureClass.BELOW_THRESHOLD: ExitCode.BELOW_THRESHOLD,
+}
+
+
+class StageConfig(Model):
+    """Everything a pod of one attempt needs to know."""
+
+    job: str
+    namespace: str
+    job_uid: str
+    stage: Stage
+    attempt: int
+    workers: int = Field(description="Worker pods that the head waits for.")
+    head_address: str = Field(description="DNS name of the head, resolvable before the pod is ready.")
+    spec: JobSpec
+    artifacts: dict[Stage, str] = Field({}, description="Keys of the artifacts that earlier stages made or found.")
+    peak_tflops: str | None = Field(None, description="Peak of one accelerator of the plan, for the MFU.")
+    wait_for_workers_seconds: int = 600
+
+
+class Result(Model):
+    """Termination message of the head."""
+
+    outcome: str = Field(description="Succeeded or Failed.")
+    failure_class: FailureClass | None = None
+    reason: str = ""
+    message: str = Field("", max_length=1024)
+    artifact: str = Field("", description="Key of the artifact that this stage completed.")
+    existing: dict[Stage, str] = Field({}, description="Preflight: keys of complete artifacts by stage.")
+    checkpoint: str = Field("", description="Training: newest complete checkpoint.")
+    scores: dict[str, str] = Field({}, description="Numbers for people: kept tokens, bits per byte, accuracy.")
+    working_seconds: float = Field(0.0, description="Seconds that moved the stage forward.")

@@ -1,0 +1,165 @@
+"""`LLMTrainingJob`: the status, which the operator alone writes.
+
+Amounts are integer microdollars and integer seconds, so that sums are exact; fields that people read are strings.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from llmtrain.api.base import Model
+from llmtrain.api.job import Condition
+
+Time = Annotated[str, Field(max_length=32)]
+Line = Annotated[str, Field(max_length=1024)]
+Key = Annotated[str, Field(max_length=253)]
+
+
+class Stage(StrEnum):
+    """The stages in their order."""
+
+    PREFLIGHT = "Preflight"
+    CURATION = "Curation"
+    TRAINING = "Training"
+    EVALUATION = "Evaluation"
+
+
+class StageState(StrEnum):
+    """Where a stage stands. Stopping: its work is over, its pods are not yet gone."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class StatusModel(Model):
+    """Status parts change within one reconcile, so they are not frozen, and what a newer operator wrote is let through."""
+
+    model_config = ConfigDict(frozen=False, extra="ignore")
+
+
+class Progress(StatusModel):
+    """What the stage last said of itself."""
+
+    done: int = Field(0, description="Units done.")
+    total: int = Field(0, description="Units in all.")
+    unit: Key = Field("", description="What is counted: documents, tokens, questions.")
+    loss: Key = Field("", description="Last training loss.")
+    tokens_per_second: Key = Field("", description="Training tokens per second.")
+    mfu: Key = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
+    detail: Line = Field("", description="What the stage is doing.")
+
+
+class Outcome(StatusModel):
+    """How an attempt ended, decided but perhaps not yet settled."""
+
+    state: StageState = Field(description="State that the stage goes to once its pods are gone.")
+    reason: Key = Field("", description="Why, in one word.")
+    message: Line = Field("", description="Why, for people.")
+    retry: bool = Field(False, description="Another attempt follows.")
+    counted: bool = Field(False, description="The failure counts against retry.limit.")
+    infrastructure: bool = Field(False, description="The failure counts against retry.infrastructureLimit.")
+
+
+class WorkerState(StatusModel):
+    """One worker slot."""
+
+    index: int = Field(description="Slot of the worker.")
+    incarnation: int = Field(1, description="Pods that the slot has had, this one included.")
+
+
+class StageStatus(StatusModel):
+    """One stage."""
+
+    name: Stage = Field(description="The stage.")
+    state: StageState = Field(StageState.PENDING, description="Where it stands.")
+    attempt: int = Field(0, description="Clusters that the stage has had, this one included.")
+    failures: int = Field(0, description="Failures that count against retry.limit.")
+    infrastructure_failures: int = Field(0, description="Losses that count against retry.infrastructureLimit.")
+    start_time: Time | None = Field(None, description="When the first attempt started.")
+    attempt_time: Time | None = Field(None, description="When this attempt started.")
+    not_before: Time | None = Field(None, description="Backoff: the next attempt starts no sooner.")
+    completion_time: Time | None = Field(None, description="When its last pod was observed gone.")
+    artifact: Key = Field("", description="Key of the complete artifact.")
+    reused: bool = Field(False, description="The artifact existed before this job and cost it nothing.")
+    outcome: Outcome | None = Field(None, description="How the current attempt ended, while its pods are taken down.")
+    workers: Annotated[list[WorkerState], Field(max_length=4096)] = Field([], description="Worker slots.")
+    progress: Progress | None = Field(None, description="What the stage last said of itself.")
+    scores: Annotated[dict[str, str], Field(max_length=256)] = Field({}, description="Results, metric by name.")
+    message: Line = Field("", description="What people should know.")
+
+
+class LedgerEntry(StatusModel):
+    """Settled bill of all pods of one stage, role, plan and tenure."""
+
+    stage: Stage = Field(description="The stage.")
+    role: Key = Field(description="head or worker.")
+    plan: Key = Field(description="ComputePlan.")
+    tenure: Key = Field(description="Rented or Owned.")
+    pods: int = Field(0, description="Pods that were settled.")
+    pod_seconds: int = Field(0, description="Seconds from scheduling to the end.")
+    billed_seconds: int = Field(0, description="Seconds after rounding to the plan's increment and minimum.")
+    accelerator_seconds: int = Field(0, description="Billed seconds times accelerators.")
+    cost_micro_usd: int = Field(0, description="Microdollars.")
+
+
+class HighWater(StatusModel):
+    """Provisional bill of one pod that is not settled: what it owes at least, and to whom it is booked."""
+
+    uid: Key = Field(description="The pod's uid.")
+    stage: Stage = Field(description="The stage.")
+    role: Key = Field(description="head or worker.")
+    plan: Key = Field("", description="ComputePlan.")
+    tenure: Key = Field("", description="Rented or Owned.")
+    pod_seconds: int = Field(0, description="Seconds so far.")
+    billed_seconds: int = Field(0, description="Billed seconds so far.")
+    accelerator_seconds: int = Field(0, description="Accelerator-seconds so far.")
+    cost_micro_usd: int = Field(0, description="Microdollars so far.")
+
+
+class Ledger(StatusModel):
+    """The bill."""
+
+    entries: Annotated[list[LedgerEntry], Field(max_length=256)] = Field([], description="What is settled.")
+    settled: Annotated[list[Key], Field(max_length=8192)] = Field([], description="Uids of settled pods still in the API.")
+    high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
+    total_micro_usd: int = Field(0, description="Settled and provisional, microdollars.")
+    cost_usd: Key = Field("0.00", description="The same, US dollars.")
+    goodput: Key = Field("", description="Share of training's billed time that stepped the model forward, 0 to 1.")
+
+
+class Waiting(StatusModel):
+    """Why the job is not running."""
+
+    reason: Key = Field(description="Why, in one word.")
+    message: Line = Field("", description="Why, for people.")
+    since: Time = Field(description="Since when.")
+    held_micro_usd: int = Field(0, description="Microdollars that held, idle pods have cost meanwhile.")
+
+
+class Comparison(StatusModel):
+    """The training so far, had it run on another plan."""
+
+    plan: Key = Field(description="ComputePlan.")
+    tenure: Key = Field(description="Rented or Owned.")
+    usd_per_accelerator_hour: Key = Field(description="US dollars per accelerator-hour.")
+    cost_usd: Key = Field(description="US dollars for the same accelerator-seconds.")
+
+
+class JobStatus(StatusModel):
+    """Everything the operator knows of a job."""
+
+    observed_generation: int = Field(0, description="Generation of the spec that this speaks of.")
+    stage: Key = Field("", description="Current stage.")
+    state: Key = Field("", description="Current state, for people: derived from the conditions.")
+    accelerators: int = Field(0, description="Accelerators of pods alive.")
+    eta_seconds: int | None = Field(None, description="Seconds until the current stage is done, by its progress.")
+    stages: Annotated[list[StageStatus], Field(max_length=4)] = Field([], description="The stages.")
+    ledger: Ledger = Field(Ledger(), description="The bill.")
+    comparison: Annotated[list[Comparison], Field(max_length=16)] = Field([], description="The same on other plans.")
+    waiting: Waiting | None = Field(None, description="Why the job is not running.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field([], description="The summary.")
