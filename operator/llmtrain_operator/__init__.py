@@ -1,0 +1,1 @@
+"""The controller: watches LLMTrainingJobs, gives each stage a cluster, takes it down, keeps the bill."""

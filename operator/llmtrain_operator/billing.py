@@ -1,0 +1,138 @@
+"""The billed interval of one pod: a pure function of the pod object, its node and the time.
+
+An independent program must come to the same microdollar, so this file is the rule and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llmtrain.cost.money import amount_micro_usd, billed_seconds
+from llmtrain_operator.names import PRICE_ANNOTATION
+from llmtrain_operator.pricing import FREE, Price
+
+Pod = Mapping[str, Any]
+NODE_LOST_AFTER = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Node:
+    """What billing needs of a node."""
+
+    ready: bool
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """When a pod's bill starts and ends; `start` None: never scheduled, `final` False: still running."""
+
+    start: datetime | None
+    end: datetime
+    final: bool
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds."""
+        return 0 if self.start is None else max(0, int((self.end - self.start).total_seconds()))
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a pod owes."""
+
+    price: Price
+    seconds: int
+    billed: int
+    accelerator_seconds: int
+    micro_usd: int
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the API, to the second."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None
+
+
+def format_time(time: datetime) -> str:
+    """A time as the API writes it."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def interval(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Interval:
+    """Start and end of the billed interval."""
+    start = _condition_time(pod, "PodScheduled", status="True")
+    end = _end(pod, nodes, now)
+    return Interval(start, end or now, end is not None)
+
+
+def bill(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Bill:
+    """What the pod owes at `now`."""
+    price = frozen_price(pod)
+    seconds = interval(pod, nodes, now).seconds
+    billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
+    return Bill(price, seconds, billed, billed * accelerators(pod), amount_micro_usd(billed, price.microUsdPerHour))
+
+
+def frozen_price(pod: Pod) -> Price:
+    """The price of the pod's annotation."""
+    text = pod["metadata"].get("annotations", {}).get(PRICE_ANNOTATION)
+    return Price.from_json(text) if text else FREE
+
+
+def accelerators(pod: Pod) -> int:
+    """Extended resources that the pod's containers request."""
+    requests = [c.get("resources", {}).get("requests", {}) for c in pod["spec"].get("containers", [])]
+    return sum(int(amount) for request in requests for name, amount in request.items() if "/" in name)
+
+
+def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
+    phase = pod.get("status", {}).get("phase")
+    deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
+    over = phase in ("Succeeded", "Failed")
+    statuses = container_statuses(pod)
+    running = any(s.get("state", {}).get("running") for s in statuses)
+    finished = [time for s in statuses for time in _finish_times(s)]
+    if (over or deleted) and not running and finished:
+        return max(finished)
+    if running:
+        return _lost_node_end(pod, nodes, deleted, now)
+    if deleted:
+        grace = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        return deleted - timedelta(seconds=grace)
+    return _last_condition_time(pod) if over else None
+
+
+def container_statuses(pod: Pod) -> list[Mapping[str, Any]]:
+    """Statuses of all containers, init containers too."""
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _finish_times(status: Mapping[str, Any]) -> list[datetime]:
+    texts = [status.get(key, {}).get("terminated", {}).get("finishedAt") for key in ("state", "lastState")]
+    return [time for time in map(parse_time, texts) if time is not None]
+
+
+def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
+    """Rule (d): the kubelet will never report this container's end."""
+    name = pod["spec"].get("nodeName")
+    if not name or deleted is None:
+        return None
+    node = nodes.get(name)
+    silent = node is not None and not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
+    if node is not None and not silent:
+        return None
+    return _condition_time(pod, "DisruptionTarget") or deleted
+
+
+def _condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == kind and (status is None or condition["status"] == status):
+            return parse_time(condition.get("lastTransitionTime"))
+    return None
+
+
+def _last_condition_time(pod: Pod) -> datetime | None:
+    times = [parse_time(c.get("lastTransitionTime")) for c in pod.get("status", {}).get("conditions", [])]
+    return max((time for time in times if time is not None), default=None)

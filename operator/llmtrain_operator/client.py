@@ -1,0 +1,165 @@
+"""The only place that knows the Kubernetes client library: raw JSON in, dicts out.
+
+Every request passes one semaphore, honours Retry-After a bounded number of times, and is counted by verb and code.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes import aio
+from kubernetes.aio import config as kube_config
+
+Object = dict[str, Any]
+TRIES = 5
+REQUEST_TIMEOUT_SECONDS = 30
+NO_ANSWER = 0
+
+
+class ApiError(Exception):
+    """The apiserver refused, or did not answer (code 0)."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        """Code of HTTP, reason and message of metav1.Status."""
+        super().__init__(f"{code} {reason}: {message}")
+        self.code, self.reason, self.message = code, reason, message
+
+
+class Cluster(Protocol):
+    """What the reconciler needs of a cluster. `resource` is a path such as `api/v1/pods`."""
+
+    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+        """The object, or None."""
+
+    async def list(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        """All objects that match, read live."""
+
+    async def create(self, resource: str, namespace: str, body: Object) -> Object:
+        """Create; ApiError 409 where the name is taken."""
+
+    async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
+        """Delete the object with this uid; gone already is fine."""
+
+    async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
+        """Replace; ApiError 409 where `metadata.resourceVersion` is not the newest."""
+
+    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
+        """Set the finalizers of the object with this uid; gone already is fine."""
+
+
+def object_path(resource: str, namespace: str, name: str = "", subresource: str = "") -> str:
+    """URL path of an object or, without a name, of the collection."""
+    group, kind = resource.rsplit("/", 1)
+    parts = [group] + (["namespaces", namespace] if namespace else []) + [kind]
+    return "/" + "/".join(parts + [part for part in (name, subresource) if part])
+
+
+class KubernetesCluster:
+    """`Cluster` over the real API."""
+
+    def __init__(self, api: aio.client.ApiClient, concurrency: int = 50) -> None:
+        """At most `concurrency` requests are under way at once."""
+        self._api = api
+        self._gate = asyncio.Semaphore(concurrency)
+        self.requests: Counter[tuple[str, str]] = Counter()
+
+    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+        """See Cluster."""
+        return await self._or_none(self._send("GET", object_path(resource, namespace, name)))
+
+    async def list(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        """See Cluster."""
+        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
+        answer = await self._send("GET", object_path(resource, namespace) + query)
+        items: list[Object] = answer.get("items") or []
+        return items
+
+    async def create(self, resource: str, namespace: str, body: Object) -> Object:
+        """See Cluster."""
+        return await self._send("POST", object_path(resource, namespace), body)
+
+    async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
+        """See Cluster."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._tolerating({404, 409}, self._send("DELETE", object_path(resource, namespace, name), options))
+
+    async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
+        """See Cluster."""
+        return await self._send("PUT", object_path(resource, namespace, name, subresource), body)
+
+    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
+        """See Cluster. The uid in the patch is the precondition: another object of that name answers 409."""
+        body = {"metadata": {"uid": uid, "finalizers": finalizers}}
+        await self._tolerating({404, 409}, self._send("PATCH", object_path(resource, namespace, name), body))
+
+    async def _or_none(self, request: Any) -> Object | None:
+        try:
+            answer: Object = await request
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+        return answer
+
+    async def _tolerating(self, codes: set[int], request: Any) -> None:
+        try:
+            await request
+        except ApiError as error:
+            if error.code not in codes:
+                raise
+
+    async def _send(self, method: str, path: str, body: Object | None = None) -> Object:
+        for attempt in range(1, TRIES + 1):
+            async with self._gate:
+                status, headers, data = await self._once(method, path, body)
+            self.requests[(method, str(status))] += 1
+            if status not in (429, 503) or attempt == TRIES:
+                break
+            await asyncio.sleep(min(float(headers.get("Retry-After", 2 ** (attempt - 1))), 30.0))
+        if 200 <= status < 300:
+            answer: Object = json.loads(data) if data else {}
+            return answer
+        raise _error(status, data)
+
+    async def _once(self, method: str, path: str, body: Object | None) -> tuple[int, dict[str, str], bytes]:
+        config = self._api.configuration
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": "llmtrain-operator"}
+        for setting in (await config.auth_settings()).values():
+            if setting.get("in") == "header" and setting.get("value"):
+                headers[setting["key"]] = setting["value"]
+        try:
+            response = await self._api.rest_client.request(
+                method, config.host + path, headers=headers, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
+            )
+            return response.status, dict(response.getheaders() or {}), await response.read()
+        except aio.client.ApiException as error:
+            raw = error.body.encode() if isinstance(error.body, str) else (error.body or b"")
+            return error.status or NO_ANSWER, dict(error.headers or {}), raw
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:
+            return NO_ANSWER, {}, json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode()
+
+
+def _error(status: int, data: bytes) -> ApiError:
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = {}
+    return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", data[:200])))
+
+
+async def connect() -> KubernetesCluster:
+    """Client of the cluster that the operator runs in, else of the kubeconfig."""
+    configuration = aio.client.Configuration()
+    configuration.connection_pool_maxsize = 100
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        kube_config.load_incluster_config(client_configuration=configuration)
+    else:
+        await kube_config.load_kube_config(client_configuration=configuration)
+    return KubernetesCluster(aio.client.ApiClient(configuration))

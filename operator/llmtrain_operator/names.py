@@ -1,0 +1,82 @@
+"""The only place that knows what things are called: objects, labels, annotations, finalizers."""
+
+from dataclasses import dataclass
+
+from llmtrain.api import GROUP
+from llmtrain.api.status import Stage
+
+FINALIZER_POD = f"{GROUP}/settle"
+FINALIZER_JOB = f"{GROUP}/ledger"
+PRICE_ANNOTATION = f"{GROUP}/price"
+LEDGER_CONFIG_MAP = "llmtrain-ledger"
+
+LABEL_JOB = f"{GROUP}/job"
+LABEL_JOB_UID = f"{GROUP}/job-uid"
+LABEL_STAGE = f"{GROUP}/stage"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_ROLE = f"{GROUP}/role"
+LABEL_INDEX = f"{GROUP}/index"
+LABEL_INCARNATION = f"{GROUP}/incarnation"
+
+HEAD = "head"
+WORKER = "worker"
+
+SHORT = {Stage.PREFLIGHT: "pre", Stage.CURATION: "cur", Stage.TRAINING: "trn", Stage.EVALUATION: "evl"}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One cluster: the n-th attempt of a stage of a job."""
+
+    job: str
+    namespace: str
+    uid: str
+    stage: Stage
+    number: int
+
+    @property
+    def cluster(self) -> str:
+        """Stem of every name of this attempt."""
+        return f"{self.job}-{SHORT[self.stage]}-{self.number}"
+
+    @property
+    def head(self) -> str:
+        """The head pod, and the headless Service of that name."""
+        return f"{self.cluster}-head"
+
+    @property
+    def token(self) -> str:
+        """The Secret with Ray's token."""
+        return f"{self.cluster}-token"
+
+    @property
+    def config(self) -> str:
+        """The ConfigMap with the stage's config."""
+        return f"{self.cluster}-config"
+
+    @property
+    def head_address(self) -> str:
+        """DNS name of the head within the cluster."""
+        return f"{self.head}.{self.namespace}.svc"
+
+    def worker(self, index: int, incarnation: int) -> str:
+        """The pod of a worker slot."""
+        return f"{self.cluster}-w{index}-{incarnation}"
+
+    def labels(self, role: str | None = None, index: int = 0, incarnation: int = 1) -> dict[str, str]:
+        """Labels of an object of this attempt; of one pod where `role` is given."""
+        labels = {
+            LABEL_JOB: self.job,
+            LABEL_JOB_UID: self.uid,
+            LABEL_STAGE: self.stage.value,
+            LABEL_ATTEMPT: str(self.number),
+            "app.kubernetes.io/managed-by": "llmtrain-operator",
+        }
+        if role is None:
+            return labels
+        return labels | {LABEL_ROLE: role, LABEL_INDEX: str(index), LABEL_INCARNATION: str(incarnation)}
+
+
+def job_selector(uid: str) -> str:
+    """Label selector of everything that belongs to a job."""
+    return f"{LABEL_JOB_UID}={uid}"

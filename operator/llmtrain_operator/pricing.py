@@ -1,0 +1,80 @@
+"""Price of a pod's hour, frozen into its annotation when it is created."""
+
+import json
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+
+from llmtrain.api.base import parse_quantity
+from llmtrain.api.plan import Owned, PlanSpec
+from llmtrain.cost.money import micro_usd
+from llmtrain.cost.owned import OwnedInputs, owned_cost
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A ComputePlan as it was read."""
+
+    name: str
+    resource_version: str
+    spec: PlanSpec
+
+    @property
+    def accelerator_hour_usd(self) -> Decimal:
+        """US dollars per accelerator-hour, to the microdollar."""
+        if self.spec.rented is not None:
+            return Decimal(self.spec.rented.accelerator_hour_usd)
+        if self.spec.owned is None:
+            return Decimal(0)
+        return Decimal(repr(owned_cost(owned_inputs(self.spec.owned)).levelised_hour)).quantize(Decimal("0.000001"))
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a pod's time costs; the JSON of annotation `llmtrain.dev/price`, in its field names."""
+
+    plan: str
+    planResourceVersion: str  # noqa: N815
+    tenure: str
+    microUsdPerHour: int  # noqa: N815
+    incrementSeconds: int  # noqa: N815
+    minimumSeconds: int  # noqa: N815
+
+    def to_json(self) -> str:
+        """The annotation's value."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "Price":
+        """Read the annotation."""
+        return Price(**json.loads(text))
+
+
+FREE = Price("", "", "", 0, 1, 0)
+
+
+def pod_price(plan: Plan, cpu: str, memory: str, accelerators: int) -> Price:
+    """Hourly price of a pod with these requests."""
+    hour = accelerators * plan.accelerator_hour_usd
+    rented = plan.spec.rented
+    if rented is not None:
+        hour += parse_quantity(cpu) * Decimal(rented.cpu_hour_usd)
+        hour += parse_quantity(memory) / GIB * Decimal(rented.memory_gib_hour_usd)
+    return Price(
+        plan=plan.name,
+        planResourceVersion=plan.resource_version,
+        tenure=plan.spec.tenure.value,
+        microUsdPerHour=micro_usd(hour),
+        incrementSeconds=rented.increment_seconds if rented else 1,
+        minimumSeconds=rented.minimum_seconds if rented else 0,
+    )
+
+
+def owned_inputs(owned: Owned) -> OwnedInputs:
+    """The plan's strings as numbers."""
+    fields = OwnedInputs.__dataclass_fields__
+    values = {name: getattr(owned, name) for name in fields}
+    return OwnedInputs(**{name: int(value) if isinstance(value, int) else float(value) for name, value in values.items()})
+
+
