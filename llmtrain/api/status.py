@@ -90,6 +90,7 @@ class StageStatus(StatusModel):
     workers: Annotated[list[WorkerState], Field(max_length=4096)] = Field([], description="Worker slots.")
     progress: Progress | None = Field(None, description="What the stage last said of itself.")
     scores: Annotated[dict[str, str], Field(max_length=256)] = Field({}, description="Results, metric by name.")
+    working_pod_seconds: int = Field(0, description="Pod-seconds in which the stage's work moved forward.")
     message: Line = Field("", description="What people should know.")
 
 

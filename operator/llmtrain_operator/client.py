@@ -42,7 +42,7 @@ class Cluster(Protocol):
         """Create; ApiError 409 where the name is taken."""
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
-        """Delete the object with this uid; gone already is fine."""
+        """Delete the object with this uid (any, where empty); gone already is fine."""
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         """Replace; ApiError 409 where `metadata.resourceVersion` is not the newest."""
@@ -84,7 +84,7 @@ class KubernetesCluster:
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
         """See Cluster."""
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", **({"preconditions": {"uid": uid}} if uid else {})}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         await self._tolerating({404, 409}, self._send("DELETE", object_path(resource, namespace, name), options))

@@ -1,0 +1,118 @@
+"""Carry out decisions. Every act can be repeated: creates tolerate what is ours, deletes what is gone."""
+
+from datetime import datetime
+
+from llmtrain.api import API_VERSION
+from llmtrain_operator import manifests
+from llmtrain_operator.billing import format_time
+from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.names import FINALIZER_JOB, Attempt
+from llmtrain_operator.observation import (
+    Action,
+    CreateHead,
+    CreateObjects,
+    CreateWorker,
+    DeleteObjects,
+    DeletePod,
+    Event,
+    HoldJob,
+    Job,
+    ReleaseJob,
+    ReleasePod,
+)
+from llmtrain_operator.namespace_ledger import book_job
+
+PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
+JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+
+
+class NameTaken(Exception):
+    """An object of somebody else has the name that ours must have."""
+
+
+class Actor:
+    """Acts for one job."""
+
+    def __init__(self, cluster: Cluster, job: Job) -> None:
+        """`cluster` is where it acts."""
+        self._cluster, self._job = cluster, job
+
+    async def perform(self, action: Action) -> None:
+        """Do it."""
+        cluster, job = self._cluster, self._job
+        match action:
+            case CreateObjects(blueprint):
+                await self._create(CONFIG_MAPS, manifests.build_config(blueprint))
+                await self._create(SERVICES, manifests.build_service(blueprint))
+                await self._create(SECRETS, manifests.build_token(blueprint))
+            case CreateHead(blueprint):
+                await self._create(PODS, manifests.build_head(blueprint))
+            case CreateWorker(blueprint, index, incarnation):
+                await self._create(PODS, manifests.build_worker(blueprint, index, incarnation))
+            case DeletePod(pod, grace):
+                await cluster.delete(PODS, job.namespace, pod.name, pod.uid, grace)
+            case ReleasePod(pod):
+                await cluster.set_finalizers(PODS, job.namespace, pod.name, pod.uid, pod.other_finalizers)
+            case DeleteObjects(attempt):
+                await self._delete_objects(attempt)
+            case HoldJob():
+                finalizers = [*job.finalizers, FINALIZER_JOB]
+                await cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
+            case ReleaseJob():
+                await self._release_job()
+
+    async def _create(self, resource: str, body: Object) -> None:
+        try:
+            await self._cluster.create(resource, self._job.namespace, body)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+            if resource != SECRETS:
+                await self._check_owner(resource, body["metadata"]["name"])
+
+    async def _check_owner(self, resource: str, name: str) -> None:
+        """A 409 is fine for our own object of an earlier try. Secrets cannot be read; the ConfigMap vouches for them."""
+        found = await self._cluster.get(resource, self._job.namespace, name)
+        if found is None:
+            return
+        owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+        if self._job.uid not in owners:
+            kind = resource.rsplit("/", 1)[1]
+            raise NameTaken(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
+
+    async def _delete_objects(self, attempt: Attempt) -> None:
+        for resource, name in ((SERVICES, attempt.head), (CONFIG_MAPS, attempt.config), (SECRETS, attempt.token)):
+            await self._cluster.delete(resource, attempt.namespace, name, "", None)
+
+    async def _release_job(self) -> None:
+        job = self._job
+        await book_job(self._cluster, job)
+        finalizers = [name for name in job.finalizers if name != FINALIZER_JOB]
+        await self._cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
+
+    async def post(self, events: list[Event], now: datetime) -> None:
+        """Tell what was written. An event that is refused is lost, the status is not."""
+        for number, event in enumerate(events):
+            try:
+                await self._cluster.create("api/v1/events", self._job.namespace, self._event(event, now, number))
+            except ApiError as error:
+                if error.code not in (0, 403, 404, 409):
+                    raise
+
+    def _event(self, event: Event, now: datetime, number: int) -> Object:
+        job, stamp = self._job, format_time(now)
+        name = f"{job.name}.{int(now.timestamp() * 1000):x}{number:02x}"
+        involved = {"apiVersion": API_VERSION, "kind": "LLMTrainingJob", "name": job.name, "uid": job.uid}
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": job.namespace},
+            "involvedObject": involved | {"namespace": job.namespace},
+            "reason": event.reason,
+            "message": event.message,
+            "type": "Warning" if event.warning else "Normal",
+            "source": {"component": "llmtrain-operator"},
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }

@@ -1,0 +1,64 @@
+"""From a job to the blueprint of its next attempt: which cluster, which plan, which config."""
+
+from llmtrain.api.cluster import Cluster
+from llmtrain.api.job import JobSpec
+from llmtrain.api.stageconfig import StageConfig
+from llmtrain.api.status import Stage, StageStatus
+from llmtrain_operator.manifests import Blueprint
+from llmtrain_operator.names import Attempt
+from llmtrain_operator.observation import Job, Observation
+
+
+def stages_of(spec: JobSpec) -> list[Stage]:
+    """The stages that this job has, in their order."""
+    stages = [Stage.PREFLIGHT, Stage.CURATION, Stage.TRAINING]
+    return [*stages, Stage.EVALUATION] if spec.evaluation else stages
+
+
+def cluster_of(spec: JobSpec, stage: Stage) -> Cluster:
+    """The cluster that the spec gives a stage. Preflight's has a head alone; its `workers` are not used."""
+    if stage is Stage.PREFLIGHT:
+        own = spec.preflight.cluster
+        return Cluster(plan_ref=own.plan_ref or spec.curation.cluster.plan_ref, head=own.head)
+    if stage is Stage.EVALUATION and spec.evaluation:
+        return spec.evaluation.cluster
+    return spec.curation.cluster if stage is Stage.CURATION else spec.training.cluster
+
+
+def worker_count(spec: JobSpec, stage: Stage) -> int:
+    """Worker pods of a stage's cluster."""
+    return 0 if stage is Stage.PREFLIGHT else cluster_of(spec, stage).workers.replicas
+
+
+def plan_name(spec: JobSpec, stage: Stage) -> str:
+    """The ComputePlan that prices a stage."""
+    return cluster_of(spec, stage).plan_ref.name
+
+
+def attempt_of(job: Job, stage: StageStatus) -> Attempt:
+    """Names of the stage's current attempt."""
+    return Attempt(job.name, job.namespace, job.uid, stage.name, stage.attempt)
+
+
+def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) -> Blueprint | None:
+    """Blueprint of the stage's current attempt; None where its plan does not exist."""
+    plan = observation.plans.get(plan_name(spec, stage.name))
+    if plan is None:
+        return None
+    attempt = attempt_of(observation.job, stage)
+    accelerator = plan.spec.accelerator
+    config = StageConfig(
+        job=attempt.job,
+        namespace=attempt.namespace,
+        job_uid=attempt.uid,
+        stage=stage.name,
+        attempt=stage.attempt,
+        workers=worker_count(spec, stage.name),
+        head_address=attempt.head_address,
+        spec=spec,
+        artifacts={s.name: s.artifact for s in observation.job.status.stages if s.artifact},
+        peak_tflops=accelerator.peak_tflops if accelerator else None,
+        wait_for_workers_seconds=spec.start_deadline_seconds,
+    )
+    image = spec.image or observation.image
+    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config)

@@ -1,0 +1,100 @@
+"""The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
+
+from llmtrain.api.status import Outcome, StageState
+from llmtrain_operator.comparison import compare
+from llmtrain_operator.metering import accelerators_alive, goodput
+from llmtrain_operator.names import FINALIZER_JOB
+from llmtrain_operator.observation import Decision, DeletePod, HoldJob, Observation, ReleaseJob, ReleasePod
+from llmtrain_operator.running import run
+from llmtrain_operator.settlement import settle, vanished
+from llmtrain_operator.starting import start
+from llmtrain_operator.stopping import begin_stop, prune_stages, stop
+from llmtrain_operator.summary import summarize, summarize_invalid
+from llmtrain_operator.turn import Turn
+
+
+def decide(seen: Observation) -> Decision:
+    """What the status becomes and what is done."""
+    if FINALIZER_JOB not in seen.job.finalizers:
+        held = [] if seen.job.deleted else [HoldJob()]
+        return Decision(seen.job.status, [*held])
+    if seen.job.spec is None:
+        return _decide_invalid(seen)
+    turn = Turn(seen, seen.job.spec, seen.job.status.model_copy(deep=True))
+    _bill(turn)
+    prune_stages(turn)
+    if seen.job.deleted:
+        _remove(turn)
+    else:
+        _advance(turn)
+    _release_settled(turn)
+    turn.status.accelerators = accelerators_alive(seen.pods)
+    turn.status.ledger.goodput = goodput(turn.status)
+    turn.status.comparison = compare(turn.status.ledger, turn.spec.compare_plans, seen.plans)
+    summarize(turn)
+    return Decision(turn.status, turn.actions, turn.events)
+
+
+def _decide_invalid(seen: Observation) -> Decision:
+    """A spec that does not parse (an older CRD let it in): nothing is created, everything there is taken down."""
+    status = seen.job.status.model_copy(deep=True)
+    status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.now)
+    summarize_invalid(status, seen)
+    decision = Decision(status)
+    decision.actions += [DeletePod(pod) for pod in seen.pods if not pod.deleted]
+    decision.actions += [ReleasePod(pod) for pod in seen.pods if pod.held and pod.uid in status.ledger.settled]
+    if seen.job.deleted and not seen.pods:
+        decision.actions.append(ReleaseJob())
+    return decision
+
+
+def _bill(turn: Turn) -> None:
+    for mark in vanished(turn.status.ledger, turn.seen.pods):
+        turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
+    turn.status.ledger = settle(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now)
+
+
+def _advance(turn: Turn) -> None:
+    """Move the current stage one step; pods of any other attempt go first."""
+    stage = turn.stage
+    if stage is None or stage.state is StageState.FAILED:
+        for pod in turn.seen.pods:
+            turn.delete(pod)
+        return
+    stale = turn.stale_pods(stage)
+    for pod in stale:
+        turn.delete(pod)
+    if stage.state is StageState.STOPPING:
+        stop(turn, stage)
+    elif stage.state is StageState.RUNNING:
+        if not stale:
+            run(turn, stage)
+    elif turn.spec.suspend:
+        stage.state = StageState.SUSPENDED
+    elif stale or turn.seen.pods:
+        turn.blocked = ("TearingDown", "waiting until every pod of the last cluster is gone")
+    else:
+        start(turn, stage)
+
+
+def _remove(turn: Turn) -> None:
+    """Deletion: the two-phase stop, then the job's total goes to the namespace ledger."""
+    stage = turn.stage
+    if not turn.seen.pods:
+        turn.actions.append(ReleaseJob())
+    elif stage is not None and stage.state is StageState.RUNNING and turn.spec.on_delete.value == "SaveCheckpoint":
+        begin_stop(turn, stage, Outcome(state=StageState.SUSPENDED, reason="Deleted", message="the job was deleted"))
+    elif stage is not None and stage.state is StageState.STOPPING:
+        stop(turn, stage)
+    else:
+        for pod in turn.seen.pods:
+            turn.delete(pod, grace_seconds=1)
+    if stage is not None:
+        for pod in turn.stale_pods(stage):
+            turn.delete(pod)
+
+
+def _release_settled(turn: Turn) -> None:
+    """The finalizer goes only once the bill is in the status: what this turn settles is released after its write."""
+    settled = set(turn.status.ledger.settled)
+    turn.actions += [ReleasePod(pod) for pod in turn.seen.pods if pod.held and pod.uid in settled]

@@ -1,0 +1,217 @@
+"""Pure builders of the objects of one attempt."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from llmtrain.api import API_VERSION
+from llmtrain.api.cluster import Cluster, PodResources
+from llmtrain.api.job import JobSpec, Storage
+from llmtrain.api.plan import Placement
+from llmtrain.api.stageconfig import (
+    CONFIG_PATH,
+    CREDENTIALS_DIR,
+    HTTP_PORT,
+    RAY_PORT,
+    STORAGE_MOUNT,
+    TOKEN_PATH,
+    StageConfig,
+)
+from llmtrain_operator.names import FINALIZER_POD, HEAD, PRICE_ANNOTATION, WORKER, Attempt
+from llmtrain_operator.pricing import Plan, pod_price
+
+Object = dict[str, Any]
+GRACE_SECONDS = 60
+SHARED_MEMORY = "512Mi"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that the objects of one attempt are built from."""
+
+    attempt: Attempt
+    spec: JobSpec
+    cluster: Cluster
+    plan: Plan
+    image: str
+    config: StageConfig
+
+
+def build_token(blueprint: Blueprint) -> Object:
+    """The Secret with Ray's token; it is never read back."""
+    return _object(blueprint, "Secret", blueprint.attempt.token) | {
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {"token": secrets.token_hex(32)},
+    }
+
+
+def build_config(blueprint: Blueprint) -> Object:
+    """The ConfigMap with the stage's config."""
+    text = json.dumps(blueprint.config.to_dict(), sort_keys=True)
+    return _object(blueprint, "ConfigMap", blueprint.attempt.config) | {"immutable": True, "data": {"config.json": text}}
+
+
+def build_service(blueprint: Blueprint) -> Object:
+    """The headless Service by which workers find the head, also before it is ready."""
+    ports = [{"name": "gcs", "port": RAY_PORT}, {"name": "metrics", "port": HTTP_PORT}]
+    return _object(blueprint, "Service", blueprint.attempt.head) | {
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": blueprint.attempt.labels(HEAD),
+            "ports": ports,
+        }
+    }
+
+
+def build_head(blueprint: Blueprint) -> Object:
+    """The head pod; it requests no accelerator."""
+    return _pod(blueprint, blueprint.attempt.head, HEAD, blueprint.cluster.head, 0, blueprint.attempt.labels(HEAD))
+
+
+def build_worker(blueprint: Blueprint, index: int, incarnation: int) -> Object:
+    """A worker pod."""
+    workers = blueprint.cluster.workers
+    labels = blueprint.attempt.labels(WORKER, index, incarnation)
+    name = blueprint.attempt.worker(index, incarnation)
+    return _pod(blueprint, name, WORKER, workers, workers.accelerators_per_worker, labels, index)
+
+
+def _object(blueprint: Blueprint, kind: str, name: str) -> Object:
+    attempt = blueprint.attempt
+    metadata = {
+        "name": name,
+        "namespace": attempt.namespace,
+        "labels": attempt.labels(),
+        "ownerReferences": [owner_reference(attempt)],
+    }
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+
+
+def owner_reference(attempt: Attempt) -> Object:
+    """The job as controller; blockOwnerDeletion is left out, it would need rights on the job's finalizers."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "LLMTrainingJob",
+        "name": attempt.job,
+        "uid": attempt.uid,
+        "controller": True,
+    }
+
+
+def _pod(
+    blueprint: Blueprint, name: str, role: str, size: PodResources, accelerators: int, labels: Object, index: int = 0
+) -> Object:
+    price = pod_price(blueprint.plan, size.cpu, size.memory, accelerators)
+    pod = _object(blueprint, "Pod", name)
+    pod["metadata"] |= {
+        "labels": labels,
+        "annotations": {PRICE_ANNOTATION: price.to_json()},
+        "finalizers": [FINALIZER_POD],
+    }
+    container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}
+    pod["spec"] = _pod_spec(blueprint) | {"containers": [container]}
+    return pod
+
+
+def _pod_spec(blueprint: Blueprint) -> Object:
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "activeDeadlineSeconds": blueprint.spec.max_pod_lifetime_seconds,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": _volumes(blueprint),
+        **_placement(blueprint.plan.spec.placement),
+    }
+
+
+def _placement(placement: Placement) -> Object:
+    where: Object = {}
+    if placement.node_selector:
+        where["nodeSelector"] = dict(placement.node_selector)
+    if placement.tolerations:
+        tolerations = [toleration.to_dict() for toleration in placement.tolerations]
+        where["tolerations"] = [{key: value for key, value in t.items() if value} for t in tolerations]
+    return where
+
+
+def _container(blueprint: Blueprint, role: str, index: int) -> Object:
+    return {
+        "name": "stage",
+        "image": blueprint.image,
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": "File",
+        "env": _environment(role, index),
+        "ports": [{"name": "metrics", "containerPort": HTTP_PORT}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": _mounts(blueprint.spec.storage),
+    }
+
+
+def _environment(role: str, index: int) -> list[Object]:
+    values = {
+        "LLMTRAIN_ROLE": role,
+        "LLMTRAIN_INDEX": str(index),
+        "HOME": "/tmp",  # noqa: S108
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": TOKEN_PATH,
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    fixed: list[Object] = [{"name": name, "value": value} for name, value in values.items()]
+    return [*fixed, {"name": "LLMTRAIN_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+
+
+def _resources(plan: Plan, size: PodResources, accelerators: int) -> Object:
+    requests: Object = {"cpu": size.cpu, "memory": size.memory}
+    limits: Object = {"memory": size.memory}
+    if accelerators and plan.spec.accelerator:
+        requests[plan.spec.accelerator.resource_name] = str(accelerators)
+        limits[plan.spec.accelerator.resource_name] = str(accelerators)
+    return {"requests": requests, "limits": limits}
+
+
+def _mounts(storage: Storage) -> list[Object]:
+    mounts: list[Object] = [
+        {"name": "config", "mountPath": CONFIG_PATH.rsplit("/", 1)[0], "readOnly": True},
+        {"name": "token", "mountPath": TOKEN_PATH.rsplit("/", 1)[0], "readOnly": True},
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
+        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
+    ]
+    if storage.persistent_volume_claim:
+        claim = storage.persistent_volume_claim
+        mount = {"name": "storage", "mountPath": STORAGE_MOUNT}
+        mounts.append(mount | ({"subPath": claim.sub_path} if claim.sub_path else {}))
+    if storage.s3 and storage.s3.credentials_secret_ref:
+        mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})
+    return mounts
+
+
+def _volumes(blueprint: Blueprint) -> list[Object]:
+    storage = blueprint.spec.storage
+    volumes: list[Object] = [
+        {"name": "config", "configMap": {"name": blueprint.attempt.config}},
+        {"name": "token", "secret": {"secretName": blueprint.attempt.token, "defaultMode": 0o440}},
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+    ]
+    if storage.persistent_volume_claim:
+        claim = storage.persistent_volume_claim.claim_name
+        volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": claim}})
+    if storage.s3 and storage.s3.credentials_secret_ref:
+        secret = storage.s3.credentials_secret_ref.name
+        volumes.append({"name": "credentials", "secret": {"secretName": secret, "defaultMode": 0o440}})
+    return volumes

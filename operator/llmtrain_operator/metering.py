@@ -1,0 +1,28 @@
+"""Rates and shares that follow from the ledger."""
+
+from collections.abc import Iterable
+
+from llmtrain.api.status import JobStatus, Stage
+from llmtrain_operator.billing import accelerators, frozen_price
+from llmtrain_operator.podstate import PodState
+
+
+def burn_micro_per_hour(pods: Iterable[PodState]) -> int:
+    """Microdollars per hour of all pods that are being billed."""
+    return sum(frozen_price(pod.raw).microUsdPerHour for pod in pods if _scheduled(pod) and not pod.over)
+
+
+def accelerators_alive(pods: Iterable[PodState]) -> int:
+    """Accelerators of pods that are being billed."""
+    return sum(accelerators(pod.raw) for pod in pods if _scheduled(pod) and not pod.over)
+
+
+def goodput(status: JobStatus) -> str:
+    """Share of training's billed pod-seconds in which it worked; empty before anything was billed."""
+    billed = sum(e.billed_seconds for e in status.ledger.entries if e.stage is Stage.TRAINING)
+    worked = sum(s.working_pod_seconds for s in status.stages if s.name is Stage.TRAINING)
+    return f"{min(1.0, worked / billed):.3f}" if billed and worked else ""
+
+
+def _scheduled(pod: PodState) -> bool:
+    return bool(pod.raw["spec"].get("nodeName"))

@@ -1,0 +1,145 @@
+"""What one turn of the reconciler has seen, and what it decided: plain values, no IO."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from llmtrain.api.job import JobSpec
+from llmtrain.api.status import JobStatus, Progress
+from llmtrain_operator.billing import Node
+from llmtrain_operator.manifests import Blueprint
+from llmtrain_operator.names import Attempt
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.pricing import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """The job object as it was read. `spec` is None where it does not parse; `invalid` then says why."""
+
+    raw: Mapping[str, Any]
+    spec: JobSpec | None
+    invalid: str
+    status: JobStatus
+
+    @property
+    def name(self) -> str:
+        """Name."""
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Namespace."""
+        return str(self.raw["metadata"]["namespace"])
+
+    @property
+    def uid(self) -> str:
+        """Uid."""
+        return str(self.raw["metadata"]["uid"])
+
+    @property
+    def generation(self) -> int:
+        """Generation of the spec."""
+        return int(self.raw["metadata"].get("generation", 0))
+
+    @property
+    def deleted(self) -> bool:
+        """Somebody asked for its deletion."""
+        return bool(self.raw["metadata"].get("deletionTimestamp"))
+
+    @property
+    def finalizers(self) -> list[str]:
+        """Its finalizers."""
+        return list(self.raw["metadata"].get("finalizers", []))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything a decision rests on."""
+
+    job: Job
+    pods: Sequence[PodState]
+    nodes: Mapping[str, Node]
+    plans: Mapping[str, Plan]
+    now: datetime
+    image: str = ""
+    progress: Progress | None = None
+    refusal: str = ""
+    """What the apiserver said when it refused the last object that was to be created."""
+
+
+@dataclass(frozen=True)
+class CreateObjects:
+    """Create what the attempt's pods mount and find each other by."""
+
+    blueprint: Blueprint
+
+
+@dataclass(frozen=True)
+class CreateHead:
+    """Create the head pod."""
+
+    blueprint: Blueprint
+
+
+@dataclass(frozen=True)
+class CreateWorker:
+    """Create a worker pod."""
+
+    blueprint: Blueprint
+    index: int
+    incarnation: int
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete a pod; `grace_seconds` None: the pod's own."""
+
+    pod: PodState
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class ReleasePod:
+    """Take the settlement finalizer off a settled pod."""
+
+    pod: PodState
+
+
+@dataclass(frozen=True)
+class DeleteObjects:
+    """Delete what CreateObjects made."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class HoldJob:
+    """Put our finalizer on the job."""
+
+
+@dataclass(frozen=True)
+class ReleaseJob:
+    """Book the job's total in the namespace ledger, then take our finalizer off the job."""
+
+
+Action = CreateObjects | CreateHead | CreateWorker | DeletePod | ReleasePod | DeleteObjects | HoldJob | ReleaseJob
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event to post once the status that it tells of is written."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass
+class Decision:
+    """What to write and what to do, in this order: status, actions, events."""
+
+    status: JobStatus
+    actions: list[Action] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)

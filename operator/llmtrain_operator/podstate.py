@@ -1,0 +1,156 @@
+"""What a pod object says of itself, in the words of the reconciler."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
+from llmtrain_operator.billing import container_statuses, parse_time
+from llmtrain_operator.names import (
+    FINALIZER_POD,
+    HEAD,
+    LABEL_ATTEMPT,
+    LABEL_INCARNATION,
+    LABEL_INDEX,
+    LABEL_ROLE,
+    LABEL_STAGE,
+)
+
+CLASS_OF_CODE = {int(code): name for name, code in EXIT_CODES.items()}
+FATAL_WAITS = {"InvalidImageName", "CreateContainerConfigError"}
+START_WAITS = FATAL_WAITS | {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
+
+
+@dataclass(frozen=True)
+class PodState:
+    """A pod of the job, read once."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name."""
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        """Uid."""
+        return str(self.raw["metadata"]["uid"])
+
+    def label(self, key: str) -> str:
+        """A label's value, or nothing."""
+        return str(self.raw["metadata"].get("labels", {}).get(key, ""))
+
+    @property
+    def stage(self) -> str:
+        """The stage it works for."""
+        return self.label(LABEL_STAGE)
+
+    @property
+    def attempt(self) -> int:
+        """The attempt it belongs to."""
+        return int(self.label(LABEL_ATTEMPT) or 0)
+
+    @property
+    def is_head(self) -> bool:
+        """Head or worker."""
+        return self.label(LABEL_ROLE) == HEAD
+
+    @property
+    def role(self) -> str:
+        """head or worker."""
+        return self.label(LABEL_ROLE)
+
+    @property
+    def index(self) -> int:
+        """Worker slot."""
+        return int(self.label(LABEL_INDEX) or 0)
+
+    @property
+    def incarnation(self) -> int:
+        """Which pod of its slot."""
+        return int(self.label(LABEL_INCARNATION) or 1)
+
+    @property
+    def phase(self) -> str:
+        """Phase."""
+        return str(self.raw.get("status", {}).get("phase", "Pending"))
+
+    @property
+    def over(self) -> bool:
+        """Its containers have ended for good."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def deleted(self) -> bool:
+        """Somebody asked for its deletion."""
+        return bool(self.raw["metadata"].get("deletionTimestamp"))
+
+    @property
+    def held(self) -> bool:
+        """Our finalizer is on it."""
+        return FINALIZER_POD in self.raw["metadata"].get("finalizers", [])
+
+    @property
+    def other_finalizers(self) -> list[str]:
+        """Finalizers that are not ours."""
+        return [name for name in self.raw["metadata"].get("finalizers", []) if name != FINALIZER_POD]
+
+    @property
+    def ip(self) -> str:
+        """Address, once it has one."""
+        return str(self.raw.get("status", {}).get("podIP", ""))
+
+    @property
+    def created(self) -> datetime | None:
+        """Creation time."""
+        return parse_time(self.raw["metadata"].get("creationTimestamp"))
+
+    @property
+    def started(self) -> bool:
+        """A container of it runs or has run."""
+        states = [s.get("state", {}) for s in container_statuses(self.raw)]
+        return any("running" in state or "terminated" in state for state in states)
+
+    @property
+    def waiting(self) -> tuple[str, str] | None:
+        """Why it does not start: reason and message, from the scheduler or the kubelet."""
+        for condition in self.raw.get("status", {}).get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return condition.get("reason", "Unschedulable"), condition.get("message", "")
+        for status in container_statuses(self.raw):
+            wait = status.get("state", {}).get("waiting", {})
+            if wait.get("reason") in START_WAITS:
+                return str(wait["reason"]), str(wait.get("message", ""))
+        return None
+
+    @property
+    def terminated(self) -> Mapping[str, Any]:
+        """`terminated` of its main container, empty while it runs."""
+        for status in self.raw.get("status", {}).get("containerStatuses", []):
+            ended: Mapping[str, Any] = status.get("state", {}).get("terminated") or {}
+            return ended
+        return {}
+
+    def result(self) -> Result | None:
+        """What the head wrote as its last words, if it got to."""
+        try:
+            return Result.model_validate(json.loads(self.terminated.get("message") or ""))
+        except (ValueError, ValidationError):
+            return None
+
+    def failure_class(self) -> FailureClass:
+        """Why an ended pod failed, by its exit code and reason."""
+        ended = self.terminated
+        if ended.get("reason") == "OOMKilled":
+            return FailureClass.OUT_OF_MEMORY
+        if self.raw.get("status", {}).get("reason") in ("Evicted", "NodeLost", "Preempting", "Shutdown", "Terminated"):
+            return FailureClass.INFRASTRUCTURE
+        code = ended.get("exitCode")
+        if code is None or code in (137, 143):
+            return FailureClass.INFRASTRUCTURE
+        return CLASS_OF_CODE.get(int(code), FailureClass.INTERNAL)

@@ -1,0 +1,180 @@
+"""One turn of a job: observe -> decide -> one status write -> act -> events.
+
+The status is written before the acts that rest on it (an attempt's number before its pods, a bill before the
+finalizer goes), and every act can be repeated: after a crash the next turn finds the same situation and goes on.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmtrain.api import API_VERSION
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.status import JobStatus, Progress
+from llmtrain_operator.act import Actor, NameTaken
+from llmtrain_operator.billing import Node, parse_time
+from llmtrain_operator.blueprints import plan_name, stages_of
+from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.decide import decide
+from llmtrain_operator.names import job_selector
+from llmtrain_operator.observation import Decision, Job, Observation, ReleaseJob
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.pricing import Plan
+
+JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+PLANS = f"apis/{API_VERSION}/computeplans"
+RESYNC_SECONDS = 15.0
+SOON_SECONDS = 1.0
+PROVISIONAL_SECONDS = 60
+
+
+@dataclass
+class Memory:
+    """What the operator keeps of a job between turns; losing it costs nothing but a little time."""
+
+    progress: Progress | None = None
+    refusal: str = ""
+    billed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """When to look again; `gone`: the job does not exist any more."""
+
+    seconds: float
+    gone: bool = False
+    status: JobStatus | None = None
+    head_ip: str = ""
+
+
+@dataclass
+class Reconciler:
+    """The IO shell around `decide`."""
+
+    cluster: Cluster
+    clock: Callable[[], datetime]
+    image: str
+
+    async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
+        """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
+        raw = await self.cluster.get(JOBS, namespace, name)
+        if raw is None:
+            return Outlook(0, gone=True)
+        seen = await self._observe(raw, memory)
+        decision = decide(seen)
+        raw = await self._write_status(raw, decision, seen, memory)
+        memory.refusal = await self._act(seen, decision)
+        await Actor(self.cluster, seen.job).post(decision.events, self.clock())
+        gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
+        head = next((pod.ip for pod in seen.pods if pod.is_head and not pod.over and not pod.deleted), "")
+        return Outlook(_pause(seen, decision), gone=gone, status=decision.status, head_ip=head)
+
+    async def _observe(self, raw: Object, memory: Memory) -> Observation:
+        job = read_job(raw)
+        pods = [PodState(pod) for pod in await self.cluster.list("api/v1/pods", job.namespace, job_selector(job.uid))]
+        nodes = await self._nodes() if any(pod.deleted for pod in pods) else {}
+        plans = await self._plans(job.spec) if job.spec else {}
+        return Observation(
+            job=job,
+            pods=pods,
+            nodes=nodes,
+            plans=plans,
+            now=self.clock().replace(microsecond=0),
+            image=self.image,
+            progress=memory.progress,
+            refusal=memory.refusal,
+        )
+
+    async def _nodes(self) -> dict[str, Node]:
+        return {node["metadata"]["name"]: read_node(node) for node in await self.cluster.list("api/v1/nodes", "", "")}
+
+    async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
+        names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
+        plans = {}
+        for name in sorted(names):
+            raw = await self.cluster.get(PLANS, "", name)
+            if raw is not None:
+                plans[name] = read_plan(raw)
+        return plans
+
+    async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> Object:
+        """Written where anything but the running bill changed, and once a minute for that."""
+        status = decision.status.to_dict()
+        due = memory.billed_at is None or (seen.now - memory.billed_at).total_seconds() >= PROVISIONAL_SECONDS
+        if not due and _without_running_bill(status) == _without_running_bill(raw.get("status") or {}):
+            return raw
+        if status == raw.get("status"):
+            return raw
+        memory.billed_at = seen.now
+        body = {**raw, "status": status}
+        return await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
+
+    async def _act(self, seen: Observation, decision: Decision) -> str:
+        """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""
+        actor = Actor(self.cluster, seen.job)
+        for action in decision.actions:
+            try:
+                await actor.perform(action)
+            except NameTaken as error:
+                return str(error)
+            except ApiError as error:
+                if error.code not in (400, 403, 422):
+                    raise
+                return error.message
+        return ""
+
+
+def read_job(raw: Object) -> Job:
+    """Parse a job; an invalid spec is a condition, not an exception."""
+    status = JobStatus.model_validate(raw.get("status") or {})
+    try:
+        return Job(raw, JobSpec.model_validate(raw.get("spec") or {}), "", status)
+    except ValidationError as error:
+        lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
+        return Job(raw, None, "; ".join(lines)[:1024], status)
+
+
+def read_plan(raw: Object) -> Plan:
+    """Parse a plan."""
+    metadata = raw["metadata"]
+    return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
+
+
+def read_node(raw: Object) -> Node:
+    """Whether a node answers, and since when."""
+    for condition in raw.get("status", {}).get("conditions", []):
+        if condition["type"] == "Ready":
+            return Node(condition["status"] == "True", parse_time(condition.get("lastTransitionTime")))
+    return Node(False, None)
+
+
+def _pause(seen: Observation, decision: Decision) -> float:
+    """Soon while something is under way, otherwise the resync period; a pod event wakes in any case."""
+    busy = decision.actions or any(pod.deleted for pod in seen.pods)
+    return SOON_SECONDS if busy or decision.status.state in ("Pending", "Stopping") else RESYNC_SECONDS
+
+
+def _without_running_bill(status: Mapping[str, Any]) -> str:
+    """The status less what grows by itself while pods run."""
+    copy = json.loads(json.dumps(status))
+    copy.pop("comparison", None)
+    copy.pop("etaSeconds", None)
+    ledger = copy.get("ledger", {})
+    for key in ("totalMicroUsd", "costUsd"):
+        ledger.pop(key, None)
+    for mark in ledger.get("highWater", []):
+        for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd"):
+            mark.pop(key, None)
+    if copy.get("waiting"):
+        copy["waiting"].pop("heldMicroUsd", None)
+    for condition in copy.get("conditions", []):
+        if condition["type"] == "BudgetAvailable":
+            condition.pop("message", None)
+    return json.dumps(copy, sort_keys=True)
+
+

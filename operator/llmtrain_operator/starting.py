@@ -1,0 +1,56 @@
+"""A stage that waits for its turn: when its next attempt may start, and what is created then."""
+
+from datetime import timedelta
+
+from llmtrain.api.status import StageState, StageStatus, WorkerState
+from llmtrain_operator.billing import parse_time
+from llmtrain_operator.blueprints import blueprint_of, plan_name, worker_count
+from llmtrain_operator.budget import view
+from llmtrain_operator.observation import CreateHead, CreateObjects, CreateWorker
+from llmtrain_operator.turn import Turn
+
+
+def start(turn: Turn, stage: StageStatus) -> None:
+    """Begin an attempt if nothing speaks against it. The number is in the status before anything is created."""
+    turn.blocked = blocker(turn, stage)
+    if turn.blocked:
+        return
+    stage.attempt += 1
+    stage.state = StageState.RUNNING
+    stage.start_time = stage.start_time or turn.stamp
+    stage.attempt_time, stage.not_before, stage.outcome = turn.stamp, None, None
+    stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
+    turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
+    create_missing(turn, stage)
+
+
+def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
+    """Why the stage may not start now: reason and message."""
+    plan = plan_name(turn.spec, stage.name)
+    if plan not in turn.seen.plans:
+        return "PlanNotFound", f"ComputePlan `{plan}` of {stage.name.value} does not exist; create it or change `planRef`"
+    budget = view(turn.spec.budget, turn.status.ledger, 0)
+    if budget.stop:
+        return "BudgetExceeded", budget.message
+    if stage.not_before and (wait := _left(turn, stage.not_before)) > timedelta(0):
+        return "Backoff", f"attempt {stage.attempt + 1} starts in {int(wait.total_seconds()) + 1} s: {stage.message}"[:1024]
+    return None
+
+
+def create_missing(turn: Turn, stage: StageStatus) -> None:
+    """Create what the current attempt lacks; after a crash this completes a half-made cluster."""
+    blueprint = blueprint_of(turn.seen, turn.spec, stage)
+    if blueprint is None:
+        return
+    pods = turn.pods_of(stage)
+    there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
+    head = any(pod.is_head for pod in pods)
+    missing = [w for w in stage.workers if (w.index, w.incarnation) not in there]
+    if not head:
+        turn.actions += [CreateObjects(blueprint), CreateHead(blueprint)]
+    turn.actions += [CreateWorker(blueprint, w.index, w.incarnation) for w in missing]
+
+
+def _left(turn: Turn, time: str) -> timedelta:
+    until = parse_time(time)
+    return until - turn.now if until else timedelta(0)

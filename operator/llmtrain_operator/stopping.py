@@ -1,0 +1,82 @@
+"""The two-phase stop: the head first, so that it can save; then the workers; done when all are observed gone."""
+
+from datetime import timedelta
+
+from llmtrain.api.stageconfig import Result
+from llmtrain.api.status import Outcome, Stage, StageState, StageStatus
+from llmtrain_operator.billing import format_time, interval
+from llmtrain_operator.blueprints import attempt_of, stages_of
+from llmtrain_operator.observation import DeleteObjects
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.retry import backoff
+from llmtrain_operator.turn import Turn
+
+PROMPTLY = 5
+"""Grace of a worker whose head is gone: it has nothing to save."""
+
+
+def begin_stop(turn: Turn, stage: StageStatus, outcome: Outcome) -> None:
+    """Enter the stop. The state and the reason are in the status before the first pod is deleted."""
+    stage.state, stage.outcome = StageState.STOPPING, outcome
+    turn.tell("StageStopping", f"{stage.name.value}: {outcome.reason} {outcome.message}", warning=outcome.counted)
+    stop(turn, stage)
+
+
+def stop(turn: Turn, stage: StageStatus) -> None:
+    """Take the cluster down, one phase after the other."""
+    head = turn.head_of(stage)
+    if head is not None and not turn.ended(head):
+        turn.delete(head)
+        return
+    if head is not None:
+        read_result(turn, stage, head)
+    for pod in turn.pods_of(stage):
+        turn.delete(pod, None if pod.is_head else PROMPTLY)
+    if not turn.seen.pods:
+        finish(turn, stage)
+
+
+def read_result(turn: Turn, stage: StageStatus, head: PodState) -> None:
+    """Keep what the head left before its object goes. Work that finished while it was asked to stop is finished."""
+    result = head.result()
+    if result is None or stage.outcome is None:
+        return
+    if result.outcome == "Succeeded" and head.phase == "Succeeded" and stage.outcome.state is not StageState.FAILED:
+        stage.outcome = Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
+        stage.artifact = result.artifact
+        _mark_existing(turn, result)
+    stage.scores = stage.scores | result.scores
+    if head.uid not in turn.seen.job.status.ledger.settled:
+        seconds = min(int(result.working_seconds), interval(head.raw, turn.seen.nodes, turn.now).seconds)
+        stage.working_pod_seconds += seconds * (1 + len(stage.workers))
+
+
+def _mark_existing(turn: Turn, result: Result) -> None:
+    """Stages whose complete artifact exists already are done and cost nothing."""
+    for stage in turn.status.stages:
+        key = result.existing.get(stage.name)
+        if key and stage.state is StageState.PENDING and stage.attempt == 0:
+            stage.state, stage.artifact, stage.reused = StageState.SUCCEEDED, key, True
+            stage.completion_time = turn.stamp
+            turn.tell("ArtifactReused", f"{stage.name.value}: artifact {key} exists")
+
+
+def finish(turn: Turn, stage: StageStatus) -> None:
+    """Every pod is gone: the outcome takes effect."""
+    outcome = stage.outcome or Outcome(state=StageState.PENDING, reason="Unknown", retry=True)
+    turn.actions.append(DeleteObjects(attempt_of(turn.seen.job, stage)))
+    stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]
+    stage.failures += int(outcome.counted)
+    stage.infrastructure_failures += int(outcome.infrastructure)
+    if outcome.state in (StageState.SUCCEEDED, StageState.FAILED):
+        stage.completion_time = turn.stamp
+    if outcome.state is StageState.PENDING and (outcome.counted or outcome.infrastructure):
+        pause = backoff(stage.failures) if outcome.counted else timedelta(0)
+        stage.not_before = format_time(turn.now + pause)
+    turn.tell(f"Stage{outcome.state.value}", f"{stage.name.value}: {stage.message}", outcome.state is StageState.FAILED)
+
+
+def prune_stages(turn: Turn) -> None:
+    """One entry a stage of the spec, in order; what is there already is kept."""
+    have: dict[Stage, StageStatus] = {stage.name: stage for stage in turn.status.stages}
+    turn.status.stages = [have.get(name) or StageStatus(name=name) for name in stages_of(turn.spec)]

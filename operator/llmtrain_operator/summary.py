@@ -1,0 +1,123 @@
+"""The status for people: conditions, the current stage and state, why it is not running, time left."""
+
+from llmtrain.api.job import Condition
+from llmtrain.api.status import JobStatus, StageState, StageStatus, Waiting
+from llmtrain_operator.billing import format_time
+from llmtrain_operator.budget import view
+from llmtrain_operator.metering import burn_micro_per_hour
+from llmtrain_operator.observation import Observation
+from llmtrain_operator.turn import Turn
+
+ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded")
+
+
+def summarize(turn: Turn) -> None:
+    """Fill in everything that follows from the rest of the status."""
+    status, stage = turn.status, turn.stage
+    status.observed_generation = turn.seen.job.generation
+    shown = stage or status.stages[-1]
+    status.stage, status.state = shown.name.value, _state(turn, stage)
+    status.waiting = _waiting(turn, stage)
+    status.eta_seconds = _eta(stage)
+    missing = turn.blocked is not None and turn.blocked[0] == "PlanNotFound"
+    accepted = ("False", *turn.blocked) if missing and turn.blocked else ("True", "Valid", "")
+    budget = view(turn.spec.budget, status.ledger, burn_micro_per_hour(turn.seen.pods))
+    suspended = stage is not None and stage.state is StageState.SUSPENDED
+    values = {
+        "Accepted": accepted,
+        "Progressing": _progressing(turn, stage),
+        "Suspended": (_truth(suspended), "Suspended" if suspended else "NotSuspended", stage.message if stage else ""),
+        "BudgetAvailable": (_truth(budget.available), "WithinBudget" if budget.available else "BudgetExceeded", budget.message),
+        "Succeeded": _succeeded(stage),
+    }
+    _set_conditions(status, values, turn.stamp)
+
+
+def summarize_invalid(status: JobStatus, seen: Observation) -> None:
+    """Conditions of a job whose spec does not parse."""
+    status.observed_generation, status.state = seen.job.generation, "Invalid"
+    values = {"Accepted": ("False", "Invalid", seen.job.invalid), "Succeeded": ("False", "Invalid", seen.job.invalid)}
+    _set_conditions(status, values, format_time(seen.now))
+
+
+def _state(turn: Turn, stage: StageStatus | None) -> str:
+    if turn.seen.job.deleted:
+        return "Deleting"
+    return "Succeeded" if stage is None else stage.state.value
+
+
+def _truth(value: bool) -> str:
+    return "True" if value else "False"
+
+
+def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
+    if stage is None:
+        return "False", "Finished", "every stage is done"
+    if stage.state in (StageState.FAILED, StageState.SUSPENDED):
+        return "False", _reason(stage), stage.message
+    if turn.blocked:
+        return "False", *turn.blocked
+    if turn.status.waiting:
+        return "False", turn.status.waiting.reason, turn.status.waiting.message
+    return "True", f"{stage.name.value}{stage.state.value}", stage.outcome.message if stage.outcome else stage.message
+
+
+def _succeeded(stage: StageStatus | None) -> tuple[str, str, str]:
+    if stage is None:
+        return "True", "Completed", "every stage is done"
+    if stage.state is StageState.FAILED:
+        return "False", _reason(stage), f"{stage.name.value}: {stage.message}"
+    return "Unknown", f"{stage.name.value}{stage.state.value}", stage.message
+
+
+def _reason(stage: StageStatus) -> str:
+    reason = stage.message.split(":", 1)[0]
+    return reason if reason.isalnum() and reason[:1].isalpha() else stage.state.value
+
+
+def _waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
+    """Why it is not running, and what pods that are held meanwhile have cost."""
+    cause = turn.blocked or (_pod_wait(turn, stage) if stage else None)
+    if cause is None or cause[0] == "TearingDown":
+        return None
+    before = turn.seen.job.status.waiting
+    since = before.since if before and before.reason == cause[0] else turn.stamp
+    held = sum(mark.cost_micro_usd for mark in turn.status.ledger.high_water)
+    return Waiting(reason=cause[0], message=cause[1][:1024], since=since, held_micro_usd=held)
+
+
+def _pod_wait(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
+    if stage.state is not StageState.RUNNING:
+        return None
+    if turn.seen.refusal:
+        return "CreateRefused", turn.seen.refusal
+    waits = [(pod, pod.waiting) for pod in turn.pods_of(stage) if not pod.started]
+    causes = [(wait[0], f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waits if wait]
+    return causes[0] if causes else None
+
+
+def _eta(stage: StageStatus | None) -> int | None:
+    """Seconds left of training at its present speed."""
+    progress = stage.progress if stage and stage.state is StageState.RUNNING else None
+    if progress is None or not progress.tokens_per_second or float(progress.tokens_per_second) <= 0:
+        return None
+    return max(0, int((progress.total - progress.done) / float(progress.tokens_per_second)))
+
+
+def _set_conditions(status: JobStatus, values: dict[str, tuple[str, str, str]], stamp: str) -> None:
+    """lastTransitionTime moves with the status alone, as metav1.Condition asks."""
+    before = {condition.type: condition for condition in status.conditions}
+    for kind, (value, reason, message) in values.items():
+        old = before.get(kind)
+        since = old.last_transition_time if old and old.status == value else stamp
+        before[kind] = Condition(
+            type=kind,
+            status=value,
+            reason=reason,
+            message=message[:4096],
+            last_transition_time=since,
+            observed_generation=status.observed_generation,
+        )
+    status.conditions = [before[kind] for kind in ORDER if kind in before]
+
+

@@ -1,0 +1,69 @@
+"""The working copy of one decision: what was seen, the status as it will be written, what is to be done."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from llmtrain.api.job import JobSpec
+from llmtrain.api.status import JobStatus, StageState, StageStatus
+from llmtrain_operator.billing import format_time, interval
+from llmtrain_operator.blueprints import attempt_of
+from llmtrain_operator.observation import Action, DeletePod, Event, Observation
+from llmtrain_operator.podstate import PodState
+
+
+@dataclass
+class Turn:
+    """Mutable within one decision, and nowhere else."""
+
+    seen: Observation
+    spec: JobSpec
+    status: JobStatus
+    actions: list[Action] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    blocked: tuple[str, str] | None = None
+    """Why nothing was started: reason and message."""
+
+    @property
+    def now(self) -> datetime:
+        """The turn's time."""
+        return self.seen.now
+
+    @property
+    def stamp(self) -> str:
+        """The turn's time as the API writes it."""
+        return format_time(self.now)
+
+    @property
+    def stage(self) -> StageStatus | None:
+        """The current stage: the first that is not done."""
+        return next((s for s in self.status.stages if s.state is not StageState.SUCCEEDED), None)
+
+    def pods_of(self, stage: StageStatus) -> list[PodState]:
+        """Pods of the stage's current attempt."""
+        return [pod for pod in self.seen.pods if pod.stage == stage.name.value and pod.attempt == stage.attempt]
+
+    def head_of(self, stage: StageStatus) -> PodState | None:
+        """Head pod of the stage's current attempt."""
+        return next((pod for pod in self.pods_of(stage) if pod.is_head), None)
+
+    def stale_pods(self, stage: StageStatus) -> list[PodState]:
+        """Pods of any other attempt."""
+        current = {pod.uid for pod in self.pods_of(stage)}
+        return [pod for pod in self.seen.pods if pod.uid not in current]
+
+    def ended(self, pod: PodState) -> bool:
+        """The pod's bill is final."""
+        return interval(pod.raw, self.seen.nodes, self.now).final
+
+    def delete(self, pod: PodState, grace_seconds: int | None = None) -> None:
+        """Delete a pod that nobody has asked to delete yet."""
+        if not pod.deleted:
+            self.actions.append(DeletePod(pod, grace_seconds))
+
+    def tell(self, reason: str, message: str, warning: bool = False) -> None:
+        """Post an event after the status write."""
+        self.events.append(Event(reason, message[:1000], warning))
+
+    def cluster_name(self, stage: StageStatus) -> str:
+        """Name of the stage's current cluster."""
+        return attempt_of(self.seen.job, stage).cluster
