@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, cel
 from llmtrain.api.cluster import Cluster, NamedRef
@@ -113,7 +113,9 @@ class JobSpec(Model):
 
     suspend: bool = Field(False, description="Save and release everything; false resumes.")
     seed: int = Field(1234, ge=0, le=2**31 - 1, description="Seed of everything random.")
-    image: Annotated[str, Field(max_length=512)] = Field("", description="Image of the stage pods; empty: the operator's default.")
+    image: Annotated[str, Field(max_length=512)] = Field(
+        "", description="Image of the stage pods; empty: the operator's default."
+    )
     storage: Storage = Field(description="Where artifacts and checkpoints live.")
     budget: Budget | None = Field(None, description="Upper bound of the job's cost.")
     compare_plans: Annotated[list[Name], Field(max_length=16)] = Field(
@@ -124,7 +126,10 @@ class JobSpec(Model):
         1800, ge=10, le=604800, description="Seconds that a cluster may wait for its pods before it is released."
     )
     max_pod_lifetime_seconds: int = Field(
-        86400, ge=60, le=31536000, description="activeDeadlineSeconds of every pod: none bills for ever without an operator."
+        86400,
+        ge=60,
+        le=31536000,
+        description="activeDeadlineSeconds of every pod: none bills for ever without an operator.",
     )
     on_delete: OnDelete = Field(OnDelete.SAVE_CHECKPOINT, description="How deletion takes a running job down.")
     preflight: Preflight = Field(Preflight(), description="The check before anything is paid for.")
@@ -140,12 +145,15 @@ class Condition(Model):
     """metav1.Condition."""
 
     type: Annotated[str, Field(max_length=64)] = Field(description="Name of the condition.")
-    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=8)] = Field(description="True, False or Unknown.")
-    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)] = Field(description="Why, in one word.")
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=8)] = Field(
+        description="True, False or Unknown."
+    )
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)] = Field(
+        description="Why, in one word."
+    )
     message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, for people.")
     last_transition_time: Annotated[str, Field(max_length=32)] = Field(description="When `status` last changed.")
     observed_generation: int = Field(0, ge=0, description="Generation that the condition speaks of.")
-
 
     model_config = ConfigDict(extra="allow")
 

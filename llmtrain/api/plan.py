@@ -62,7 +62,9 @@ class Owned(Model):
     server_per_accelerator_usd: DecimalString = Field(description="Purchase price of the server per accelerator.")
     network_share: DecimalString = Field("0.19", description="Network, as share of the whole capital cost.")
     storage_share: DecimalString = Field("0.05", description="Storage, as share of servers and network.")
-    installation_share: DecimalString = Field("0.03", description="Installation, as share of the capital cost before it.")
+    installation_share: DecimalString = Field(
+        "0.03", description="Installation, as share of the capital cost before it."
+    )
     spares_share: DecimalString = Field("0.03", description="Spare servers.")
     useful_life_months: int = Field(48, ge=1, le=240, description="Months until resale.")
     resale_decay_oom_per_year: DecimalString = Field("0.14", description="Price falls by 10^(-this x years).")
@@ -88,7 +90,9 @@ class Toleration(Model):
     """A core/v1 Toleration."""
 
     key: ShortText = Field("", description="Taint key.")
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$", max_length=8)] = Field("Equal", description="Exists or Equal.")
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$", max_length=8)] = Field(
+        "Equal", description="Exists or Equal."
+    )
     value: ShortText = Field("", description="Taint value.")
     effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)?$", max_length=16)] = Field(
         "", description="Taint effect; empty: all."
@@ -129,5 +133,7 @@ class PlanSpec(Model):
 class PlanStatus(Model):
     """What the operator derives."""
 
-    usd_per_accelerator_hour: Annotated[str, Field(max_length=32)] = Field("", description="US dollars per accelerator-hour.")
+    usd_per_accelerator_hour: Annotated[str, Field(max_length=32)] = Field(
+        "", description="US dollars per accelerator-hour."
+    )
     message: Annotated[str, Field(max_length=1024)] = Field("", description="What is wrong with the plan, if anything.")

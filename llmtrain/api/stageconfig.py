@@ -13,10 +13,10 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.status import Stage
 
 CONFIG_PATH = "/etc/llmtrain/config.json"
-TOKEN_PATH = "/etc/llmtrain-token/token"  # noqa: S105 # a file's path, not a secret
+TOKEN_PATH = "/etc/llmtrain-token/token"  # a file's path, not a secret
 CREDENTIALS_DIR = "/etc/llmtrain-credentials"
 STORAGE_MOUNT = "/mnt/storage"
-SCRATCH = "/tmp"  # noqa: S108 # an emptyDir of the pod
+SCRATCH = "/tmp"  # an emptyDir of the pod
 HTTP_PORT = 8090
 RAY_PORT = 6379
 

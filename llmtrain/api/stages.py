@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Rule, SignificantString, Text, cel
+from llmtrain.api.base import DecimalString, Model, Name, Rule, SignificantString, cel
 from llmtrain.api.cluster import Cluster, PreflightCluster
 
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -79,7 +79,9 @@ class Curation(Model):
     """Step 2: from raw documents to token shards."""
 
     cluster: Cluster = Field(description="The stage's cluster.")
-    sources: Annotated[list[Source], Field(min_length=1, max_length=64)] = Field(description="Where documents come from.")
+    sources: Annotated[list[Source], Field(min_length=1, max_length=64)] = Field(
+        description="Where documents come from."
+    )
     max_bad_record_share: DecimalString = Field("0.01", description="Share of unreadable records that is tolerated.")
     filters: Filters = Field(Filters(), description="Document rules.")
     deduplication: Deduplication = Field(Deduplication(), description="Removal of repeats.")
@@ -94,7 +96,9 @@ class Architecture(Model):
     layers: int = Field(ge=1, le=512, description="Transformer blocks.")
     heads: int = Field(ge=1, le=512, description="Attention heads.")
     embedding: int = Field(ge=8, le=65536, description="Model width; must be a multiple of `heads`.")
-    feed_forward: int = Field(0, ge=0, le=262144, description="Hidden width of the feed-forward block; 0: 4 x embedding.")
+    feed_forward: int = Field(
+        0, ge=0, le=262144, description="Hidden width of the feed-forward block; 0: 4 x embedding."
+    )
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(

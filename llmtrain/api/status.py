@@ -126,7 +126,9 @@ class Ledger(StatusModel):
     """The bill."""
 
     entries: Annotated[list[LedgerEntry], Field(max_length=256)] = Field([], description="What is settled.")
-    settled: Annotated[list[Key], Field(max_length=8192)] = Field([], description="Uids of settled pods still in the API.")
+    settled: Annotated[list[Key], Field(max_length=8192)] = Field(
+        [], description="Uids of settled pods still in the API."
+    )
     high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
     total_micro_usd: int = Field(0, description="Settled and provisional, microdollars.")
     cost_usd: Key = Field("0.00", description="The same, US dollars.")

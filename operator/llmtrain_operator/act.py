@@ -7,6 +7,7 @@ from llmtrain_operator import manifests
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import FINALIZER_JOB, Attempt
+from llmtrain_operator.namespace_ledger import book_job
 from llmtrain_operator.observation import (
     Action,
     CreateHead,
@@ -20,13 +21,12 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
 )
-from llmtrain_operator.namespace_ledger import book_job
 
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 
 
-class NameTaken(Exception):
+class NameTakenError(Exception):
     """An object of somebody else has the name that ours must have."""
 
 
@@ -71,14 +71,14 @@ class Actor:
                 await self._check_owner(resource, body["metadata"]["name"])
 
     async def _check_owner(self, resource: str, name: str) -> None:
-        """A 409 is fine for our own object of an earlier try. Secrets cannot be read; the ConfigMap vouches for them."""
+        """A 409 is fine for our own object. Secrets cannot be read; the ConfigMap vouches for them."""
         found = await self._cluster.get(resource, self._job.namespace, name)
         if found is None:
             return
         owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
         if self._job.uid not in owners:
             kind = resource.rsplit("/", 1)[1]
-            raise NameTaken(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
+            raise NameTakenError(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
 
     async def _delete_objects(self, attempt: Attempt) -> None:
         for resource, name in ((SERVICES, attempt.head), (CONFIG_MAPS, attempt.config), (SECRETS, attempt.token)):

@@ -35,7 +35,7 @@ class Cluster(Protocol):
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object, or None."""
 
-    async def list(self, resource: str, namespace: str, selector: str) -> list[Object]:
+    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
         """All objects that match, read live."""
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
@@ -71,7 +71,7 @@ class KubernetesCluster:
         """See Cluster."""
         return await self._or_none(self._send("GET", object_path(resource, namespace, name)))
 
-    async def list(self, resource: str, namespace: str, selector: str) -> list[Object]:
+    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
         """See Cluster."""
         query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
         answer = await self._send("GET", object_path(resource, namespace) + query)
@@ -84,7 +84,11 @@ class KubernetesCluster:
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
         """See Cluster."""
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", **({"preconditions": {"uid": uid}} if uid else {})}
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            **({"preconditions": {"uid": uid}} if uid else {}),
+        }
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         await self._tolerating({404, 409}, self._send("DELETE", object_path(resource, namespace, name), options))
@@ -143,7 +147,11 @@ class KubernetesCluster:
             raw = error.body.encode() if isinstance(error.body, str) else (error.body or b"")
             return error.status or NO_ANSWER, dict(error.headers or {}), raw
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            return NO_ANSWER, {}, json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode()
+            return (
+                NO_ANSWER,
+                {},
+                json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode(),
+            )
 
 
 def _error(status: int, data: bytes) -> ApiError:

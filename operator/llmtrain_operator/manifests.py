@@ -50,7 +50,10 @@ def build_token(blueprint: Blueprint) -> Object:
 def build_config(blueprint: Blueprint) -> Object:
     """The ConfigMap with the stage's config."""
     text = json.dumps(blueprint.config.to_dict(), sort_keys=True)
-    return _object(blueprint, "ConfigMap", blueprint.attempt.config) | {"immutable": True, "data": {"config.json": text}}
+    return _object(blueprint, "ConfigMap", blueprint.attempt.config) | {
+        "immutable": True,
+        "data": {"config.json": text},
+    }
 
 
 def build_service(blueprint: Blueprint) -> Object:
@@ -166,7 +169,7 @@ def _environment(role: str, index: int) -> list[Object]:
     values = {
         "LLMTRAIN_ROLE": role,
         "LLMTRAIN_INDEX": str(index),
-        "HOME": "/tmp",  # noqa: S108
+        "HOME": "/tmp",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": TOKEN_PATH,
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -188,8 +191,8 @@ def _mounts(storage: Storage) -> list[Object]:
     mounts: list[Object] = [
         {"name": "config", "mountPath": CONFIG_PATH.rsplit("/", 1)[0], "readOnly": True},
         {"name": "token", "mountPath": TOKEN_PATH.rsplit("/", 1)[0], "readOnly": True},
-        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
-        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
+        {"name": "scratch", "mountPath": "/tmp"},
+        {"name": "shared-memory", "mountPath": "/dev/shm"},
     ]
     if storage.persistent_volume_claim:
         claim = storage.persistent_volume_claim

@@ -66,4 +66,6 @@ async def _write(cluster: Cluster, namespace: str, found: Object | None, book: B
         await cluster.replace(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP, {**found, "data": data})
         return
     metadata = {"name": LEDGER_CONFIG_MAP, "namespace": namespace}
-    await cluster.create(CONFIG_MAPS, namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    await cluster.create(
+        CONFIG_MAPS, namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    )

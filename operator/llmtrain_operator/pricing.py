@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from typing import Any
 
 from llmtrain.api.base import parse_quantity
 from llmtrain.api.plan import Owned, PlanSpec
@@ -73,8 +74,6 @@ def pod_price(plan: Plan, cpu: str, memory: str, accelerators: int) -> Price:
 
 def owned_inputs(owned: Owned) -> OwnedInputs:
     """The plan's strings as numbers."""
-    fields = OwnedInputs.__dataclass_fields__
-    values = {name: getattr(owned, name) for name in fields}
-    return OwnedInputs(**{name: int(value) if isinstance(value, int) else float(value) for name, value in values.items()})
-
-
+    values = {name: getattr(owned, name) for name in OwnedInputs.__dataclass_fields__}
+    numbers: dict[str, Any] = {name: v if isinstance(v, int) else float(v) for name, v in values.items()}
+    return OwnedInputs(**numbers)

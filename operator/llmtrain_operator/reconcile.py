@@ -6,7 +6,7 @@ finalizer goes), and every act can be repeated: after a crash the next turn find
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import JobStatus, Progress
-from llmtrain_operator.act import Actor, NameTaken
+from llmtrain_operator.act import Actor, NameTakenError
 from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.blueprints import plan_name, stages_of
 from llmtrain_operator.client import ApiError, Cluster, Object
@@ -68,15 +68,16 @@ class Reconciler:
         seen = await self._observe(raw, memory)
         decision = decide(seen)
         raw = await self._write_status(raw, decision, seen, memory)
-        memory.refusal = await self._act(seen, decision)
-        await Actor(self.cluster, seen.job).post(decision.events, self.clock())
+        actor = Actor(self.cluster, replace(seen.job, status=decision.status))
+        memory.refusal = await self._act(actor, decision)
+        await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         head = next((pod.ip for pod in seen.pods if pod.is_head and not pod.over and not pod.deleted), "")
         return Outlook(_pause(seen, decision), gone=gone, status=decision.status, head_ip=head)
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
-        pods = [PodState(pod) for pod in await self.cluster.list("api/v1/pods", job.namespace, job_selector(job.uid))]
+        pods = [PodState(pod) for pod in await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid))]
         nodes = await self._nodes() if any(pod.deleted for pod in pods) else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
@@ -91,7 +92,7 @@ class Reconciler:
         )
 
     async def _nodes(self) -> dict[str, Node]:
-        return {node["metadata"]["name"]: read_node(node) for node in await self.cluster.list("api/v1/nodes", "", "")}
+        return {node["metadata"]["name"]: read_node(node) for node in await self.cluster.find("api/v1/nodes", "", "")}
 
     async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
@@ -114,13 +115,12 @@ class Reconciler:
         body = {**raw, "status": status}
         return await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
 
-    async def _act(self, seen: Observation, decision: Decision) -> str:
+    async def _act(self, actor: Actor, decision: Decision) -> str:
         """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""
-        actor = Actor(self.cluster, seen.job)
         for action in decision.actions:
             try:
                 await actor.perform(action)
-            except NameTaken as error:
+            except NameTakenError as error:
                 return str(error)
             except ApiError as error:
                 if error.code not in (400, 403, 422):
@@ -176,5 +176,3 @@ def _without_running_bill(status: Mapping[str, Any]) -> str:
         if condition["type"] == "BudgetAvailable":
             condition.pop("message", None)
     return json.dumps(copy, sort_keys=True)
-
-

@@ -40,4 +40,5 @@ def backoff(failures: int) -> timedelta:
     """Pause before the attempt that follows the n-th failure: 10 s, doubling to 5 min; none before the first."""
     if failures <= 0:
         return timedelta(0)
-    return min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 10))
+    doublings: int = 2 ** min(failures - 1, 10)
+    return min(LONGEST_BACKOFF, FIRST_BACKOFF * doublings)

@@ -67,7 +67,9 @@ def _last_words(head: PodState, result: Result | None) -> str:
         return result.message
     ended = head.terminated
     text = str(head.raw.get("status", {}).get("message", "")) or str(ended.get("message") or "")[-300:]
-    return f"head pod {head.name} ended with exit code {ended.get('exitCode')} ({ended.get('reason', 'no reason')}) {text}"
+    return (
+        f"head pod {head.name} ended with exit code {ended.get('exitCode')} ({ended.get('reason', 'no reason')}) {text}"
+    )
 
 
 def _vanished_head(turn: Turn, stage: StageStatus) -> Outcome | None:
@@ -124,7 +126,7 @@ def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
             message = f"worker {pod.name} ran out of memory (limit {memory_limit(pod)})"
             return after_failure(failure, "OutOfMemory", message, stage, turn.spec.retry)
         slot.incarnation += 1
-        turn.tell("WorkerReplaced", f"worker {pod.name} ended; its next incarnation is {slot.incarnation}", warning=True)
+        turn.tell("WorkerReplaced", f"worker {pod.name} ended; incarnation {slot.incarnation} follows", warning=True)
     deaths = sum(slot.incarnation - 1 for slot in stage.workers)
     if deaths <= turn.spec.retry.infrastructure_limit:
         return None

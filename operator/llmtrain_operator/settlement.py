@@ -64,9 +64,7 @@ def _raise(before: HighWater | None, now: HighWater) -> HighWater:
 
 def _book(entries: dict[tuple[str, str, str, str], LedgerEntry], mark: HighWater) -> None:
     key = _key(mark)
-    entry = entries.setdefault(
-        key, LedgerEntry(stage=mark.stage, role=mark.role, plan=mark.plan, tenure=mark.tenure)
-    )
+    entry = entries.setdefault(key, LedgerEntry(stage=mark.stage, role=mark.role, plan=mark.plan, tenure=mark.tenure))
     entry.pods += 1
     entry.pod_seconds += mark.pod_seconds
     entry.billed_seconds += mark.billed_seconds

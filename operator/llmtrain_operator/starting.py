@@ -1,7 +1,5 @@
 """A stage that waits for its turn: when its next attempt may start, and what is created then."""
 
-from datetime import timedelta
-
 from llmtrain.api.status import StageState, StageStatus, WorkerState
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import blueprint_of, plan_name, worker_count
@@ -28,12 +26,13 @@ def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     """Why the stage may not start now: reason and message."""
     plan = plan_name(turn.spec, stage.name)
     if plan not in turn.seen.plans:
-        return "PlanNotFound", f"ComputePlan `{plan}` of {stage.name.value} does not exist; create it or change `planRef`"
+        what = f"ComputePlan `{plan}` of {stage.name.value} does not exist"
+        return "PlanNotFound", f"{what}; create it or change `planRef`"
     budget = view(turn.spec.budget, turn.status.ledger, 0)
     if budget.stop:
         return "BudgetExceeded", budget.message
-    if stage.not_before and (wait := _left(turn, stage.not_before)) > timedelta(0):
-        return "Backoff", f"attempt {stage.attempt + 1} starts in {int(wait.total_seconds()) + 1} s: {stage.message}"[:1024]
+    if stage.not_before and turn.now < (parse_time(stage.not_before) or turn.now):
+        return "Backoff", f"attempt {stage.attempt + 1} starts at {stage.not_before}; {stage.message}"[:1024]
     return None
 
 
@@ -49,8 +48,3 @@ def create_missing(turn: Turn, stage: StageStatus) -> None:
     if not head:
         turn.actions += [CreateObjects(blueprint), CreateHead(blueprint)]
     turn.actions += [CreateWorker(blueprint, w.index, w.incarnation) for w in missing]
-
-
-def _left(turn: Turn, time: str) -> timedelta:
-    until = parse_time(time)
-    return until - turn.now if until else timedelta(0)

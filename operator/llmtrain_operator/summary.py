@@ -26,8 +26,8 @@ def summarize(turn: Turn) -> None:
     values = {
         "Accepted": accepted,
         "Progressing": _progressing(turn, stage),
-        "Suspended": (_truth(suspended), "Suspended" if suspended else "NotSuspended", stage.message if stage else ""),
-        "BudgetAvailable": (_truth(budget.available), "WithinBudget" if budget.available else "BudgetExceeded", budget.message),
+        "Suspended": (_truth(suspended), _word(suspended, "Suspended"), stage.message if stage else ""),
+        "BudgetAvailable": (_truth(budget.available), _budget_word(budget.available), budget.message),
         "Succeeded": _succeeded(stage),
     }
     _set_conditions(status, values, turn.stamp)
@@ -48,6 +48,14 @@ def _state(turn: Turn, stage: StageStatus | None) -> str:
 
 def _truth(value: bool) -> str:
     return "True" if value else "False"
+
+
+def _word(value: bool, word: str) -> str:
+    return word if value else f"Not{word}"
+
+
+def _budget_word(available: bool) -> str:
+    return "WithinBudget" if available else "BudgetExceeded"
 
 
 def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
@@ -119,5 +127,3 @@ def _set_conditions(status: JobStatus, values: dict[str, tuple[str, str, str]], 
             observed_generation=status.observed_generation,
         )
     status.conditions = [before[kind] for kind in ORDER if kind in before]
-
-

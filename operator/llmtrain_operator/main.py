@@ -1,0 +1,52 @@
+"""`llmtrain-operator`: wires clock, client, metrics and kopf together.
+
+Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
+LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081), LLMTRAIN_LOG_LEVEL (INFO).
+"""
+
+import asyncio
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from llmtrain_operator.client import connect
+from llmtrain_operator.handlers import watch
+from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
+from llmtrain_operator.reconcile import Reconciler
+
+
+def now() -> datetime:
+    """Wall clock in UTC."""
+    return datetime.now(UTC)
+
+
+async def run() -> None:
+    """Connect, serve metrics, watch."""
+    cluster = await connect()
+    registry, snapshots = CollectorRegistry(), Snapshots()
+    registry.register(JobCollector(snapshots))
+    registry.register(RequestCollector(cluster))
+    metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
+    start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
+    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""))
+    jobs = Jobs(reconciler, snapshots, metrics, time.monotonic)
+    namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
+    port = os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")
+    await watch(jobs, namespaces, f"http://0.0.0.0:{port}/healthz")
+    await jobs.close()
+
+
+def main() -> None:
+    """Entry point."""
+    level = os.environ.get("LLMTRAIN_LOG_LEVEL", "INFO")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()
