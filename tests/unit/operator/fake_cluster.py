@@ -1,0 +1,157 @@
+"""A fake apiserver and kubelet in memory: resourceVersions, uids, finalizers, graceful deletion; a clock that is set.
+
+It fakes only what the operator leans on; `tests/api` holds the same expectations against a real apiserver.
+"""
+
+import copy
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llmtrain_operator.client import ApiError, Object
+
+START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def stamp(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Crash(Exception):
+    """The operator was killed here."""
+
+
+class FakeCluster:
+    def __init__(self) -> None:
+        self.now = START
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.pods_created: list[str] = []
+        self.final_pods: dict[str, Object] = {}
+        self.writes = 0
+        self.crash_at: tuple[int, str] | None = None
+        self.refuse: Callable[[str, Object], ApiError | None] = lambda resource, body: None
+        self._numbers = itertools.count(1)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def add(self, resource: str, body: Object) -> Object:
+        meta = body["metadata"]
+        body = copy.deepcopy(body)
+        body["metadata"] = {
+            **meta,
+            "uid": f"uid-{next(self._numbers)}",
+            "resourceVersion": str(next(self._numbers)),
+            "creationTimestamp": stamp(self.now),
+            "generation": 1,
+        }
+        self.objects[(resource, meta.get("namespace", ""), meta["name"])] = body
+        return copy.deepcopy(body)
+
+    def of(self, resource: str) -> list[Object]:
+        return [body for (kind, _, _), body in self.objects.items() if kind == resource]
+
+    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+        return copy.deepcopy(self.objects.get((resource, namespace, name)))
+
+    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        key, _, value = selector.partition("=")
+        found = [b for (kind, space, _), b in self.objects.items() if kind == resource and space == namespace]
+        return [copy.deepcopy(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value]
+
+    async def create(self, resource: str, namespace: str, body: Object) -> Object:
+        def write() -> Object:
+            if error := self.refuse(resource, body):
+                raise error
+            if (resource, namespace, body["metadata"]["name"]) in self.objects:
+                raise ApiError(409, "AlreadyExists", "exists")
+            if resource == "api/v1/pods":
+                self.pods_created.append(body["metadata"]["name"])
+                return self.add(resource, {**body, "status": {"phase": "Pending"}})
+            return self.add(resource, body)
+
+        return self._write(write) if resource != "api/v1/events" else self.add(resource, body)
+
+    async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
+        def write() -> None:
+            body = self.objects.get((resource, namespace, name))
+            if body is None or (uid and body["metadata"]["uid"] != uid):
+                return
+            grace = 60 if grace_seconds is None else grace_seconds
+            if resource == "api/v1/pods" and not body["spec"].get("nodeName"):
+                grace = 0
+            body["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=grace)))
+            body["metadata"].setdefault("deletionGracePeriodSeconds", grace)
+            self._collect(resource, namespace, name)
+
+        self._write(write)
+
+    async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
+        def write() -> Object:
+            there = self.objects.get((resource, namespace, name))
+            if there is None:
+                raise ApiError(404, "NotFound", "gone")
+            if there["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+                raise ApiError(409, "Conflict", "newer")
+            new = {**there, "status": json.loads(json.dumps(body["status"]))} if subresource else copy.deepcopy(body)
+            new["metadata"] = {**there["metadata"], "resourceVersion": str(next(self._numbers))}
+            self.objects[(resource, namespace, name)] = new
+            return copy.deepcopy(new)
+
+        return self._write(write)
+
+    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
+        def write() -> None:
+            body = self.objects.get((resource, namespace, name))
+            if body is None or body["metadata"]["uid"] != uid:
+                return
+            body["metadata"]["finalizers"] = finalizers
+            body["metadata"]["resourceVersion"] = str(next(self._numbers))
+            self._collect(resource, namespace, name)
+
+        self._write(write)
+
+    def _write(self, write: Callable[[], Any]) -> Any:
+        self.writes += 1
+        if self.crash_at == (self.writes, "before"):
+            raise Crash
+        answer = write()
+        if self.crash_at == (self.writes, "after"):
+            raise Crash
+        return answer
+
+    def _collect(self, resource: str, namespace: str, name: str) -> None:
+        """An object goes once it is deleted, has no finalizer and, a pod, does not run."""
+        body = self.objects[(resource, namespace, name)]
+        running = any("running" in s["state"] for s in body.get("status", {}).get("containerStatuses", []))
+        if resource == "api/v1/pods":
+            self.final_pods[body["metadata"]["uid"]] = copy.deepcopy(body)
+        if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers") and not running:
+            del self.objects[(resource, namespace, name)]
+
+    # the kubelet
+
+    def pod(self, name: str) -> Object:
+        return self.objects[("api/v1/pods", "team-a", name)]
+
+    def run_pod(self, name: str) -> None:
+        body = self.pod(name)
+        body["spec"]["nodeName"] = "node-1"
+        body["status"] = {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.now)}],
+            "containerStatuses": [{"name": "stage", "state": {"running": {"startedAt": stamp(self.now)}}}],
+        }
+
+    def end_pod(self, name: str, code: int = 0, message: str = "", reason: str = "Completed") -> None:
+        body = self.pod(name)
+        ended = {"exitCode": code, "finishedAt": stamp(self.now), "message": message, "reason": reason}
+        body["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
+        body["status"]["containerStatuses"] = [{"name": "stage", "state": {"terminated": ended}}]
+        self._collect("api/v1/pods", "team-a", name)
