@@ -1,0 +1,74 @@
+"""The bridge that pods hang on, free ports, and the smallest image there is."""
+
+import hashlib
+import io
+import json
+import socket
+import subprocess
+import tarfile
+from pathlib import Path
+
+BRIDGE = "cni0"
+SHARED_FOLDERS = ("/var/lib/cni", "/etc/cni", "/run/containerd", "/var/lib/kubelet", "/var/log/containers")
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports in a row that nobody listens on."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = int(probe.getsockname()[1])
+        if first + count < 65535 and all(_free(port) for port in range(first, first + count)):
+            return first
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def remember(state: Path) -> None:
+    """Write down what was there before `up`, so that `down` takes away only what is ours."""
+    file = state / "before.json"
+    if not file.exists():
+        there = [folder for folder in SHARED_FOLDERS if Path(folder).exists()]
+        forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+        file.write_text(json.dumps({"folders": there, "bridge": bridge_exists(), "ip_forward": forwarding}))
+
+
+def bridge_exists() -> bool:
+    """Whether the bridge is there."""
+    return Path(f"/sys/class/net/{BRIDGE}").exists()
+
+
+def make_bridge(address: str) -> None:
+    """The bridge with the gateway's address, which the apiserver and CoreDNS listen on before any pod exists."""
+    if not bridge_exists():
+        _ip("link", "add", BRIDGE, "type", "bridge")
+    _ip("addr", "replace", f"{address}/16", "dev", BRIDGE)
+    _ip("link", "set", BRIDGE, "up")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def single_file_image(folder: Path, program: Path, name: str) -> Path:
+    """A docker-archive whose only file is `/pause`."""
+    layer = folder / "layer.tar"
+    with tarfile.open(layer, "w") as tar:
+        tar.add(program, "pause")
+    digest = hashlib.sha256(layer.read_bytes()).hexdigest()
+    config = {"architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/pause"]},
+              "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}  # fmt: skip
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    archive = folder / "image.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(layer, "layer.tar")
+        for file, content in (("config.json", config), ("manifest.json", manifest)):
+            data = json.dumps(content).encode()
+            info = tarfile.TarInfo(file)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return archive

@@ -1,0 +1,54 @@
+"""Which programs the cluster is made of, and where they are kept."""
+
+import os
+from pathlib import Path
+
+KUBERNETES = "1.36.3"
+ETCD = "3.6.6"
+KUBERNETES_PROGRAMS = ("kube-apiserver", "kubectl", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+CNI = "github.com/containernetworking/plugins/plugins"
+CONTAINERD = "github.com/containerd/containerd/v2/cmd"
+
+GO_PROGRAMS = {
+    "containerd": (f"{CONTAINERD}/containerd", "v2.3.7"),
+    "containerd-shim-runc-v2": (f"{CONTAINERD}/containerd-shim-runc-v2", "v2.3.7"),
+    "ctr": (f"{CONTAINERD}/ctr", "v2.3.7"),
+    "bridge": (f"{CNI}/main/bridge", "v1.9.1"),
+    "loopback": (f"{CNI}/main/loopback", "v1.9.1"),
+    "host-local": (f"{CNI}/ipam/host-local", "v1.9.1"),
+    "portmap": (f"{CNI}/meta/portmap", "v1.9.1"),
+    "coredns": ("github.com/coredns/coredns", "v1.14.7"),
+    "helm": ("helm.sh/helm/v4/cmd/helm", "v4.3.1"),
+    "versitygw": ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
+    "runc": ("github.com/opencontainers/runc", "v1.4.3"),
+}
+"""Import path and version of what `go install` builds as it is."""
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
+DEBIAN_PACKAGES = (
+    "buildah",
+    "gcc",
+    "iproute2",
+    "iptables",
+    "libc6-dev",
+    "libseccomp-dev",
+    "mmdebstrap",
+    "nftables",
+    "openssl",
+    "pkg-config",
+)
+
+
+def cache() -> Path:
+    """Folder of everything that is built once and kept outside the checkout."""
+    return Path(os.environ.get("LLMTRAIN_CACHE", str(Path.home() / ".cache" / "llmtrain")))
+
+
+def binaries() -> Path:
+    """Folder of the programs, by version."""
+    return cache() / "bin" / f"kubernetes-{KUBERNETES}"
+
+
+def state_folder() -> Path:
+    """Folder of the running cluster."""
+    return Path(os.environ.get("LLMTRAIN_CLUSTER_STATE", "/var/lib/llmtrain-cluster"))
