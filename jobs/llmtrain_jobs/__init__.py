@@ -1,0 +1,1 @@
+"""What runs in the pods: the entrypoint and the stages."""

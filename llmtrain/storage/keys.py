@@ -1,0 +1,40 @@
+"""Artifact keys: a hash of everything that the artifact depends on, so that equal work is never paid for twice."""
+
+import hashlib
+import json
+from typing import Any
+
+from llmtrain.api.job import JobSpec
+
+CURATION_CODE = "1"
+TRAINING_CODE = "1"
+EVALUATION_CODE = "1"
+"""Raised when the stage's code makes other bytes from the same input."""
+
+
+def artifact_key(parts: dict[str, Any]) -> str:
+    """16 hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def curation_key(spec: JobSpec, fingerprint: str) -> str:
+    """`fingerprint` identifies the content of the sources. The cluster does not matter: the bytes are the same."""
+    config = spec.curation.to_dict()
+    for irrelevant in ("cluster", "require"):
+        config.pop(irrelevant)
+    return artifact_key({"code": CURATION_CODE, "config": config, "seed": spec.seed, "sources": fingerprint})
+
+
+def training_key(spec: JobSpec, curation: str) -> str:
+    """Cluster, precision's hardware and checkpoint interval do not change what is trained."""
+    config = spec.training.to_dict()
+    for irrelevant in ("cluster", "checkpoint"):
+        config.pop(irrelevant)
+    model = spec.model.to_dict()
+    return artifact_key({"code": TRAINING_CODE, "config": config, "model": model, "seed": spec.seed, "data": curation})
+
+
+def evaluation_key(spec: JobSpec, training: str, fingerprint: str) -> str:
+    """`fingerprint` identifies the content of the tasks' data files."""
+    tasks = [task.to_dict() for task in spec.evaluation.tasks] if spec.evaluation else []
+    return artifact_key({"code": EVALUATION_CODE, "tasks": tasks, "model": training, "data": fingerprint})

@@ -1,0 +1,207 @@
+"""A job's storage: files below one root, artifacts that exist only once their manifest does.
+
+S3 goes through pyarrow's file system, which Ray brings along: s3fs pins a botocore that excludes the urllib3 of the
+Kubernetes client, so that the two cannot be installed side by side.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlparse
+
+import fsspec
+
+from llmtrain.api.job import S3Storage, Storage
+from llmtrain.storage.errors import StorageError, StorageProblem
+
+MANIFEST = "manifest.json"
+
+
+class Store:
+    """Files below `root` of a file system. Names are relative to the root."""
+
+    def __init__(self, filesystem: Any, root: str, external: Callable[[str], tuple[Any, str]]) -> None:
+        """`external` resolves a URL outside the root to a file system and a path on it."""
+        self._fs, self._root, self._external = filesystem, root.rstrip("/"), external
+
+    def path(self, name: str) -> str:
+        """Full path on the file system."""
+        return f"{self._root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+        with translated(name):
+            return bool(self._fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        with translated(name):
+            data: bytes = self._fs.cat_file(self.path(name))
+            return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """A whole file, visible only once it is complete."""
+        with translated(name, len(data)):
+            self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+            if not self._is_local:
+                self._fs.pipe_file(self.path(name), data)
+                return
+            partial = self.path(name) + ".partial"
+            with self._fs.open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path(name))
+
+    def upload(self, local: Path, name: str) -> None:
+        """Copy a local file."""
+        with translated(name, local.stat().st_size):
+            self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+            self._fs.put_file(str(local), self.path(name))
+
+    def download(self, name: str, local: Path) -> None:
+        """Copy to a local file; a file on a mounted volume is linked, not copied."""
+        with translated(name):
+            local.parent.mkdir(parents=True, exist_ok=True)
+            if self._is_local:
+                local.unlink(missing_ok=True)
+                local.symlink_to(self.path(name))
+            else:
+                self._fs.get_file(self.path(name), str(local))
+
+    def folders(self, name: str) -> list[str]:
+        """Names of the folders right below a folder; none where it does not exist."""
+        with translated(name):
+            if not self._fs.exists(self.path(name)):
+                return []
+            entries = self._fs.ls(self.path(name), detail=True)
+            return sorted(e["name"].rstrip("/").rsplit("/", 1)[1] for e in entries if e["type"] == "directory")
+
+    def remove(self, name: str) -> None:
+        """Remove a folder with all that is in it."""
+        with translated(name):
+            if self._fs.exists(self.path(name)):
+                self._fs.rm(self.path(name), recursive=True)
+
+    def glob(self, pattern: str) -> list[str]:
+        """Paths that match, sorted: relative to the root, or as URLs where the pattern is one."""
+        with translated(pattern):
+            filesystem, path = self._resolve(pattern)
+            scheme = f"{urlparse(pattern).scheme}://" if "://" in pattern else ""
+            found = sorted(str(entry) for entry in filesystem.glob(path))
+            return [scheme + entry if scheme else entry.removeprefix(f"{self._root}/") for entry in found]
+
+    def info(self, name: str) -> tuple[int, str]:
+        """Size and a mark that changes with the content (modification time or ETag)."""
+        with translated(name):
+            filesystem, path = self._resolve(name)
+            info = filesystem.info(path)
+            return int(info["size"]), str(info.get("mtime") or info.get("ETag") or "")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Read a file below the root or at a URL."""
+        with translated(name):
+            filesystem, path = self._resolve(name)
+            with filesystem.open(path, "rb") as file:
+                yield file
+
+    @property
+    def _is_local(self) -> bool:
+        return "file" in self._fs.protocol or "local" in self._fs.protocol
+
+    def _resolve(self, name: str) -> tuple[Any, str]:
+        return self._external(name) if "://" in name else (self._fs, self.path(name))
+
+    # artifacts
+
+    def manifest(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Manifest of a complete artifact; None: it does not exist, whatever files are there."""
+        name = f"{artifact_folder(kind, key)}/{MANIFEST}"
+        if not self.exists(name):
+            return None
+        manifest: dict[str, Any] = json.loads(self.read(name))
+        return manifest
+
+    def complete(self, kind: str, key: str, files: dict[str, Path | bytes], counts: dict[str, Any]) -> None:
+        """Write an artifact's files, then its manifest."""
+        folder, listed = artifact_folder(kind, key), []
+        for name, content in sorted(files.items()):
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            self.write(f"{folder}/{name}", data)
+            listed.append({"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        manifest = {"kind": kind, "key": key, "files": listed, "counts": counts}
+        self.write(f"{folder}/{MANIFEST}", json.dumps(manifest, sort_keys=True, indent=1).encode())
+
+
+def artifact_folder(kind: str, key: str) -> str:
+    """Where an artifact lies."""
+    return f"artifacts/{kind}/{key}"
+
+
+def open_store(storage: Storage, mount: str, credentials: dict[str, str]) -> Store:
+    """The job's storage. `mount` is where a volume is mounted; `credentials` are the Secret's entries."""
+    s3 = storage.s3 or S3Storage(bucket="none")
+
+    def external(url: str) -> tuple[Any, str]:
+        parts = urlparse(url)
+        if parts.scheme == "file":
+            return fsspec.filesystem("file"), parts.path
+        if parts.scheme == "s3":
+            return s3_filesystem(s3, credentials), parts.netloc + parts.path
+        raise StorageError(StorageProblem.BAD_INPUT, f"`{url}`: the scheme must be s3 or file")
+
+    if storage.s3 is None:
+        return Store(fsspec.filesystem("file"), mount, external)
+    root = "/".join(part for part in (storage.s3.bucket, storage.s3.prefix.strip("/")) if part)
+    with translated(f"spec.storage.s3.bucket `{storage.s3.bucket}`"):
+        return Store(s3_filesystem(storage.s3, credentials), root, external)
+
+
+def s3_filesystem(s3: S3Storage, credentials: dict[str, str]) -> Any:
+    """pyarrow's S3 as an fsspec file system; path-style addresses where an endpoint is given."""
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import S3FileSystem
+
+    endpoint = urlparse(s3.endpoint_url) if s3.endpoint_url else None
+    options: dict[str, Any] = {"region": s3.region, "connect_timeout": 10, "request_timeout": 60}
+    if endpoint:
+        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+    if credentials:
+        options |= {
+            "access_key": credentials.get("AWS_ACCESS_KEY_ID"),
+            "secret_key": credentials.get("AWS_SECRET_ACCESS_KEY"),
+        }
+    return ArrowFSWrapper(S3FileSystem(**options))
+
+
+@contextmanager
+def translated(name: str, size: int = 0) -> Iterator[None]:
+    """Turn what the file system raises into a problem that says what to change."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(*_problem(error, name, size)) from error
+
+
+def _problem(error: OSError, name: str, size: int) -> tuple[StorageProblem, str]:
+    text = f"{type(error).__name__} {error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            StorageProblem.FULL,
+            f"storage is full: `{name}` needs {size} bytes more; enlarge the volume or free space",
+        )
+    if isinstance(error, PermissionError) or any(w in text for w in ("ACCESS_DENIED", "AccessDenied", "403", "InvalidAccessKey",
+                                                                      "SignatureDoesNotMatch", "INVALID_ACCESS_KEY")):  # fmt: skip
+        return (
+            StorageProblem.DENIED,
+            f"`{name}`: access denied; check `spec.storage` credentials and permissions ({text[:300]})",
+        )
+    if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
+        return StorageProblem.BAD_INPUT, f"`{name}` does not exist; check the bucket, path or claim ({text[:300]})"
+    return StorageProblem.UNAVAILABLE, f"`{name}`: storage does not answer ({text[:300]})"
