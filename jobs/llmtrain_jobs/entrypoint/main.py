@@ -1,0 +1,155 @@
+"""`llmtrain-stage`: PID 1 of head and workers.
+
+The head starts Ray and runs the driver; its exit code and termination message are the stage's result. A worker joins
+the head's Ray and leaves with it: a worker without a head is billed for nothing.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from llmtrain.api.stageconfig import (
+    CONFIG_PATH,
+    EXIT_CODES,
+    HTTP_PORT,
+    RAY_PORT,
+    ExitCode,
+    FailureClass,
+    Result,
+    StageConfig,
+)
+from llmtrain_jobs.entrypoint.children import Children
+from llmtrain_jobs.entrypoint.scratch import Scratch
+from llmtrain_jobs.entrypoint.server import serve
+
+SCRATCH_FOLDER = "/tmp/llmtrain"  # an emptyDir of the pod
+OBJECT_STORE_BYTES = 100_000_000
+HEAD_SILENT_SECONDS = 6.0
+SAVE_SECONDS = 50.0
+MESSAGE_BYTES = 4000
+DRIVER, RAY = "driver", "ray"
+
+
+class Entrypoint:
+    """One pod's life."""
+
+    def __init__(self, config: StageConfig, scratch: Scratch) -> None:
+        """`scratch` is shared with the driver."""
+        self.config, self.scratch, self.children = config, scratch, Children()
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stopping = True
+
+    def head(self) -> int:
+        """Run the stage; the exit code."""
+        if self.config.workers:
+            self.children.start(RAY, ray_command(["--head", f"--port={RAY_PORT}", "--num-cpus=0", "--num-gpus=0"]))
+            if not self._until_answers("127.0.0.1", 120):
+                return self._end(failure(FailureClass.INTERNAL, "Ray's head did not start within 120 s"))
+        self.children.start(DRIVER, [sys.executable, "-m", "llmtrain_jobs.entrypoint.driver"])
+        forwarded = False
+        while DRIVER not in self.children.codes:
+            if self.stopping and not forwarded:
+                forwarded = True
+                self.children.signal(DRIVER, signal.SIGTERM)
+                self.children.wait(DRIVER, SAVE_SECONDS)
+                self.children.signal(DRIVER, signal.SIGKILL)
+            time.sleep(0.05)
+            self.children.reap()
+        return self._end(self.scratch.result() or died(self.children.codes[DRIVER], self.stopping))
+
+    def worker(self) -> int:
+        """Join the head and stay until it is gone."""
+        address = self.config.head_address
+        if not self._until_answers(address, self.config.wait_for_workers_seconds):
+            return ExitCode.INTERRUPTED if self.stopping else ExitCode.UNAVAILABLE
+        self.children.start(RAY, ray_command([f"--address={address}:{RAY_PORT}", *worker_resources()]))
+        silent_since: float | None = None
+        while RAY not in self.children.codes and not self.stopping:
+            time.sleep(1)
+            self.children.reap()
+            silent_since = None if answers(address) else silent_since or time.monotonic()
+            if silent_since and time.monotonic() - silent_since > HEAD_SILENT_SECONDS:
+                return ExitCode.OK
+        self.children.signal(RAY, signal.SIGKILL)
+        return ExitCode.INTERRUPTED if self.stopping else ExitCode.INTERNAL
+
+    def _until_answers(self, address: str, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopping and RAY not in self.children.codes:
+            if answers(address):
+                return True
+            time.sleep(0.5)
+            self.children.reap()
+        return False
+
+    def _end(self, result: Result) -> int:
+        text = json.dumps(result.to_dict())
+        if len(text.encode()) > MESSAGE_BYTES:
+            text = json.dumps(result.model_copy(update={"scores": {}, "message": result.message[:900]}).to_dict())
+        Path(os.environ.get("LLMTRAIN_TERMINATION_LOG", "/dev/termination-log")).write_text(text)
+        print(text, flush=True)
+        return EXIT_CODES[result.failure_class] if result.failure_class else ExitCode.OK
+
+
+def ray_command(arguments: list[str]) -> list[str]:
+    """`ray start`, in the foreground."""
+    ip = os.environ.get("LLMTRAIN_POD_IP", "127.0.0.1")
+    fixed = [
+        f"--node-ip-address={ip}",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+        "--disable-usage-stats",
+        "--block",
+    ]
+    ray = str(Path(sys.executable).with_name("ray"))
+    dashboard = ["--include-dashboard=false"] if "--head" in arguments else []
+    return [ray, "start", *arguments, *fixed, *dashboard]
+
+
+def worker_resources() -> list[str]:
+    """One training process a worker, whatever the CPU request; GPUs as Ray finds them."""
+    return ["--num-cpus=1"]
+
+
+def answers(address: str) -> bool:
+    """Whether the head's Ray accepts connections."""
+    try:
+        with socket.create_connection((address, RAY_PORT), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def failure(kind: FailureClass, message: str) -> Result:
+    """A result that the driver could not write itself."""
+    return Result(outcome="Failed", failure_class=kind, reason=kind.value, message=message)
+
+
+def died(code: int, stopping: bool) -> Result:
+    """What to say for a driver that ended without a word."""
+    if stopping:
+        return failure(FailureClass.INTERRUPTED, "stopped before anything could be saved")
+    if code == -signal.SIGKILL:
+        return failure(FailureClass.OUT_OF_MEMORY, "the driver was killed, most likely for memory; raise head.memory")
+    return failure(FailureClass.INTERNAL, f"the driver ended with code {code} and no result")
+
+
+def main() -> None:
+    """Entry point."""
+    config = StageConfig.model_validate_json(Path(os.environ.get("LLMTRAIN_CONFIG", CONFIG_PATH)).read_text())
+    scratch = Scratch(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
+    serve(scratch, HTTP_PORT)
+    entrypoint = Entrypoint(config, scratch)
+    code = entrypoint.worker() if os.environ.get("LLMTRAIN_ROLE") == "worker" else entrypoint.head()
+    sys.exit(int(code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Port 8090 of a pod: /metrics for Prometheus, /progress for the operator, /healthz for people."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from llmtrain_jobs.entrypoint.scratch import Scratch
+
+
+def serve(scratch: Scratch, port: int) -> ThreadingHTTPServer:
+    """Serve in a thread of its own."""
+    pages = {
+        "/metrics": (scratch.metrics, "text/plain; version=0.0.4"),
+        "/progress": (scratch.progress, "application/json"),
+        "/healthz": (lambda: "ok", "text/plain"),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path not in pages:
+                self.send_error(404)
+                return
+            text, kind = pages[self.path]
+            body = text().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not logged."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)  # the pod's own address
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

@@ -1,0 +1,93 @@
+"""Sources readable, storage writable, benchmarks there; and which results exist already."""
+
+import hashlib
+import json
+
+from llmtrain.api.stageconfig import Result
+from llmtrain.api.status import Stage
+from llmtrain.storage.keys import curation_key, evaluation_key, training_key
+from llmtrain_jobs.context import Context
+from llmtrain_jobs.curation.read import read_records, source_files
+from llmtrain_jobs.errors import bad_input
+
+PROBE = b"llmtrain preflight probe\n"
+
+
+def run(context: Context) -> Result:
+    """Check everything that can be checked from one small pod."""
+    check_writable(context)
+    size = sum(check_source(context, index) for index in range(len(context.config.spec.curation.sources)))
+    check_tasks(context)
+    keys = keys_of(context)
+    existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
+    message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
+    return Result(outcome="Succeeded", message=message, existing=existing, scores={"source_bytes": str(size)})
+
+
+def check_writable(context: Context) -> None:
+    """Write, read and remove a small file."""
+    name = f"probe/{context.config.job_uid}/probe"
+    context.store.write(name, PROBE)
+    if context.store.read(name) != PROBE:
+        raise bad_input("`spec.storage`: what was written is not what was read")
+    context.store.remove(f"probe/{context.config.job_uid}")
+
+
+def check_source(context: Context, index: int) -> int:
+    """Every source matches files, and the first of them starts with a document; bytes of the source."""
+    source = context.config.spec.curation.sources[index]
+    field = f"spec.curation.sources[{index}]"
+    files = source_files(context.store, source, field)
+    first = next(iter(read_records(context.store, source, files[0])), None)
+    if first is None:
+        raise bad_input(f"`{field}.path`: `{files[0]}` is empty")
+    if first.problem:
+        raise bad_input(f"`{field}`: `{files[0]}` line {first.line}: {first.problem}")
+    return sum(context.store.info(file)[0] for file in files)
+
+
+def check_tasks(context: Context) -> None:
+    """Every benchmark file is there and holds JSON lines."""
+    evaluation = context.config.spec.evaluation
+    for index, task in enumerate(evaluation.tasks if evaluation else []):
+        if not task.data_file:
+            continue
+        with context.store.open(task.data_file) as file:
+            line = file.readline()
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise bad_input(
+                f"`spec.evaluation.tasks[{index}].dataFile`: line 1 of `{task.data_file}` is no JSON"
+            ) from error
+
+
+def keys_of(context: Context) -> dict[Stage, str]:
+    """Keys of the artifacts that this job's stages make."""
+    spec = context.config.spec
+    curation = curation_key(spec, source_fingerprint(context))
+    training = training_key(spec, curation)
+    keys = {Stage.CURATION: curation, Stage.TRAINING: training}
+    if spec.evaluation:
+        keys[Stage.EVALUATION] = evaluation_key(spec, training, task_fingerprint(context))
+    return keys
+
+
+def source_fingerprint(context: Context) -> str:
+    """Names, sizes and marks of all source files."""
+    sources = enumerate(context.config.spec.curation.sources)
+    files = [f for i, s in sources for f in source_files(context.store, s, f"spec.curation.sources[{i}]")]
+    return _fingerprint(context, files)
+
+
+def task_fingerprint(context: Context) -> str:
+    """The same of the benchmark files."""
+    evaluation = context.config.spec.evaluation
+    return _fingerprint(
+        context, [task.data_file for task in (evaluation.tasks if evaluation else []) if task.data_file]
+    )
+
+
+def _fingerprint(context: Context, files: list[str]) -> str:
+    marks = [[file, *context.store.info(file)] for file in files]
+    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:16]
