@@ -8,7 +8,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -128,7 +128,7 @@ class Store:
         manifest: dict[str, Any] = json.loads(self.read(name))
         return manifest
 
-    def complete(self, kind: str, key: str, files: dict[str, Path | bytes], counts: dict[str, Any]) -> None:
+    def complete(self, kind: str, key: str, files: Mapping[str, Path | bytes], counts: dict[str, Any]) -> None:
         """Write an artifact's files, then its manifest."""
         folder, listed = artifact_folder(kind, key), []
         for name, content in sorted(files.items()):

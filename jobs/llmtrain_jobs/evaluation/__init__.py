@@ -1,0 +1,1 @@
+"""Scores of the trained model, by lm-evaluation-harness."""

@@ -1,0 +1,1 @@
+"""The architecture, and what it costs to compute."""
