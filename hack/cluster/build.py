@@ -25,12 +25,12 @@ def build(only: Iterable[str] = ()) -> None:
     wanted = [name for name in (list(only) or list(builders)) if not (folder / name).exists()]
     if wanted:
         if not set(wanted) <= set(versions.CONTROL_PLANE):
-            install_packages()
+            install_packages(versions.BUILD_PACKAGES)
         go_environment()
     for name in wanted:
         started = time.monotonic()
         _build_one(name, builders[name], folder)
-        print(f"built {name} in {time.monotonic() - started:.0f} s", flush=True)
+        print(f"built {name} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
 
 
 def all_builders() -> dict[str, Builder]:
@@ -78,11 +78,11 @@ def run(command: list[str], cwd: Path | None = None, **extra: str) -> str:
     return done.stdout
 
 
-def install_packages() -> None:
+def install_packages(names: Iterable[str]) -> None:
     """Debian packages that are missing."""
-    query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *versions.DEBIAN_PACKAGES]
+    query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *names]
     there = subprocess.run(query, capture_output=True, text=True, check=False).stdout
-    missing = [name for name in versions.DEBIAN_PACKAGES if f"{name} installed" not in there.splitlines()]
+    missing = [name for name in names if f"{name} installed" not in there.splitlines()]
     if missing:
         run(["apt-get", "update", "-q"])
         run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], DEBIAN_FRONTEND="noninteractive")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import socket
+import struct
 import subprocess
 import tarfile
 from pathlib import Path
@@ -52,6 +53,21 @@ def make_bridge(address: str) -> None:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def resolves(server: str, name: str) -> bool:
+    """Whether a name server knows the address of a name."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(1)
+        try:
+            asking.sendto(question, (server, 53))
+            answer = asking.recv(512)
+        except OSError:
+            return False
+    flags, answers = struct.unpack(">H2xH", answer[2:8])
+    return flags & 0xF == 0 and answers > 0
 
 
 def single_file_image(folder: Path, program: Path, name: str) -> Path:

@@ -95,7 +95,7 @@ def wait_for(what: str, condition: Callable[[], bool], seconds: float, explain: 
     started = time.monotonic()
     if not _until(condition, seconds):
         sys.exit(f"{what} did not happen within {seconds:.0f} s\n{explain()}")
-    print(f"{what} ({time.monotonic() - started:.1f} s)", flush=True)
+    print(f"{what} ({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
 
 
 def succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:

@@ -6,14 +6,17 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
+import capacity
 import certs
 import components
 import network
 import versions
-from build import build
+from build import build, install_packages
 from components import NODE, Layout
+from kube import apply, ctr, kubectl, node_ready, output
 from processes import Processes, succeeds, wait_for
 
 AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}],
@@ -50,21 +53,24 @@ def control_plane(layout: Layout, processes: Processes) -> None:
 
 def up_control_plane(state: Path) -> None:
     """etcd and kube-apiserver alone, on free loopback ports."""
+    install_packages(versions.CONTROL_PLANE_PACKAGES)
     build(versions.CONTROL_PLANE)
     layout = layout_of(state, control_plane_only=True)
     control_plane(layout, Processes(layout.state))
     print(layout.kubeconfig("admin"))
 
 
-def up(state: Path, accelerators: int, labels: list[str]) -> None:
+def up(state: Path, cpus: int, gpus: int, labels: list[str]) -> None:
     """The whole node."""
     started = time.monotonic()
+    install_packages(versions.RUN_PACKAGES)
     build()
     layout = layout_of(state, control_plane_only=False)
     processes = Processes(layout.state)
     network.remember(layout.state)
     network.make_bridge(components.GATEWAY)
     control_plane(layout, processes)
+    capacity.advertise(layout, cpus, gpus)
     _write_configs(layout)
     environment = {**os.environ, "PATH": f"{layout.binaries}:{os.environ['PATH']}"}
     processes.start("kube-controller-manager", components.controller_manager(layout))
@@ -76,20 +82,9 @@ def up(state: Path, accelerators: int, labels: list[str]) -> None:
     processes.start("kube-proxy", components.proxy(layout))
     wait_for("node is ready", lambda: node_ready(layout), 60, lambda: processes.tail("kubelet"))
     _start_dns(layout, processes)
-    for label in labels:
-        subprocess.run(kubectl(layout, "label", "node", NODE, "--overwrite", label), check=True, capture_output=True)
-    advertise(layout, accelerators)
+    subprocess.run(kubectl(layout, "label", "node", NODE, "--overwrite", *labels), check=True, capture_output=True)
+    capacity.wait_until_allocatable(layout, cpus, gpus)
     print(f"up in {time.monotonic() - started:.1f} s; export KUBECONFIG={layout.kubeconfig('admin')}")
-
-
-def kubectl(layout: Layout, *arguments: str) -> list[str]:
-    """Command line of kubectl as admin."""
-    return [layout.program("kubectl"), f"--kubeconfig={layout.kubeconfig('admin')}", *arguments]
-
-
-def ctr(layout: Layout, *arguments: str) -> list[str]:
-    """Command line of ctr in the namespace of Kubernetes."""
-    return [layout.program("ctr"), "-a", str(layout.containerd_socket), "-n", "k8s.io", *arguments]
 
 
 def _healthy(port: int) -> bool:
@@ -116,37 +111,16 @@ def _write_configs(layout: Layout) -> None:
 
 def import_pause(layout: Layout) -> None:
     """The sandbox image, made here: one static program."""
-    if components.PAUSE_IMAGE in subprocess.run(ctr(layout, "images", "ls", "-q"), capture_output=True, text=True).stdout:
+    if components.PAUSE_IMAGE in output(ctr(layout, "images", "ls", "-q")).split():
         return
     with tempfile.TemporaryDirectory() as folder:
         archive = network.single_file_image(Path(folder), Path(layout.program("pause")), components.PAUSE_IMAGE)
         subprocess.run(ctr(layout, "images", "import", str(archive)), check=True, capture_output=True)
 
 
-def node_ready(layout: Layout) -> bool:
-    """Whether the node's Ready condition is True."""
-    path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-    done = subprocess.run(kubectl(layout, "get", "node", NODE, "-o", path), capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "True"
-
-
 def _start_dns(layout: Layout, processes: Processes) -> None:
-    objects = json.dumps(components.dns_objects())
-    subprocess.run(kubectl(layout, "apply", "-f", "-"), input=objects, text=True, check=True, capture_output=True)
+    apply(layout, components.dns_objects())
     processes.start("coredns", components.coredns(layout))
+    answers = partial(network.resolves, components.DNS_SERVICE, "kubernetes.default.svc.cluster.local")
+    wait_for("CoreDNS answers on the Service's address", answers, 30, partial(processes.tail, "coredns"))
 
-
-def advertise(layout: Layout, accelerators: int) -> None:
-    """GPUs without a device plugin. A kubelet that starts sets them to zero, so this comes after every start."""
-    patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(accelerators)}]
-    command = kubectl(layout, "patch", "node", NODE, "--subresource=status", "--type=json", "-p", json.dumps(patch))
-    path = r"jsonpath={.status.allocatable.nvidia\.com/gpu}"
-
-    def allocatable() -> bool:
-        done = subprocess.run(kubectl(layout, "get", "node", NODE, "-o", path), capture_output=True, text=True, check=False)
-        if done.stdout.strip() == str(accelerators):
-            return True
-        subprocess.run(command, capture_output=True, check=False)
-        return False
-
-    wait_for(f"{accelerators} nvidia.com/gpu are allocatable", allocatable, 60, lambda: "")

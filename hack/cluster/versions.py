@@ -21,22 +21,15 @@ GO_PROGRAMS = {
     "helm": ("helm.sh/helm/v4/cmd/helm", "v4.3.1"),
     "versitygw": ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
     "runc": ("github.com/opencontainers/runc", "v1.4.3"),
+    "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0"),
+    "kwok": ("sigs.k8s.io/kwok/cmd/kwok", "v0.8.0"),
 }
 """Import path and version of what `go install` builds as it is."""
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
-DEBIAN_PACKAGES = (
-    "buildah",
-    "gcc",
-    "iproute2",
-    "iptables",
-    "libc6-dev",
-    "libseccomp-dev",
-    "mmdebstrap",
-    "nftables",
-    "openssl",
-    "pkg-config",
-)
+BUILD_PACKAGES = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
+CONTROL_PLANE_PACKAGES = ("openssl",)
+RUN_PACKAGES = (*CONTROL_PLANE_PACKAGES, "iproute2", "iptables", "nftables", "procps")
 
 
 def cache() -> Path:

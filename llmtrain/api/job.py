@@ -86,7 +86,7 @@ IMMUTABLE = ("seed", "storage", "curation", "model")
 def _spec_rules() -> dict[str, Any]:
     frozen = [
         Rule(
-            rule=f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+            rule=f"self.{field} == oldSelf.{field}",
             message=f"`{field}` may not change; create another job, finished artifacts are reused",
             field_path=f".{field}",
         )
@@ -100,7 +100,8 @@ def _spec_rules() -> dict[str, Any]:
             field_path=".training",
         ),
         Rule(
-            rule="self.training.globalBatchTokens % (self.model.contextLength * self.training.cluster.workers.replicas) == 0",
+            rule="self.training.globalBatchTokens % "
+            "(self.model.contextLength * self.training.cluster.workers.replicas) == 0",
             message="`training.globalBatchTokens` must be a multiple of `model.contextLength` times "
             "`training.cluster.workers.replicas`",
             field_path=".training.globalBatchTokens",

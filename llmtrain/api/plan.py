@@ -119,8 +119,8 @@ class PlanSpec(Model):
     model_config = Model.model_config | {
         "json_schema_extra": cel(
             Rule(
-                rule="self.tenure == 'Rented' ? has(self.rented) && !has(self.owned) : has(self.owned) && !has(self.rented)",
-                message="`rented` must be set where `tenure` is 'Rented', `owned` where it is 'Owned', and not the other",
+                rule="(self.tenure == 'Rented') == has(self.rented) && (self.tenure == 'Owned') == has(self.owned)",
+                message="`rented` must be set where `tenure` is 'Rented', `owned` where it is 'Owned', not both",
             ),
             Rule(
                 rule="self.tenure == 'Rented' || has(self.accelerator)",

@@ -37,7 +37,7 @@ class StageState(StrEnum):
 
 
 class StatusModel(Model):
-    """Status parts change within one reconcile, so they are not frozen, and what a newer operator wrote is let through."""
+    """Status parts change within one reconcile, so they are not frozen; what a newer operator wrote is let through."""
 
     model_config = ConfigDict(frozen=False, extra="ignore")
 

@@ -1,0 +1,192 @@
+"""Structural CRDs from the pydantic models.
+
+`python -m llmtrain.api.crd --write DIR` writes them as chart templates, `--check DIR` says whether they are current.
+A keyword that a structural schema does not know is an error here, not a surprise at installation.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from llmtrain.api import GROUP, VERSION
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec, PlanStatus
+from llmtrain.api.status import JobStatus
+
+Schema = dict[str, Any]
+ALLOWED = {
+    "type", "description", "properties", "required", "items", "additionalProperties", "enum", "pattern", "default",
+    "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "format", "nullable",
+    "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+}  # fmt: skip
+DROPPED = {"title", "$defs"}
+NAME_RULE = {
+    "rule": "size(self.metadata.name) <= 40",
+    "message": "`metadata.name` must be no more than 40 characters: the names of its pods are made from it",
+}
+JOB_COLUMNS = [
+    ("Stage", "string", ".status.stage", 0),
+    ("State", "string", ".status.state", 0),
+    ("GPUs", "integer", ".status.accelerators", 0),
+    ("Cost", "string", ".status.ledger.costUsd", 0),
+    ("Budget", "string", ".spec.budget.limitUsd", 0),
+    ("ETA-s", "integer", ".status.etaSeconds", 1),
+    ("Reason", "string", ".status.conditions[?(@.type=='Progressing')].reason", 1),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+]
+PLAN_COLUMNS = [
+    ("Tenure", "string", ".spec.tenure", 0),
+    ("USD/accelerator-hour", "string", ".status.usdPerAcceleratorHour", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+]
+
+
+def structural(model: type[BaseModel]) -> Schema:
+    """The structural schema of a model."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _convert(schema, schema.get("$defs", {}))
+
+
+def _convert(node: Schema, definitions: Schema) -> Schema:
+    node = _resolve(node, definitions)
+    result: Schema = {}
+    for key, value in node.items():
+        if key in DROPPED or (key == "default" and value is None):
+            continue
+        if key == "additionalProperties":
+            if isinstance(value, dict):
+                result[key] = _convert(value, definitions)
+        elif key == "properties":
+            result[key] = {name: _convert(child, definitions) for name, child in value.items()}
+        elif key == "items":
+            result[key] = _convert(value, definitions)
+        else:
+            result[key] = value
+    return _finish(result)
+
+
+def _resolve(node: Schema, definitions: Schema) -> Schema:
+    """Follow references and drop the null of what is optional; what stands beside the reference wins."""
+    options = [option for option in node.get("anyOf", []) if option != {"type": "null"}]
+    if "anyOf" in node:
+        if len(options) != 1:
+            raise ValueError(f"a union is no structural schema: {node}")
+        node = {key: value for key, value in node.items() if key != "anyOf"} | _without(options[0], node)
+    if "$ref" in node:
+        target = _resolve(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+        node = target | {key: value for key, value in node.items() if key != "$ref"}
+    return node
+
+
+def _without(option: Schema, node: Schema) -> Schema:
+    return {key: value for key, value in option.items() if key not in node or key == "$ref"}
+
+
+def _finish(node: Schema) -> Schema:
+    if "maxItems" in node and node.get("type") == "object":
+        node["maxProperties"] = node.pop("maxItems")
+    if node.get("type") == "integer" and "format" not in node:
+        node["format"] = "int64"
+    unknown = set(node) - ALLOWED
+    if unknown:
+        raise ValueError(f"keywords {sorted(unknown)} are not allowed in a structural schema: {node}")
+    return node
+
+
+def job_crd() -> Schema:
+    """LLMTrainingJob."""
+    return _crd("LLMTrainingJob", ["llmjob"], "Namespaced", JobSpec, JobStatus, JOB_COLUMNS, [NAME_RULE])
+
+
+def plan_crd() -> Schema:
+    """ComputePlan."""
+    return _crd("ComputePlan", [], "Cluster", PlanSpec, PlanStatus, PLAN_COLUMNS, [])
+
+
+def _crd(
+    kind: str,
+    short: list[str],
+    scope: str,
+    spec: type[BaseModel],
+    status: type[BaseModel],
+    columns: list[tuple[str, str, str, int]],
+    rules: list[dict[str, str]],
+) -> Schema:
+    plural = kind.lower() + "s"
+    schema: Schema = {
+        "type": "object",
+        "description": f"{(spec.__doc__ or '').strip()}",
+        "required": ["spec"],
+        "properties": {"spec": structural(spec), "status": structural(status)},
+    }
+    if rules:
+        schema["x-kubernetes-validations"] = rules
+    printed = [{"name": n, "type": t, "jsonPath": p} | ({"priority": r} if r else {}) for n, t, p, r in columns]
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": printed,
+    }
+    names: Schema = {"kind": kind, "plural": plural, "singular": kind.lower(), "categories": ["llm"]}
+    if short:
+        names["shortNames"] = short
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {"group": GROUP, "scope": scope, "names": names, "versions": [version]},
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 reads as a number though YAML 1.1, which PyYAML speaks, does not: "6e-4"."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    quoted = "'" if re.fullmatch(r"[0-9.]+e-?[0-9]+", value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=quoted)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def template(crd: Schema) -> str:
+    """The CRD as a chart template: switched by `crds.enabled`, kept on uninstall by `crds.keep`."""
+    text = yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=118, allow_unicode=True)
+    keep = "  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}\n"
+    name = f"  name: {crd['metadata']['name']}\n"
+    escaped = text.replace("{{", "{{ `{{` }}")
+    body = escaped.replace(name, f"{name}{keep}", 1)
+    return f"{{{{- if .Values.crds.enabled }}}}\n# Generated by python -m llmtrain.api.crd; do not edit.\n{body}{{{{- end }}}}\n"
+
+
+def files() -> dict[str, str]:
+    """Chart templates by file name."""
+    return {f"{crd['spec']['names']['plural']}.yaml": template(crd) for crd in (job_crd(), plan_crd())}
+
+
+def main() -> None:
+    """Write or check."""
+    mode, folder = sys.argv[1], Path(sys.argv[2])
+    if mode == "--print":
+        print(yaml.dump_all([job_crd(), plan_crd()], Dumper=_Dumper))
+        return
+    stale = [
+        name for name, text in files().items() if not (folder / name).exists() or (folder / name).read_text() != text
+    ]
+    if mode == "--check" and stale:
+        sys.exit(f"{', '.join(stale)} are not what the models say; run: make generate")
+    for name in stale:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(files()[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A job's status as text."""
+
+import io
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from llmtrain.api.status import JobStatus, StageStatus
+from llmtrain.cost.money import format_usd
+
+
+def line(status: JobStatus) -> str:
+    """Where the job stands, in one line."""
+    stage = next((s for s in status.stages if s.name.value == status.stage), None)
+    parts = [f"{status.stage or 'new':<10} {status.state or 'Pending':<9} ${status.ledger.cost_usd}"]
+    if status.accelerators:
+        parts.append(f"{status.accelerators} GPUs")
+    if stage and stage.progress and stage.progress.total:
+        progress = stage.progress
+        parts.append(f"{progress.done}/{progress.total} {progress.unit} {progress.detail}")
+        parts += [
+            f"{name} {value}"
+            for name, value in (("loss", progress.loss), ("tok/s", progress.tokens_per_second))
+            if value
+        ]
+    if status.waiting:
+        parts.append(f"waiting: {status.waiting.reason} {status.waiting.message}")
+    return "  ".join(parts)
+
+
+def report(status: JobStatus) -> str:
+    """Tables of stages, comparison and scores."""
+    out = io.StringIO()
+    console = Console(file=out, width=110)
+    console.print(stage_table(status))
+    if status.comparison:
+        console.print(comparison_table(status))
+    scores = Table("score", "value", title="Scores")
+    for stage in status.stages:
+        for name, value in sorted(stage.scores.items()):
+            scores.add_row(f"{stage.name.value}: {name}", value)
+    console.print(scores)
+    for condition in status.conditions:
+        if condition.type in ("Accepted", "Succeeded") and condition.message:
+            console.print(f"{condition.type}={condition.status} {condition.reason}: {condition.message}", markup=False)
+    return out.getvalue()
+
+
+def stage_table(status: JobStatus) -> Table:
+    """One row a stage: time, pod-hours, accelerator-hours, dollars, goodput."""
+    table = Table(
+        "stage", "state", "wall", "pod-hours", "GPU-hours", "USD", "goodput", title=f"Total ${status.ledger.cost_usd}"
+    )
+    for stage in status.stages:
+        items = [*status.ledger.entries, *status.ledger.high_water]
+        mine = [item for item in items if item.stage is stage.name]
+        billed = sum(item.billed_seconds for item in mine)
+        table.add_row(
+            stage.name.value,
+            "Reused" if stage.reused else stage.state.value,
+            wall(stage),
+            f"{sum(item.pod_seconds for item in mine) / 3600:.4f}",
+            f"{sum(item.accelerator_seconds for item in mine) / 3600:.4f}",
+            format_usd(sum(item.cost_micro_usd for item in mine)),
+            f"{stage.working_pod_seconds / billed:.2f}" if billed and stage.working_pod_seconds else "-",
+        )
+    return table
+
+
+def comparison_table(status: JobStatus) -> Table:
+    """The training on every plan."""
+    table = Table("plan", "tenure", "USD/GPU-hour", "training USD", title="The same training, rented or owned")
+    for row in status.comparison:
+        table.add_row(row.plan, row.tenure, row.usd_per_accelerator_hour, row.cost_usd)
+    return table
+
+
+def wall(stage: StageStatus) -> str:
+    """Seconds from the first attempt to the end."""
+    if not stage.start_time or not stage.completion_time:
+        return "-"
+    seconds = datetime.fromisoformat(stage.completion_time) - datetime.fromisoformat(stage.start_time)
+    return f"{int(seconds.total_seconds())} s"
