@@ -20,6 +20,7 @@ from llmtrain.api.job import S3Storage, Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
 
 MANIFEST = "manifest.json"
+DENIALS = ("ACCESS_DENIED", "AccessDenied", "403", "InvalidAccessKey", "INVALID_ACCESS_KEY", "SignatureDoesNotMatch")
 
 
 class Store:
@@ -196,12 +197,9 @@ def _problem(error: OSError, name: str, size: int) -> tuple[StorageProblem, str]
             StorageProblem.FULL,
             f"storage is full: `{name}` needs {size} bytes more; enlarge the volume or free space",
         )
-    if isinstance(error, PermissionError) or any(w in text for w in ("ACCESS_DENIED", "AccessDenied", "403", "InvalidAccessKey",
-                                                                      "SignatureDoesNotMatch", "INVALID_ACCESS_KEY")):  # fmt: skip
-        return (
-            StorageProblem.DENIED,
-            f"`{name}`: access denied; check `spec.storage` credentials and permissions ({text[:300]})",
-        )
+    if isinstance(error, PermissionError) or any(word in text for word in DENIALS):
+        hint = "access denied; check the credentials and permissions of `spec.storage`"
+        return StorageProblem.DENIED, f"`{name}`: {hint} ({text[:300]})"
     if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
         return StorageProblem.BAD_INPUT, f"`{name}` does not exist; check the bucket, path or claim ({text[:300]})"
     return StorageProblem.UNAVAILABLE, f"`{name}`: storage does not answer ({text[:300]})"

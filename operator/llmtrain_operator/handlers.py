@@ -17,6 +17,10 @@ def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
     """Handlers of jobs and of their pods."""
     registry = kopf.OperatorRegistry()
 
+    @kopf.on.login(registry=registry)
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
     @kopf.on.event(GROUP, VERSION, "llmtrainingjobs", registry=registry)  # type: ignore[arg-type]
     async def job_seen(name: str, namespace: str, type: str | None, **_: Any) -> None:
         if type != "DELETED":
