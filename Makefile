@@ -1,0 +1,77 @@
+# The two commands of a new user are `make demo` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PY := $(VENV)/bin/python
+WHEELS := $(wildcard ../shared/wheels)
+STATE ?= /var/lib/llmtrain-cluster
+export LLMTRAIN_CLUSTER_STATE := $(STATE)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.done: pyproject.toml constraints/dev.txt
+	@# Debian and Ubuntu ship Python without venv; where pip is at hand that is enough.
+	@python3 -c 'import ensurepip' 2>/dev/null || (apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q $(if $(WHEELS),--find-links $(WHEELS)) -r constraints/dev.txt 'setuptools>=77'
+	$(VENV)/bin/pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: venv
+venv: $(VENV)/.done ## Install everything that the tests need into .venv
+
+.PHONY: generate
+generate: venv ## Write the CRDs of the chart from the models
+	$(PY) -m llmtrain.api.crd --write charts/llmtrain/templates/crds
+
+.PHONY: lint
+lint: venv ## Format, lint, types, layers, generated files
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m llmtrain.api.crd --check charts/llmtrain/templates/crds
+
+.PHONY: test-unit
+test-unit: venv ## Unit tests; they need nothing but Python
+	$(PY) -m pytest tests/unit
+
+.PHONY: binaries
+binaries:
+	python3 hack/cluster build
+
+.PHONY: test-api
+test-api: venv ## Tests against a real kube-apiserver and etcd
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl
+	$(PY) -m pytest tests/api
+
+.PHONY: up
+up: ## Start the one-node Kubernetes, build the images and load them
+	python3 hack/cluster up
+	python3 hack/images build
+	python3 hack/images load
+
+.PHONY: down
+down: ## Stop the one-node Kubernetes and remove every trace of it
+	python3 hack/cluster down
+
+.PHONY: test-e2e
+test-e2e: venv up ## Tests on the real node with real pods
+	$(PY) -m pytest tests/e2e --timeout 1500
+
+.PHONY: test
+test: lint test-unit test-api test-e2e ## Everything that CI runs
+
+.PHONY: bench
+bench: venv up ## Print latencies and overheads of the control plane
+	$(PY) -m pytest tests/bench -s --timeout 1500
+
+.PHONY: demo
+demo: venv up ## Run the main job and show what it cost; the cluster stays up
+	bash demo/run.sh
+
+.PHONY: demo-down
+demo-down: down ## Remove every trace of the demo
+	rm -rf /var/lib/llmtrain-demo
