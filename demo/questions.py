@@ -16,7 +16,9 @@ def questions() -> list[str]:
     for number, name in enumerate(modules):
         choices = [name[::-1] + "q", name[1:] + "zz", name + "xx"]
         choices.insert(number % 4, name)
-        lines.append(json.dumps({"query": "Question: Which is a Python module?", "choices": choices, "gold": number % 4}))
+        lines.append(
+            json.dumps({"query": "Question: Which is a Python module?", "choices": choices, "gold": number % 4})
+        )
     return lines
 
 

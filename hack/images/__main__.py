@@ -97,14 +97,21 @@ def run(command: list[str]) -> str:
 
 def exists(image: str) -> bool:
     """Whether buildah has the image."""
-    return subprocess.run([*BUILDAH, "inspect", "--type", "image", image], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([*BUILDAH, "inspect", "--type", "image", image], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def build_base(image: str) -> None:
     """Debian with Python, from the machine's own apt sources."""
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         archive = f"{folder}/base.tar"
-        sources = [str(p) for p in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")) if p.exists()]
+        sources = [
+            str(p)
+            for p in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
+            if p.exists()
+        ]
         options = ["--variant=minbase", "--mode=root", f"--include={BASE_PACKAGES}"]
         run(["mmdebstrap", *options, "bookworm", archive, sources[0]])
         container = run([*BUILDAH, "from", "scratch"]).strip()

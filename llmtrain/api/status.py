@@ -94,32 +94,29 @@ class StageStatus(StatusModel):
     message: Line = Field("", description="What people should know.")
 
 
-class LedgerEntry(StatusModel):
-    """Settled bill of all pods of one stage, role, plan and tenure."""
+class Amounts(StatusModel):
+    """What pods of one stage, role, plan and tenure owe."""
 
     stage: Stage = Field(description="The stage.")
     role: Key = Field(description="head or worker.")
-    plan: Key = Field(description="ComputePlan.")
-    tenure: Key = Field(description="Rented or Owned.")
-    pods: int = Field(0, description="Pods that were settled.")
-    pod_seconds: int = Field(0, description="Seconds from scheduling to the end.")
+    plan: Key = Field("", description="ComputePlan.")
+    tenure: Key = Field("", description="Rented or Owned.")
+    pod_seconds: int = Field(0, description="Seconds from scheduling to the end, or so far.")
     billed_seconds: int = Field(0, description="Seconds after rounding to the plan's increment and minimum.")
     accelerator_seconds: int = Field(0, description="Billed seconds times accelerators.")
     cost_micro_usd: int = Field(0, description="Microdollars.")
 
 
-class HighWater(StatusModel):
+class LedgerEntry(Amounts):
+    """Settled bill of all pods of one stage, role, plan and tenure."""
+
+    pods: int = Field(0, description="Pods that were settled.")
+
+
+class HighWater(Amounts):
     """Provisional bill of one pod that is not settled: what it owes at least, and to whom it is booked."""
 
     uid: Key = Field(description="The pod's uid.")
-    stage: Stage = Field(description="The stage.")
-    role: Key = Field(description="head or worker.")
-    plan: Key = Field("", description="ComputePlan.")
-    tenure: Key = Field("", description="Rented or Owned.")
-    pod_seconds: int = Field(0, description="Seconds so far.")
-    billed_seconds: int = Field(0, description="Billed seconds so far.")
-    accelerator_seconds: int = Field(0, description="Accelerator-seconds so far.")
-    cost_micro_usd: int = Field(0, description="Microdollars so far.")
 
 
 class Ledger(StatusModel):

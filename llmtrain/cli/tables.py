@@ -6,7 +6,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.api.status import JobStatus, StageStatus
+from llmtrain.api.status import Amounts, JobStatus, StageStatus
 from llmtrain.cost.money import format_usd
 
 
@@ -53,7 +53,7 @@ def stage_table(status: JobStatus) -> Table:
         "stage", "state", "wall", "pod-hours", "GPU-hours", "USD", "goodput", title=f"Total ${status.ledger.cost_usd}"
     )
     for stage in status.stages:
-        items = [*status.ledger.entries, *status.ledger.high_water]
+        items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
         mine = [item for item in items if item.stage is stage.name]
         billed = sum(item.billed_seconds for item in mine)
         table.add_row(

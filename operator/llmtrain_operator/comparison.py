@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from llmtrain.api.status import Comparison, Ledger, Stage
+from llmtrain.api.status import Amounts, Comparison, Ledger, Stage
 from llmtrain.cost.money import amount_micro_usd, format_usd, micro_usd
 from llmtrain_operator.pricing import Plan
 
@@ -15,8 +15,8 @@ def compare(ledger: Ledger, names: list[str], plans: Mapping[str, Plan]) -> list
 
 def accelerator_seconds(ledger: Ledger) -> int:
     """Billed accelerator-seconds of all training pods, settled or not."""
-    settled = sum(entry.accelerator_seconds for entry in ledger.entries if entry.stage is Stage.TRAINING)
-    return settled + sum(mark.accelerator_seconds for mark in ledger.high_water if mark.stage is Stage.TRAINING)
+    items: list[Amounts] = [*ledger.entries, *ledger.high_water]
+    return sum(item.accelerator_seconds for item in items if item.stage is Stage.TRAINING)
 
 
 def _row(plan: Plan, seconds: int) -> Comparison:

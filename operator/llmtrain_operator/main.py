@@ -45,6 +45,8 @@ def main() -> None:
     """Entry point."""
     level = os.environ.get("LLMTRAIN_LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # kopf tells of every event that it passes on; the job loops say what matters.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     asyncio.run(run())
 
 

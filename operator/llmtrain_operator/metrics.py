@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llmtrain.api.status import HighWater, JobStatus, LedgerEntry
+from llmtrain.api.status import Amounts, JobStatus
 from llmtrain.cost.money import MICRO
 from llmtrain_operator.client import KubernetesCluster
 
@@ -40,7 +40,7 @@ class Total:
     accelerator_seconds: int = 0
     cost_micro_usd: int = 0
 
-    def add(self, item: LedgerEntry | HighWater) -> None:
+    def add(self, item: Amounts) -> None:
         """Add an entry or a provisional bill."""
         self.pod_seconds += item.pod_seconds
         self.accelerator_seconds += item.accelerator_seconds
@@ -50,7 +50,7 @@ class Total:
 def totals(status: JobStatus) -> dict[tuple[str, str, str, str], Total]:
     """Amounts by (stage, role, plan, tenure)."""
     result: dict[tuple[str, str, str, str], Total] = {}
-    items: Iterable[LedgerEntry | HighWater] = [*status.ledger.entries, *status.ledger.high_water]
+    items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
     for item in items:
         result.setdefault((item.stage.value, item.role, item.plan, item.tenure), Total()).add(item)
     return result

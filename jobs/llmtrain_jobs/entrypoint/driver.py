@@ -53,7 +53,7 @@ def _failed(failure: FailureClass, reason: str, message: str, checkpoint: str = 
 def _report_crash(scratch: Scratch) -> None:
     """Make `sys.excepthook` leave the last line of a traceback as last words; the whole of it is in the log."""
 
-    def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    def hook(kind: type[BaseException], error: BaseException, _trace: object) -> None:
         traceback.print_exception(error)
         last = traceback.format_exception_only(error)[-1].strip()
         scratch.put_result(_failed(FailureClass.INTERNAL, kind.__name__, last))

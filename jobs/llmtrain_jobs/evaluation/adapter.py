@@ -22,7 +22,7 @@ class Adapter(LM):  # type: ignore[misc]
         super().__init__()
         self.model, self.tokenizer = model.eval(), tokenizer
         self.context = model.config.context
-        self.end = int(tokenizer.token_to_id(END_OF_TEXT))
+        self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:  # noqa: ARG002
         """(log-likelihood, is greedy) of each continuation after its context."""

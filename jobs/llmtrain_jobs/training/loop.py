@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from llmtrain_jobs.model.transformer import loss_sum
 from llmtrain_jobs.training.data import Windows, samples_of
@@ -60,7 +61,7 @@ class Group:
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    sum: Callable[[Tensor], None] = lambda tensor: None
+    sum: Callable[[Tensor], None] = lambda _tensor: None
     """Add up a tensor over all ranks, in place."""
 
 
@@ -97,15 +98,18 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.plan)
         self._saved_at = self.clock()
 
+    @property
+    def bare(self) -> nn.Module:
+        """The model without the wrapper of data parallelism."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        bare = self.model.module if hasattr(self.model, "module") else self.model
-        return {"model": bare.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {"model": self.bare.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        bare = self.model.module if hasattr(self.model, "module") else self.model
-        bare.load_state_dict(state["model"])
+        self.bare.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
 
@@ -158,13 +162,13 @@ class Trainer:
             with self._synchronised(number == len(parts)), self._precision():
                 loss = loss_sum(self.model, tokens_BT1) / self.plan.step_tokens
                 # DDP averages over ranks; the loss is a mean over all of them already.
-                (loss * self.group.world).backward()
+                torch.autograd.backward(loss * self.group.world)
             total += float(loss.detach())
         return total
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last micro-batch."""
-        if last or not hasattr(self.model, "no_sync"):
+        if last or not isinstance(self.model, DistributedDataParallel):
             return nullcontext()
         context: AbstractContextManager[None] = self.model.no_sync()
         return context

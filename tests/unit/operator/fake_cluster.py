@@ -75,7 +75,8 @@ class FakeCluster:
                 return self.add(resource, {**body, "status": {"phase": "Pending"}})
             return self.add(resource, body)
 
-        return self._write(write) if resource != "api/v1/events" else self.add(resource, body)
+        made: Object = self.add(resource, body) if resource == "api/v1/events" else self._write(write)
+        return made
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
         def write() -> None:
@@ -103,7 +104,8 @@ class FakeCluster:
             self.objects[(resource, namespace, name)] = new
             return copy.deepcopy(new)
 
-        return self._write(write)
+        answer: Object = self._write(write)
+        return answer
 
     async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
         def write() -> None:

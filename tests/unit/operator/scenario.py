@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
-from llmtrain.api.stageconfig import Result
-from llmtrain.api.status import JobStatus, Stage
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.reconcile import JOBS, PLANS, Memory, Outlook, Reconciler
+
+from llmtrain.api.stageconfig import Result
+from llmtrain.api.status import JobStatus, Stage
 from tests.unit.operator.fake_cluster import Crash, FakeCluster
 
 CPU_PLAN = {"tenure": "Rented", "rented": {"cpuHourUsd": "0.031611", "memoryGibHourUsd": "0.004237"}}

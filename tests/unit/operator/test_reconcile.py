@@ -1,9 +1,9 @@
 """The life of a job against the fake cluster."""
 
 import pytest
-
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.reconcile import JOBS
+
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
 
@@ -118,7 +118,12 @@ async def test_an_unschedulable_cluster_is_released_with_the_schedulers_reason()
     run = Scenario(startDeadlineSeconds=20, retry={"limit": 0})
     await run.turn(3)
     pod = run.cluster.pod("gpt-pre-1-head")
-    why = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu"}
+    why = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes: Insufficient cpu",
+    }
     pod["status"]["conditions"] = [why]
     await run.turn()
     assert run.status.waiting is not None

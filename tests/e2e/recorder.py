@@ -1,0 +1,85 @@
+"""An independent meter: watches pods, keeps the last version of each, and bills them by its own few lines.
+
+It shares no code with the operator. The rule is that of the brief: from PodScheduled to the last finishedAt, rounded
+and priced as the pod's annotation says, half to even.
+"""
+
+import json
+import subprocess
+import threading
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+JOB = "llmtrain.dev/job"
+
+
+class Recorder:
+    def __init__(self, namespace: str) -> None:
+        self.last: dict[str, dict[str, Any]] = {}
+        self.together: dict[str, set[str]] = {}
+        self._alive: dict[str, dict[str, Any]] = {}
+        command = ["kubectl", "get", "pods", "-n", namespace, "-w", "--output-watch-events", "-o", "json"]
+        self._watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        decoder, buffer = json.JSONDecoder(), ""
+        assert self._watch.stdout
+        for line in self._watch.stdout:
+            buffer += line
+            if line.rstrip() != "}":
+                continue
+            event, _ = decoder.raw_decode(buffer)
+            buffer = ""
+            self._take(event["type"], event["object"])
+
+    def _take(self, kind: str, pod: dict[str, Any]) -> None:
+        uid, job = pod["metadata"]["uid"], pod["metadata"]["labels"].get(JOB, "")
+        self.last[uid] = pod
+        if kind == "DELETED":
+            self._alive.pop(uid, None)
+        else:
+            self._alive[uid] = pod
+        mine = [p for p in self._alive.values() if p["metadata"]["labels"].get(JOB) == job]
+        clusters = {f"{p['metadata']['labels']['llmtrain.dev/stage']}-{p['metadata']['labels']['llmtrain.dev/attempt']}"
+                    for p in mine}  # fmt: skip
+        if len(clusters) > 1:
+            self.together[job] = clusters
+
+    def pods(self, job: str) -> list[dict[str, Any]]:
+        return [pod for pod in self.last.values() if pod["metadata"]["labels"].get(JOB) == job]
+
+    def micro_usd(self, job: str) -> int:
+        return sum(bill(pod) for pod in self.pods(job))
+
+    def close(self) -> None:
+        self._watch.terminate()
+        self._watch.wait(10)
+
+
+def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:
+    scheduled = [
+        c for c in pod["status"].get("conditions", []) if c["type"] == "PodScheduled" and c["status"] == "True"
+    ]
+    if not scheduled:
+        return None
+    begin = datetime.fromisoformat(scheduled[0]["lastTransitionTime"])
+    ends = [s["state"]["terminated"]["finishedAt"] for s in pod["status"].get("containerStatuses", [])
+            if "terminated" in s["state"]]  # fmt: skip
+    if ends:
+        return begin, max(map(datetime.fromisoformat, ends))
+    deleted = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
+    grace = pod["metadata"].get("deletionGracePeriodSeconds", 0)
+    return begin, datetime.fromtimestamp(deleted.timestamp() - grace, deleted.tzinfo)
+
+
+def bill(pod: dict[str, Any]) -> int:
+    price = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
+    times = span(pod)
+    seconds = int((times[1] - times[0]).total_seconds()) if times else 0
+    if seconds <= 0:
+        return 0
+    step = price["incrementSeconds"]
+    billed = max(price["minimumSeconds"], (seconds + step - 1) // step * step)
+    return round(Fraction(billed * price["microUsdPerHour"], 3600))
