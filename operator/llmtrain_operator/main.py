@@ -46,7 +46,8 @@ def main() -> None:
     level = os.environ.get("LLMTRAIN_LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # kopf tells of every event that it passes on; the job loops say what matters.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    for chatty in ("kopf.objects", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     asyncio.run(run())
 
 

@@ -24,13 +24,16 @@ class Recorder:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        decoder, buffer = json.JSONDecoder(), ""
+        buffer = ""
         assert self._watch.stdout
         for line in self._watch.stdout:
             buffer += line
-            if line.rstrip() != "}":
+            if not line.rstrip().endswith("}"):
                 continue
-            event, _ = decoder.raw_decode(buffer)
+            try:
+                event = json.loads(buffer)
+            except ValueError:
+                continue
             buffer = ""
             self._take(event["type"], event["object"])
 

@@ -1,10 +1,11 @@
 """Training: Ray Train runs the loop on the workers; the driver watches, passes on the stop, completes the artifact."""
 
 import json
+import os
 import threading
 from typing import Any
 
-from llmtrain.api.stageconfig import FailureClass, Result
+from llmtrain.api.stageconfig import ExitCode, FailureClass, Result
 from llmtrain.api.status import Progress, Stage
 from llmtrain.storage.keys import training_key
 from llmtrain_jobs.cluster import connect
@@ -75,7 +76,21 @@ def watch(context: Context, ray: Any, control: Any, over: threading.Event) -> No
         if context.stop.is_set() and not asked:
             asked = True
             ray.get(control.request_stop.remote(), timeout=10)
-        show(context, ray.get(control.state.remote(), timeout=10)["last"])
+        last = ray.get(control.state.remote(), timeout=10)["last"]
+        if asked and not last:
+            leave_unstarted(context)
+        show(context, last)
+
+
+def leave_unstarted(context: Context) -> None:
+    """Asked to stop before the first step: there is nothing to save, and waiting for the workers would be billed.
+
+    Ray Train's `fit` cannot be interrupted from a thread, so the process ends here, with its last words written.
+    """
+    words = "stopped before the first step of this attempt"
+    failed = FailureClass.INTERRUPTED
+    context.scratch.put_result(Result(outcome="Failed", failure_class=failed, reason="Interrupted", message=words))
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def show(context: Context, last: dict[str, Any]) -> None:
