@@ -102,6 +102,10 @@ class KubernetesCluster:
         body = {"metadata": {"uid": uid, "finalizers": finalizers}}
         await self._tolerating({404, 409}, self._send("PATCH", object_path(resource, namespace, name), body))
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
     async def _or_none(self, request: Any) -> Object | None:
         try:
             answer: Object = await request
@@ -169,5 +173,6 @@ async def connect() -> KubernetesCluster:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         kube_config.load_incluster_config(client_configuration=configuration)
     else:
-        await kube_config.load_kube_config(client_configuration=configuration)
+        # The library reads KUBECONFIG when it is imported; it is asked for now.
+        await kube_config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     return KubernetesCluster(aio.client.ApiClient(configuration))

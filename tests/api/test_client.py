@@ -1,0 +1,73 @@
+"""The operator's client against the real apiserver: the expectations that the fake cluster is built on."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from llmtrain_operator.client import ApiError, KubernetesCluster, connect
+from llmtrain_operator.reconcile import JOBS
+
+from tests.api.conftest import Api
+
+PODS, CONFIG_MAPS = "api/v1/pods", "api/v1/configmaps"
+
+
+@pytest.fixture
+async def cluster(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesCluster]:
+    monkeypatch.setenv("KUBECONFIG", api.kubeconfig)
+    cluster = await connect()
+    yield cluster
+    await cluster.close()
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"a": name}}, "data": data}
+
+
+async def test_a_taken_name_is_409_and_a_missing_object_none(cluster: KubernetesCluster) -> None:
+    await cluster.create(CONFIG_MAPS, "default", config_map("taken"))
+    with pytest.raises(ApiError) as error:
+        await cluster.create(CONFIG_MAPS, "default", config_map("taken"))
+    assert error.value.code == 409
+    assert await cluster.get(CONFIG_MAPS, "default", "none") is None
+    assert [o["metadata"]["name"] for o in await cluster.find(CONFIG_MAPS, "default", "a=taken")] == ["taken"]
+
+
+async def test_an_old_resource_version_is_refused(cluster: KubernetesCluster) -> None:
+    old = await cluster.create(CONFIG_MAPS, "default", config_map("versions"))
+    await cluster.replace(CONFIG_MAPS, "default", "versions", {**old, "data": {"a": "1"}})
+    with pytest.raises(ApiError) as error:
+        await cluster.replace(CONFIG_MAPS, "default", "versions", {**old, "data": {"a": "2"}})
+    assert error.value.code == 409
+
+
+async def test_a_delete_with_another_uid_deletes_nothing(cluster: KubernetesCluster) -> None:
+    made = await cluster.create(CONFIG_MAPS, "default", config_map("uids"))
+    await cluster.delete(CONFIG_MAPS, "default", "uids", "00000000-0000-0000-0000-000000000000", None)
+    assert await cluster.get(CONFIG_MAPS, "default", "uids") is not None
+    await cluster.delete(CONFIG_MAPS, "default", "uids", made["metadata"]["uid"], None)
+    assert await cluster.get(CONFIG_MAPS, "default", "uids") is None
+
+
+async def test_a_finalizer_holds_an_object_until_it_is_taken_off(cluster: KubernetesCluster) -> None:
+    made = await cluster.create(CONFIG_MAPS, "default", config_map("held"))
+    uid = made["metadata"]["uid"]
+    await cluster.set_finalizers(CONFIG_MAPS, "default", "held", uid, ["llmtrain.dev/settle"])
+    await cluster.delete(CONFIG_MAPS, "default", "held", uid, None)
+    held = await cluster.get(CONFIG_MAPS, "default", "held")
+    assert held is not None
+    assert "deletionTimestamp" in held["metadata"]
+    await cluster.set_finalizers(CONFIG_MAPS, "default", "held", uid, [])
+    assert await cluster.get(CONFIG_MAPS, "default", "held") is None
+
+
+async def test_the_status_subresource_leaves_the_spec_alone(
+    cluster: KubernetesCluster, api: Api, demo_job: dict[str, Any]
+) -> None:
+    api.apply(demo_job | {"metadata": {"name": "split", "namespace": "default"}})
+    job = await cluster.get(JOBS, "default", "split")
+    assert job is not None
+    job["spec"]["seed"] = 5
+    job["status"] = {"stage": "Training"}
+    written = await cluster.replace(JOBS, "default", "split", job, "status")
+    assert (written["spec"]["seed"], written["status"]["stage"]) == (1234, "Training")

@@ -1,0 +1,128 @@
+"""Manifests against the real apiserver: what it accepts, how it says no, and that the models say the same."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from llmtrain.api.job import JobSpec
+from tests.api.conftest import ROOT, Api
+
+DELETE = object()
+
+# case: (path, value, what the message must contain)
+REFUSED: dict[str, tuple[str, Any, str]] = {
+    "unknown field": ("spec.curatoin", {}, 'unknown field "spec.curatoin"'),
+    "no storage": ("spec.storage", DELETE, "spec.storage"),
+    "both storages": ("spec.storage.s3", {"bucket": "llm"}, "exactly one of `s3` and `persistentVolumeClaim`"),
+    "bucket name": ("spec.storage", {"s3": {"bucket": "No_Bucket"}}, "spec.storage.s3.bucket"),
+    "budget is a number": ("spec.budget.limitUsd", 40.0, "spec.budget.limitUsd"),
+    "negative budget": ("spec.budget.limitUsd", "-1", "spec.budget.limitUsd"),
+    "breach action": ("spec.budget.onBreach", "Explode", '"Suspend", "Fail", "Warn"'),
+    "no workers": ("spec.training.cluster.workers.replicas", 0, "greater than or equal to 1"),
+    "too many accelerators": ("spec.training.cluster.workers.acceleratorsPerWorker", 65, "less than or equal to 64"),
+    "memory": ("spec.training.cluster.head.memory", "much", "spec.training.cluster.head.memory"),
+    "no plan": ("spec.training.cluster.planRef", DELETE, "planRef"),
+    "no sources": ("spec.curation.sources", [], "spec.curation.sources"),
+    "source format": (
+        "spec.curation.sources",
+        [{"name": "a", "path": "b", "format": "Pdf"}],
+        '"Auto", "Jsonl", "Text"',
+    ),
+    "vocabulary": ("spec.curation.tokenizer.train.vocabularySize", 10, "greater than or equal to 300"),
+    "preset": ("spec.model.preset", "gpt5", "spec.model.preset"),
+    "two models": ("spec.model.architecture", {"layers": 1, "heads": 1, "embedding": 8}, "exactly one of `preset`"),
+    "heads": (
+        "spec.model",
+        {"architecture": {"layers": 1, "heads": 3, "embedding": 8}},
+        "`embedding` must be a multiple of `heads`",
+    ),
+    "no tokens": ("spec.training.tokens", 0, "spec.training.tokens"),
+    "batch": ("spec.training.globalBatchTokens", 8193, "must be a multiple of `model.contextLength`"),
+    "learning rate": ("spec.training.optimizer.peakLearningRate", "fast", "peakLearningRate"),
+    "empty task": ("spec.evaluation.tasks", [{"name": "a"}], "exactly one of `perplexity` and `task`"),
+    "task without data": ("spec.evaluation.tasks", [{"name": "a", "task": "arc_easy"}], "`dataFile` must be set"),
+    "open requirement": ("spec.evaluation.require", [{"metric": "a/b"}], "exactly one of `atMost` and `atLeast`"),
+    "long name": ("metadata.name", "x" * 41, "no more than 40 characters"),
+}
+# Rules across fields are CEL's alone: the operator reads only what the apiserver has let in.
+CEL_ONLY = {
+    "both storages", "two models", "heads", "batch", "empty task", "task without data", "open requirement", "long name",
+}  # fmt: skip
+
+
+def changed(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    body = copy.deepcopy(body)
+    *parents, last = path.split(".")
+    target = body
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    if value is DELETE:
+        del target[last]
+    else:
+        target[last] = value
+    return body
+
+
+def test_the_demo_is_accepted_and_its_defaults_are_stored(api: Api, demo_job: dict[str, Any]) -> None:
+    api.apply(demo_job)
+    stored = api.get("llmjob", "docs-gpt")["spec"]
+    assert stored["suspend"] is False
+    assert stored["retry"] == {"limit": 3, "infrastructureLimit": 50}
+    assert stored["training"]["optimizer"]["gradientClip"] == "1.0"
+    assert stored["preflight"]["cluster"]["head"]["memory"] == "512Mi"
+    assert JobSpec.model_validate(stored).to_dict() == stored
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_an_invalid_manifest_is_refused_with_the_field_and_what_is_allowed(
+    case: str, api: Api, demo_job: dict[str, Any]
+) -> None:
+    path, value, expected = REFUSED[case]
+    body = changed(changed(demo_job, "metadata.name", "other"), path, value)
+    assert expected in api.refusal(body)
+
+
+@pytest.mark.parametrize("case", sorted(set(REFUSED) - CEL_ONLY))
+def test_the_models_refuse_what_the_schema_refuses(case: str, demo_job: dict[str, Any]) -> None:
+    path, value, _ = REFUSED[case]
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate(changed(demo_job, path, value)["spec"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("spec.seed", 99, "`seed` may not change"),
+        ("spec.model.contextLength", 64, "`model` may not change"),
+        ("spec.curation.require.minTokens", 5, "`curation` may not change"),
+        ("spec.training.tokens", 10, "`training.tokens` may only be raised"),
+    ],
+)
+def test_what_a_result_depends_on_may_not_change(
+    path: str, value: Any, message: str, api: Api, demo_job: dict[str, Any]
+) -> None:
+    api.apply(demo_job)
+    assert message in api.refusal(changed(demo_job, path, value))
+
+
+def test_suspending_and_a_new_budget_are_accepted(api: Api, demo_job: dict[str, Any]) -> None:
+    api.apply(demo_job)
+    assert api.refusal(changed(demo_job, "spec.suspend", True)) == ""
+    assert api.refusal(changed(demo_job, "spec.budget.limitUsd", "80.00")) == ""
+
+
+def test_the_demos_plans_are_accepted_and_a_mixed_one_is_not(api: Api) -> None:
+    for plan in yaml.safe_load_all(Path(ROOT, "demo", "plans.yaml").read_text()):
+        api.apply(plan)
+        assert "`rented` must be set where" in api.refusal(
+            changed(plan, "spec.tenure", "Rented" if "owned" in plan["spec"] else "Owned")
+        )
+
+
+def test_kubectl_explain_describes_the_fields(api: Api) -> None:
+    text = api.run("explain", "llmjob.spec.training.checkpoint").stdout
+    assert "Complete checkpoints that are kept" in text
