@@ -1,0 +1,74 @@
+"""The billed interval, case by case of the rule."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from llmtrain_operator.billing import Node, bill, interval
+
+NOW = datetime(2026, 3, 1, 12, 30, 0, tzinfo=UTC)
+PRICE = {"plan": "p", "planResourceVersion": "1", "tenure": "Rented", "microUsdPerHour": 3_990_000, "incrementSeconds": 1,
+         "minimumSeconds": 60}  # fmt: skip
+READY = {"n": Node(True, NOW)}
+
+
+def at(minute: int, second: int = 0) -> str:
+    return f"2026-03-01T12:{minute:02d}:{second:02d}Z"
+
+
+def pod(
+    phase: str, *, scheduled: bool = True, state: dict[str, Any] | None = None, deleted: str = ""
+) -> dict[str, Any]:
+    meta: dict[str, Any] = {"annotations": {"llmtrain.dev/price": json.dumps(PRICE)}}
+    if deleted:
+        meta |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": 30}
+    conditions = [{"type": "PodScheduled", "status": "True" if scheduled else "False", "lastTransitionTime": at(0)}]
+    conditions.append({"type": "Ready", "status": "False", "lastTransitionTime": at(7)})
+    status: dict[str, Any] = {"phase": phase, "conditions": conditions}
+    if state:
+        status["containerStatuses"] = [{"state": state}]
+    return {"metadata": meta, "spec": {"nodeName": "n", "containers": [{}]}, "status": status}
+
+
+ENDED = {"terminated": {"finishedAt": at(10)}}
+RUNNING = {"running": {"startedAt": at(1)}}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
+    "never scheduled": (pod("Pending", scheduled=False), READY, 0, False),
+    "running": (pod("Running", state=RUNNING), READY, 1800, False),
+    "(a) ended": (pod("Succeeded", state=ENDED), READY, 600, True),
+    "(a) deleted, its container ended": (pod("Running", state=ENDED, deleted=at(12)), READY, 600, True),
+    "(b) deleted before any container ran": (pod("Pending", deleted=at(5)), READY, 270, True),
+    "(c) failed before any container ran": (pod("Failed"), READY, 420, True),
+    "(d) node gone": (pod("Running", state=RUNNING, deleted=at(20)), {}, 1200, True),
+    "(d) node silent for long": (
+        pod("Running", state=RUNNING, deleted=at(20)),
+        {"n": Node(False, datetime(2026, 3, 1, 12, 24, tzinfo=UTC))},
+        1200,
+        True,
+    ),
+    "node silent for a moment": (
+        pod("Running", state=RUNNING, deleted=at(20)),
+        {"n": Node(False, datetime(2026, 3, 1, 12, 26, tzinfo=UTC))},
+        1800,
+        False,
+    ),
+    "deleted, still running": (pod("Running", state=RUNNING, deleted=at(20)), READY, 1800, False),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_the_interval_follows_the_rule(case: str) -> None:
+    body, nodes, seconds, final = CASES[case]
+    found = interval(body, nodes, NOW)
+    assert (found.seconds, found.final) == (seconds, final)
+
+
+def test_the_minimum_is_billed_at_the_frozen_price() -> None:
+    short = pod("Succeeded", state={"terminated": {"finishedAt": at(0, 7)}})
+    owed = bill(short, READY, NOW)
+    assert (owed.seconds, owed.billed, owed.micro_usd) == (7, 60, 66_500)
+
+
+def test_a_pod_that_was_never_scheduled_owes_nothing_in_spite_of_the_minimum() -> None:
+    assert bill(pod("Pending", scheduled=False), READY, NOW).micro_usd == 0
