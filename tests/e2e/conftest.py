@@ -12,6 +12,7 @@ import pytest
 from llmtrain.cli.corpus import default_folders, gather
 from tests.e2e.kube import NAMESPACE, apply, kubectl
 from tests.e2e.recorder import Recorder
+from tests.e2e.runtime import RuntimeEvents
 
 ROOT = Path(__file__).resolve().parents[2]
 STORAGE = Path(os.environ.get("LLMTRAIN_E2E_STORAGE", "/var/lib/llmtrain-e2e"))
@@ -72,3 +73,31 @@ def recorder(namespace: None) -> Iterator[Recorder]:
     recorder = Recorder(NAMESPACE)
     yield recorder
     recorder.close()
+
+
+@pytest.fixture(scope="session")
+def runtime(node: None) -> Iterator[RuntimeEvents]:
+    events = RuntimeEvents(Path(os.environ["KUBECONFIG"]).with_name("containerd.sock"))
+    yield events
+    events.close()
+
+
+@pytest.fixture(scope="session")
+def prometheus(operator: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prometheus that scrapes the operator's Service."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    address = kubectl(
+        "get", "service", "llmtrain-operator", "-n", "llmtrain-system", "-o", "jsonpath={.spec.clusterIP}"
+    )
+    scrape = {"job_name": "operator", "honor_labels": True, "static_configs": [{"targets": [f"{address}:8080"]}]}
+    (folder / "prometheus.json").write_text(
+        json.dumps({"global": {"scrape_interval": "2s"}, "scrape_configs": [scrape]})
+    )
+    port = 19090
+    command = ["prometheus", f"--config.file={folder / 'prometheus.json'}", f"--storage.tsdb.path={folder / 'data'}",
+               f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
