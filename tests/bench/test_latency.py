@@ -3,11 +3,13 @@
 Run with `make bench`. Times of the API are whole seconds, so what is fast is measured with a watch of our own.
 """
 
+import itertools
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,7 +59,7 @@ def test_apply_to_preflight_pod(names: Names) -> None:
         apply(body)
         applied = time.monotonic()
         pod = f"{name}-pre-1-head"
-        wait("the preflight pod", lambda pod=pod: pod in names.seen, 30, every=0.01)
+        wait("the preflight pod", partial(names.seen.get, pod), 30, every=0.01)
         found.append((names.seen[pod] - started, names.seen[pod] - applied))
         kubectl("delete", "llmjob", name, "-n", NAMESPACE, "--timeout=120s")
     whole, after = (statistics.median(row[i] for row in found) * 1000 for i in (0, 1))
@@ -74,7 +76,7 @@ def test_stage_end_to_next_pods_and_overhead(recorder: Recorder) -> None:  # noq
     for pod in recorder.pods("bench-run"):
         by_stage.setdefault(pod["metadata"]["labels"]["llmtrain.dev/stage"], []).append(pod)
     order = [s["name"] for s in status("bench-run")["stages"]]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         ends = [times[1] for pod in by_stage[before] if (times := span(pod))]
         made = min(datetime.fromisoformat(p["metadata"]["creationTimestamp"]) for p in by_stage[after])
         print(f"{before}: last container end -> {after} pods created: {(made - max(ends)).total_seconds():.0f} s")
