@@ -97,10 +97,22 @@ def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
         return max(finished)
     if running:
         return _lost_node_end(pod, nodes, deleted, now)
-    if deleted:
-        grace = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        return deleted - timedelta(seconds=grace)
+    if deleted and (over or _never_starts(pod, nodes, now)):
+        return deleted - timedelta(seconds=_grace(pod))
     return _last_condition_time(pod) if over else None
+
+
+def _grace(pod: Pod) -> int:
+    return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+
+
+def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
+    """Nobody will start a container of this deleted pod any more.
+
+    A kubelet that has just been given the pod may start one after the deletion was asked for; it says that it is done
+    by shortening the grace period to nothing. Settling before that would lose what the container then costs.
+    """
+    return not pod["spec"].get("nodeName") or _grace(pod) == 0 or _node_is_lost(pod, nodes, now)
 
 
 def container_statuses(pod: Pod) -> list[Mapping[str, Any]]:
@@ -116,14 +128,16 @@ def _finish_times(status: Mapping[str, Any]) -> list[datetime]:
 
 def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
     """Rule (d): the kubelet will never report this container's end."""
-    name = pod["spec"].get("nodeName")
-    if not name or deleted is None:
-        return None
-    node = nodes.get(name)
-    silent = node is not None and not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
-    if node is not None and not silent:
+    if deleted is None or not _node_is_lost(pod, nodes, now):
         return None
     return _condition_time(pod, "DisruptionTarget") or deleted
+
+
+def _node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
+    node = nodes.get(pod["spec"].get("nodeName", ""))
+    if node is None:
+        return True
+    return not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
 
 
 def _condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:

@@ -69,7 +69,7 @@ def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:
         return None
     begin = datetime.fromisoformat(scheduled[0]["lastTransitionTime"])
     ends = [s["state"]["terminated"]["finishedAt"] for s in pod["status"].get("containerStatuses", [])
-            if "terminated" in s["state"]]  # fmt: skip
+            if s["state"].get("terminated", {}).get("finishedAt")]  # fmt: skip
     if ends:
         return begin, max(map(datetime.fromisoformat, ends))
     deleted = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])

@@ -18,11 +18,11 @@ def at(minute: int, second: int = 0) -> str:
 
 
 def pod(
-    phase: str, *, scheduled: bool = True, state: dict[str, Any] | None = None, deleted: str = ""
+    phase: str, *, scheduled: bool = True, state: dict[str, Any] | None = None, deleted: str = "", grace: int = 30
 ) -> dict[str, Any]:
     meta: dict[str, Any] = {"annotations": {"llmtrain.dev/price": json.dumps(PRICE)}}
     if deleted:
-        meta |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": 30}
+        meta |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": grace}
     conditions = [{"type": "PodScheduled", "status": "True" if scheduled else "False", "lastTransitionTime": at(0)}]
     conditions.append({"type": "Ready", "status": "False", "lastTransitionTime": at(7)})
     status: dict[str, Any] = {"phase": phase, "conditions": conditions}
@@ -38,7 +38,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
     "running": (pod("Running", state=RUNNING), READY, 1800, False),
     "(a) ended": (pod("Succeeded", state=ENDED), READY, 600, True),
     "(a) deleted, its container ended": (pod("Running", state=ENDED, deleted=at(12)), READY, 600, True),
-    "(b) deleted before any container ran": (pod("Pending", deleted=at(5)), READY, 270, True),
+    "(b) deleted before any container ran, and the kubelet is done": (
+        pod("Pending", deleted=at(5), grace=0),
+        READY,
+        300,
+        True,
+    ),
+    "deleted, the kubelet may still start it": (pod("Pending", deleted=at(5)), READY, 1800, False),
+    "deleted before any container ran, on a node that is gone": (pod("Pending", deleted=at(5)), {}, 270, True),
     "(c) failed before any container ran": (pod("Failed"), READY, 420, True),
     "(d) node gone": (pod("Running", state=RUNNING, deleted=at(20)), {}, 1200, True),
     "(d) node silent for long": (
