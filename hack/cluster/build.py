@@ -1,5 +1,6 @@
 """Build the programs from Go modules and Debian packages; what is there already is kept."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,18 +20,19 @@ GO_MINIMUM = (1, 26)
 
 def build(only: Iterable[str] = ()) -> None:
     """Build everything, or `only` these programs. A name appears in the folder once it is whole."""
-    folder = versions.binaries()
-    folder.mkdir(parents=True, exist_ok=True)
     builders = all_builders()
-    wanted = [name for name in (list(only) or list(builders)) if not (folder / name).exists()]
-    if wanted:
-        if not set(wanted) <= set(versions.CONTROL_PLANE):
-            install_packages(versions.BUILD_PACKAGES)
-        go_environment()
-    for name in wanted:
+    names = list(only) or list(builders)
+    if unknown := sorted(set(names) - set(builders)):
+        sys.exit(f"no such program: {', '.join(unknown)}; there are {', '.join(builders)}")
+    missing = [name for name in names if not versions.built(name).exists()]
+    if "runc" in missing:
+        install_packages(versions.BUILD_PACKAGES)
+    for name in missing:
         started = time.monotonic()
-        _build_one(name, builders[name], folder)
+        _build_one(versions.built(name), builders[name])
         print(f"built {name} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+    for name in names:
+        _link(versions.built(name), versions.binaries() / name)
 
 
 def all_builders() -> dict[str, Builder]:
@@ -44,10 +46,19 @@ def all_builders() -> dict[str, Builder]:
     return builders
 
 
-def _build_one(name: str, builder: Builder, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
+def _build_one(file: Path, builder: Builder) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".building-") as scratch:
         builder(Path(scratch))
-        (Path(scratch) / name).rename(folder / name)
+        (Path(scratch) / file.name.rpartition("-")[0]).rename(file)
+
+
+def _link(file: Path, name: Path) -> None:
+    """A second name for the same file: containerd and the kubelet look for programs by their plain names."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    if not name.exists():
+        with contextlib.suppress(FileExistsError):
+            os.link(file, name)
 
 
 def go_environment() -> dict[str, str]:
@@ -69,9 +80,8 @@ def _go_version() -> tuple[int, ...]:
     return tuple(int(part) for part in text.removeprefix("go").split("-")[0].split(".")[:2])
 
 
-def run(command: list[str], cwd: Path | None = None, **extra: str) -> str:
+def run(command: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None) -> str:
     """Run a command; its output is shown if it fails."""
-    environment = {**os.environ, **extra}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -85,7 +95,18 @@ def install_packages(names: Iterable[str]) -> None:
     missing = [name for name in names if f"{name} installed" not in there.splitlines()]
     if missing:
         run(["apt-get", "update", "-q"])
-        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], DEBIAN_FRONTEND="noninteractive")
+        run(
+            [
+                "env",
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "install",
+                "-y",
+                "-q",
+                "--no-install-recommends",
+                *missing,
+            ]
+        )
 
 
 def _module(folder: Path, module: str, package: str, extra: str = "") -> None:
@@ -97,8 +118,8 @@ def _build_etcd(scratch: Path) -> None:
     package = "go.etcd.io/etcd/server/v3"
     environment = go_environment()
     _module(scratch, "etcd", package)
-    run(["go", "get", f"{package}@v{versions.ETCD}"], scratch, **environment)
-    run(["go", "build", "-ldflags", LINK, "-o", "etcd", package], scratch, **environment)
+    run(["go", "get", f"{package}@v{versions.ETCD}"], scratch, environment)
+    run(["go", "build", "-ldflags", LINK, "-o", "etcd", package], scratch, environment)
 
 
 def _kubernetes_builder(name: str) -> Builder:
@@ -106,8 +127,8 @@ def _kubernetes_builder(name: str) -> Builder:
         environment = go_environment()
         package = f"k8s.io/kubernetes/cmd/{name}"
         _module(scratch, "kube", package, _kubernetes_requirements(environment))
-        run(["go", "mod", "tidy", "-e"], scratch, **environment)
-        run(["go", "build", "-ldflags", f"{LINK} {_version_flags()}", "-o", name, package], scratch, **environment)
+        run(["go", "mod", "tidy", "-e"], scratch, environment)
+        run(["go", "build", "-ldflags", f"{LINK} {_version_flags()}", "-o", name, package], scratch, environment)
 
     return builder
 
@@ -115,7 +136,7 @@ def _kubernetes_builder(name: str) -> Builder:
 def _kubernetes_requirements(environment: dict[str, str]) -> str:
     """The staging modules are replaced within Kubernetes' own go.mod only, which a dependent does not inherit."""
     module = f"k8s.io/kubernetes@v{versions.KUBERNETES}"
-    answer = json.loads(run(["go", "mod", "download", "-json", module], **environment))
+    answer = json.loads(run(["go", "mod", "download", "-json", module], None, environment))
     lines = Path(answer["GoMod"]).read_text().splitlines()
     staged = [line.removeprefix("replace").split()[0] for line in lines if "=> ./staging" in line]
     staging = "v0." + versions.KUBERNETES.split(".", 1)[1]
@@ -136,7 +157,7 @@ def _installer(name: str) -> Builder:
         # Without seccomp, RuntimeDefault profiles fail, so runc alone is built with cgo.
         tags = ["-tags", "seccomp"] if name == "runc" else []
         environment |= {"CGO_ENABLED": "1"} if name == "runc" else {}
-        run(["go", "install", *tags, "-ldflags", LINK, f"{package}@{version}"], **environment)
+        run(["go", "install", *tags, "-ldflags", LINK, f"{package}@{version}"], None, environment)
 
     return builder
 
@@ -169,7 +190,7 @@ func main() {
 def _build_pause(scratch: Path) -> None:
     (scratch / "go.mod").write_text("module build.local/pause\ngo 1.26.0\n")
     (scratch / "main.go").write_text(PAUSE)
-    run(["go", "build", "-ldflags", LINK, "-o", "pause", "."], scratch, **go_environment())
+    run(["go", "build", "-ldflags", LINK, "-o", "pause", "."], scratch, go_environment())
 
 
 def _unpack_prometheus(scratch: Path) -> None:

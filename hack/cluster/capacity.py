@@ -25,7 +25,8 @@ def wait_until_allocatable(layout: Layout, cpus: int, gpus: int) -> None:
     """Wait until pods can be given what was advertised."""
     path = r"jsonpath={.status.allocatable.cpu} {.status.allocatable.nvidia\.com/gpu}"
     # A write that changes nothing: the policy is not asked before somebody writes.
-    touch = kubectl(layout, "patch", "node", NODE, "--subresource=status", "-p", json.dumps({"status": {"phase": None}}))
+    nothing = json.dumps({"status": {"phase": None}})
+    touch = kubectl(layout, "patch", "node", NODE, "--subresource=status", "-p", nothing)
 
     def allocatable() -> bool:
         if output(kubectl(layout, "get", "node", NODE, "-o", path)).split() == [str(cpus), str(gpus)]:

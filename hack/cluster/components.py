@@ -10,6 +10,8 @@ POD_CIDR = "10.88.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 DNS_SERVICE = "10.96.0.10"
 DNS_PORT = 1053
+KUBELET_HEALTH_PORT = 10248
+PROXY_HEALTH_PORT = 10256
 NODE = "llmtrain-node"
 PAUSE_IMAGE = "llmtrain.local/pause:1"
 
@@ -63,7 +65,8 @@ def apiserver(layout: Layout) -> list[str]:
     return [layout.program("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{layout.etcd_port}",
             f"--secure-port={layout.api_port}", f"--advertise-address={layout.advertise}",
             f"--bind-address={'0.0.0.0' if layout.advertise == GATEWAY else '127.0.0.1'}",
-            "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+            "--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP",
+            "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true", f"--service-cluster-ip-range={SERVICE_CIDR}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={pki / 'service-account.pub'}",
@@ -73,7 +76,8 @@ def apiserver(layout: Layout) -> list[str]:
             f"--kubelet-client-certificate={pki / 'apiserver-kubelet-client.crt'}",
             f"--kubelet-client-key={pki / 'apiserver-kubelet-client.key'}",
             f"--audit-policy-file={layout.state / 'audit-policy.json'}",
-            f"--audit-log-path={layout.state / 'audit.log'}", "--audit-log-maxsize=50", "--audit-log-maxbackup=2"]  # fmt: skip
+            f"--audit-log-path={layout.state / 'audit.log'}",
+            "--audit-log-maxsize=50", "--audit-log-maxbackup=2"]  # fmt: skip
 
 
 def controller_manager(layout: Layout) -> list[str]:
@@ -101,6 +105,10 @@ root = "{layout.state}/containerd"
 state = "{layout.state}/containerd-run"
 [grpc]
 address = "{layout.containerd_socket}"
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+[plugins.'io.containerd.internal.v1.opt']
+path = "{layout.state}/containerd-opt"
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = "overlayfs"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
@@ -119,9 +127,9 @@ SystemdCgroup = false
 
 def cni_config(layout: Layout) -> str:
     """A bridge, addresses from one range, host ports."""
-    addresses = {"type": "host-local", "ranges": [[{"subnet": POD_CIDR}]], "dataDir": str(layout.state / "cni-addresses"),
-                 "routes": [{"dst": "0.0.0.0/0"}]}  # fmt: skip
-    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipMasq": False, "ipam": addresses}
+    addresses = {"type": "host-local", "ranges": [[{"subnet": POD_CIDR}]], "routes": [{"dst": "0.0.0.0/0"}],
+                 "dataDir": str(layout.state / "cni-addresses")}  # fmt: skip
+    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": addresses}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return json.dumps({"cniVersion": "1.0.0", "name": "llmtrain", "plugins": [bridge, ports]}, indent=2)
 
@@ -151,10 +159,12 @@ def kubelet_config(layout: Layout) -> str:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
+        "volumePluginDir": str(layout.state / "volume-plugins"),
         "podLogsDir": str(layout.state / "pod-logs"),
         "resolvConf": str(layout.state / "resolv.conf"),
         "clusterDNS": [DNS_SERVICE],
         "clusterDomain": "cluster.local",
+        "healthzPort": KUBELET_HEALTH_PORT,
         "nodeStatusUpdateFrequency": "5s",
         "serializeImagePulls": False,
     }  # fmt: skip
@@ -174,7 +184,7 @@ def proxy_config(layout: Layout) -> str:
         "mode": "nftables",
         "clusterCIDR": POD_CIDR,
         "clientConnection": {"kubeconfig": str(layout.kubeconfig("proxy"))},
-        "conntrack": {"maxPerCore": 0, "min": 0},
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
     return json.dumps(config, indent=2)
 
@@ -197,7 +207,7 @@ def corefile(layout: Layout) -> str:
 """
 
 
-def dns_objects() -> dict[str, Any]:
+def dns_objects() -> list[dict[str, Any]]:
     """Service `kube-dns` without a selector, and its endpoints."""
     metadata = {"name": "kube-dns", "namespace": "kube-system"}
     ports = [{"name": p.lower(), "port": 53, "protocol": p, "targetPort": DNS_PORT} for p in ("UDP", "TCP")]
@@ -212,4 +222,4 @@ def dns_objects() -> dict[str, Any]:
         "endpoints": [{"addresses": [GATEWAY], "conditions": {"ready": True}}],
         "ports": [{"name": p.lower(), "port": DNS_PORT, "protocol": p} for p in ("UDP", "TCP")],
     }
-    return {"apiVersion": "v1", "kind": "List", "items": [service, slices]}
+    return [service, slices]

@@ -10,7 +10,6 @@ import tarfile
 from pathlib import Path
 
 BRIDGE = "cni0"
-SHARED_FOLDERS = ("/var/lib/cni", "/etc/cni", "/run/containerd", "/var/lib/kubelet", "/var/log/containers")
 
 
 def free_ports(count: int) -> int:
@@ -28,26 +27,14 @@ def _free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def remember(state: Path) -> None:
-    """Write down what was there before `up`, so that `down` takes away only what is ours."""
-    file = state / "before.json"
-    if not file.exists():
-        there = [folder for folder in SHARED_FOLDERS if Path(folder).exists()]
-        forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
-        file.write_text(json.dumps({"folders": there, "bridge": bridge_exists(), "ip_forward": forwarding}))
-
-
-def bridge_exists() -> bool:
-    """Whether the bridge is there."""
-    return Path(f"/sys/class/net/{BRIDGE}").exists()
-
-
-def make_bridge(address: str) -> None:
+def make_bridge(address: str, services: str) -> None:
     """The bridge with the gateway's address, which the apiserver and CoreDNS listen on before any pod exists."""
-    if not bridge_exists():
+    if not Path(f"/sys/class/net/{BRIDGE}").exists():
         _ip("link", "add", BRIDGE, "type", "bridge")
     _ip("addr", "replace", f"{address}/16", "dev", BRIDGE)
     _ip("link", "set", BRIDGE, "up")
+    # kube-proxy rewrites a Service's address only after a route was found, which a machine without a default one lacks.
+    _ip("route", "replace", services, "dev", BRIDGE)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
@@ -66,6 +53,8 @@ def resolves(server: str, name: str) -> bool:
             answer = asking.recv(512)
         except OSError:
             return False
+    flags: int
+    answers: int
     flags, answers = struct.unpack(">H2xH", answer[2:8])
     return flags & 0xF == 0 and answers > 0
 

@@ -1,12 +1,15 @@
 """Daemons of the cluster: started detached, remembered by pid and start time, stopped only if they are the same."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -105,3 +108,25 @@ def succeeds(command: list[str], environment: dict[str, str] | None = None) -> b
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def answers(url: str) -> bool:
+    """Whether a daemon says that it is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def exclusive(state: Path) -> Iterator[None]:
+    """One `up` or `down` of a cluster at a time; a second one waits for the first."""
+    while True:
+        state.mkdir(parents=True, exist_ok=True)
+        with (state / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # `down` removes the folder: whoever waited for it holds a file that is no longer there, and starts over.
+            if os.fstat(lock.fileno()).st_nlink:
+                yield
+                return

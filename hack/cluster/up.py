@@ -5,7 +5,6 @@ import os
 import subprocess
 import tempfile
 import time
-import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +12,12 @@ import capacity
 import certs
 import components
 import network
+import traces
 import versions
 from build import build, install_packages
 from components import NODE, Layout
 from kube import apply, ctr, kubectl, node_ready, output
-from processes import Processes, succeeds, wait_for
+from processes import Processes, answers, succeeds, wait_for
 
 AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}],
                 "omitStages": ["RequestReceived"]}  # fmt: skip
@@ -45,7 +45,8 @@ def control_plane(layout: Layout, processes: Processes) -> None:
         certs.write_kubeconfig(layout.kubeconfig(name), layout.certificates, client, layout.server)
     (layout.state / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
     processes.start("etcd", components.etcd(layout))
-    wait_for("etcd answers", lambda: _healthy(layout.etcd_port), 30, lambda: processes.tail("etcd"))
+    healthy = partial(answers, f"http://127.0.0.1:{layout.etcd_port}/health")
+    wait_for("etcd answers", healthy, 30, lambda: processes.tail("etcd"))
     processes.start("kube-apiserver", components.apiserver(layout))
     ready = kubectl(layout, "get", "--raw", "/readyz")
     wait_for("kube-apiserver is ready", lambda: succeeds(ready), 60, lambda: processes.tail("kube-apiserver"))
@@ -67,11 +68,12 @@ def up(state: Path, cpus: int, gpus: int, labels: list[str]) -> None:
     build()
     layout = layout_of(state, control_plane_only=False)
     processes = Processes(layout.state)
-    network.remember(layout.state)
-    network.make_bridge(components.GATEWAY)
+    traces.remember(layout.state)
+    network.make_bridge(components.GATEWAY, components.SERVICE_CIDR)
     control_plane(layout, processes)
     capacity.advertise(layout, cpus, gpus)
-    _write_configs(layout)
+    for name in _write_configs(layout):
+        processes.stop(name)
     environment = {**os.environ, "PATH": f"{layout.binaries}:{os.environ['PATH']}"}
     processes.start("kube-controller-manager", components.controller_manager(layout))
     processes.start("kube-scheduler", components.scheduler(layout))
@@ -80,6 +82,9 @@ def up(state: Path, cpus: int, gpus: int, labels: list[str]) -> None:
     import_pause(layout)
     processes.start("kubelet", components.kubelet(layout), environment)
     processes.start("kube-proxy", components.proxy(layout))
+    # The condition of a node that was up before is still True, so the kubelet is asked as well.
+    healthy = partial(answers, f"http://127.0.0.1:{components.KUBELET_HEALTH_PORT}/healthz")
+    wait_for("kubelet answers", healthy, 60, lambda: processes.tail("kubelet"))
     wait_for("node is ready", lambda: node_ready(layout), 60, lambda: processes.tail("kubelet"))
     _start_dns(layout, processes)
     subprocess.run(kubectl(layout, "label", "node", NODE, "--overwrite", *labels), check=True, capture_output=True)
@@ -87,26 +92,25 @@ def up(state: Path, cpus: int, gpus: int, labels: list[str]) -> None:
     print(f"up in {time.monotonic() - started:.1f} s; export KUBECONFIG={layout.kubeconfig('admin')}")
 
 
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(json.load(answer).get("health") == "true")
-    except (OSError, ValueError):
-        return False
-
-
-def _write_configs(layout: Layout) -> None:
+def _write_configs(layout: Layout) -> set[str]:
+    """Write what differs; the daemons that run with another configuration than the one that is there now."""
     (layout.state / "cni").mkdir(exist_ok=True)
     files = {
-        "containerd.toml": components.containerd_config(layout),
-        "cni/10-llmtrain.conflist": components.cni_config(layout),
-        "kubelet.json": components.kubelet_config(layout),
-        "proxy.json": components.proxy_config(layout),
-        "Corefile": components.corefile(layout),
-        "resolv.conf": f"nameserver {components.DNS_SERVICE}\n",
+        "cni/10-llmtrain.conflist": ("containerd", components.cni_config(layout)),
+        "containerd.toml": ("containerd", components.containerd_config(layout)),
+        "kubelet.json": ("kubelet", components.kubelet_config(layout)),
+        "resolv.conf": ("kubelet", f"nameserver {components.DNS_SERVICE}\n"),
+        # kube-proxy ends itself when its file is touched, even with the same text.
+        "proxy.json": ("kube-proxy", components.proxy_config(layout)),
+        "Corefile": ("coredns", components.corefile(layout)),
     }
-    for name, text in files.items():
-        (layout.state / name).write_text(text)
+    changed = set()
+    for name, (daemon, text) in files.items():
+        file = layout.state / name
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+            changed.add(daemon)
+    return changed
 
 
 def import_pause(layout: Layout) -> None:
@@ -119,8 +123,7 @@ def import_pause(layout: Layout) -> None:
 
 
 def _start_dns(layout: Layout, processes: Processes) -> None:
-    apply(layout, components.dns_objects())
+    apply(layout, *components.dns_objects())
     processes.start("coredns", components.coredns(layout))
-    answers = partial(network.resolves, components.DNS_SERVICE, "kubernetes.default.svc.cluster.local")
-    wait_for("CoreDNS answers on the Service's address", answers, 30, partial(processes.tail, "coredns"))
-
+    resolves = partial(network.resolves, components.DNS_SERVICE, "kubernetes.default.svc.cluster.local")
+    wait_for("CoreDNS answers on the Service's address", resolves, 30, partial(processes.tail, "coredns"))

@@ -1,11 +1,19 @@
 """Which programs the cluster is made of, and where they are kept."""
 
+import hashlib
 import os
 from pathlib import Path
 
 KUBERNETES = "1.36.3"
 ETCD = "3.6.6"
-KUBERNETES_PROGRAMS = ("kube-apiserver", "kubectl", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kubectl",
+    "kubelet",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+)
 CNI = "github.com/containernetworking/plugins/plugins"
 CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 
@@ -37,9 +45,23 @@ def cache() -> Path:
     return Path(os.environ.get("LLMTRAIN_CACHE", str(Path.home() / ".cache" / "llmtrain")))
 
 
+def version_of(program: str) -> str:
+    """Version of a program; what is part of this repository or of the distribution has none of its own."""
+    if program in KUBERNETES_PROGRAMS:
+        return f"v{KUBERNETES}"
+    return {"etcd": f"v{ETCD}", **{name: version for name, (_, version) in GO_PROGRAMS.items()}}.get(program, "1")
+
+
+def built(program: str) -> Path:
+    """File of a program, by its version."""
+    return cache() / "programs" / f"{program}-{version_of(program)}"
+
+
 def binaries() -> Path:
-    """Folder of the programs, by version."""
-    return cache() / "bin" / f"kubernetes-{KUBERNETES}"
+    """Folder of the programs under their own names, by all their versions."""
+    names = ("etcd", *KUBERNETES_PROGRAMS, *GO_PROGRAMS)
+    versions = " ".join(f"{name}={version_of(name)}" for name in sorted(names))
+    return cache() / "bin" / hashlib.sha256(versions.encode()).hexdigest()[:12]
 
 
 def state_folder() -> Path:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED_WHEELS = ROOT.parent / "shared" / "wheels"
 CACHE = Path(os.environ.get("LLMTRAIN_CACHE", str(Path.home() / ".cache" / "llmtrain"))) / "images"
 LAYOUT = CACHE / "layout"
+PACKAGES = ("buildah", "mmdebstrap")
 BASE_PACKAGES = "python3,python3-venv,ca-certificates,procps"
 SOURCES = {"operator": ("llmtrain", "operator"), "jobs": ("llmtrain", "jobs")}
 BUILDAH = ["buildah", "--storage-driver", "overlay", "--root", str(CACHE / "storage")]
@@ -61,8 +62,17 @@ def digest(files: list[Path]) -> str:
     return total.hexdigest()[:12]
 
 
+def install_packages() -> None:
+    """Debian packages that are missing."""
+    missing = [name for name in PACKAGES if shutil.which(name) is None]
+    if missing:
+        run(["apt-get", "update", "-q"])
+        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing])
+
+
 def build() -> None:
     """Build what is missing, push it to the shared layout."""
+    install_packages()
     base = f"localhost/llmtrain-base:{hashlib.sha256(BASE_PACKAGES.encode()).hexdigest()[:12]}"
     if not exists(base):
         timed("base", build_base, base)
