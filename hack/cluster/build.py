@@ -195,6 +195,7 @@ def _build_pause(scratch: Path) -> None:
 
 def _unpack_prometheus(scratch: Path) -> None:
     """Debian's package, unpacked and not installed, so that no daemon starts."""
+    run(["apt-get", "update", "-q"])
     run(["apt-get", "download", "-q", "prometheus"], scratch)
     package = next(scratch.glob("prometheus_*.deb"))
     run(["dpkg", "-x", str(package), "root"], scratch)
