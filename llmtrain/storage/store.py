@@ -20,7 +20,16 @@ from llmtrain.api.job import S3Storage, Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
 
 MANIFEST = "manifest.json"
-DENIALS = ("ACCESS_DENIED", "AccessDenied", "403", "InvalidAccessKey", "INVALID_ACCESS_KEY", "SignatureDoesNotMatch")
+DENIALS = (
+    "ACCESS_DENIED",
+    "AccessDenied",
+    "403",
+    "InvalidAccessKey",
+    "INVALID_ACCESS_KEY",
+    "SIGNATURE_DOES_NOT_MATCH",
+    # versitygw's own word for an access key that it does not know.
+    "XAdminUserNotFound",
+)
 
 
 class Store:
@@ -48,22 +57,16 @@ class Store:
     def write(self, name: str, data: bytes) -> None:
         """A whole file, visible only once it is complete."""
         with translated(name, len(data)):
-            self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
             if not self._is_local:
                 self._fs.pipe_file(self.path(name), data)
                 return
+            self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
             partial = self.path(name) + ".partial"
             with self._fs.open(partial, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self.path(name))
-
-    def upload(self, local: Path, name: str) -> None:
-        """Copy a local file."""
-        with translated(name, local.stat().st_size):
-            self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
-            self._fs.put_file(str(local), self.path(name))
 
     def download(self, name: str, local: Path) -> None:
         """Copy to a local file; a file on a mounted volume is linked, not copied."""

@@ -1,17 +1,22 @@
 """What is wrong ends in a condition that says what to change, with no pod left and the bill still shown."""
 
 import gzip
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmtrain.cli.corpus import default_folders, gather
 from tests.e2e.conftest import STORAGE
 from tests.e2e.jobs import cluster, job
-from tests.e2e.kube import apply, condition, ended, pods, status, wait
+from tests.e2e.kube import NAMESPACE, apply, condition, ended, kubectl, pods, status, wait
 from tests.e2e.recorder import Recorder
 
 ONCE: dict[str, Any] = {"limit": 0, "infrastructureLimit": 0}
+S3 = {"endpointUrl": "http://10.88.0.1:7070"}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no-image": ({"image": "llmtrain.local/none:1", "startDeadlineSeconds": 20}, "llmtrain.local/none:1"),
     "no-source": (
@@ -24,15 +29,81 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"storage": {"persistentVolumeClaim": {"claimName": "none"}}, "startDeadlineSeconds": 20},
         '"none" not found',
     ),
+    "no-server": (
+        {"storage": {"s3": {"bucket": "llm", "endpointUrl": "http://10.88.0.1:1"}}},
+        "storage does not answer",
+    ),
     "wrong-key": (
-        {"storage": {"s3": {"bucket": "llm", "endpointUrl": "http://10.88.0.1:1", "region": "us-east-1"}}},
-        "storage",
+        {"storage": {"s3": S3 | {"bucket": "llm", "credentialsSecretRef": {"name": "wrong"}}}},
+        "access denied",
+    ),
+    "no-bucket": (
+        {"storage": {"s3": S3 | {"bucket": "none", "credentialsSecretRef": {"name": "right"}}}},
+        "does not exist",
+    ),
+    "full-volume": (
+        {
+            "storage": {"persistentVolumeClaim": {"claimName": "small"}},
+            "curation__sources": [{"name": "docs", "path": "docs.jsonl.gz"}],
+            "curation__require": {},
+            "evaluation__tasks": [{"name": "held-out", "perplexity": {}}],
+        },
+        "storage is full",
     ),
 }
 
 
 @pytest.fixture(scope="module")
-def broken(recorder: Recorder) -> None:
+def s3(recorder: Recorder) -> Iterator[None]:
+    """A real S3 server that pods reach, and two Secrets, one of them wrong."""
+    folder = STORAGE.with_name(f"{STORAGE.name}-s3")
+    (folder / "llm").mkdir(parents=True, exist_ok=True)
+    command = ["versitygw", "--access", "key", "--secret", "right", "--port", "10.88.0.1:7070", "posix", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for name in ("right", "wrong"):
+        data = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": name}
+        metadata = {"name": name, "namespace": NAMESPACE}
+        apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    yield
+    process.terminate()
+    process.wait(20)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def small_volume(recorder: Recorder) -> Iterator[None]:
+    """A volume that the corpus fits on and the tokens do not."""
+    folder = STORAGE.with_name(f"{STORAGE.name}-small")
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=560k,uid=1000,gid=1000", "tmpfs", str(folder)], check=True)
+    gather(folder / "docs.jsonl.gz", 1_000_000, default_folders())
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+    volume = {"capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "manual"}
+    source = {"claimRef": {"namespace": NAMESPACE, "name": "small"}, "hostPath": {"path": str(folder)}}
+    kubectl("delete", "pv", "llmtrain-e2e-small", "--ignore-not-found")
+    apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "llmtrain-e2e-small"},
+            "spec": volume | source,
+        }
+    )
+    claim = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "manual",
+        "resources": {"requests": {"storage": "1Mi"}},
+    }
+    metadata = {"name": "small", "namespace": NAMESPACE}
+    apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+    yield
+    kubectl("delete", "llmjob", "full-volume", "-n", NAMESPACE, "--ignore-not-found", "--timeout=100s")
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def broken(recorder: Recorder, s3: None, small_volume: None) -> None:
     folder = Path(STORAGE, "broken")
     folder.mkdir(exist_ok=True)
     (folder / "empty.jsonl.gz").write_bytes(gzip.compress(b""))
