@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmtrain.cli.corpus import default_folders, gather
-from tests.e2e.kube import NAMESPACE, apply, kubectl
+from tests.e2e.kube import NAMESPACE, apply, kubectl, wait
 from tests.e2e.recorder import Recorder
 from tests.e2e.runtime import RuntimeEvents
 
@@ -82,6 +83,14 @@ def runtime(node: None) -> Iterator[RuntimeEvents]:
     events.close()
 
 
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 @pytest.fixture(scope="session")
 def prometheus(operator: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prometheus that scrapes the operator's Service."""
@@ -98,6 +107,8 @@ def prometheus(operator: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
                f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    yield f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+    wait("Prometheus", lambda: answers(f"{url}/-/ready"), 60)
+    yield url
     process.terminate()
     process.wait(20)
