@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--state", type=Path, default=versions.state_folder(), help="folder of the cluster's state")
     commands = parser.add_subparsers(dest="command", required=True)
-    building = commands.add_parser("build", help="build the programs that are missing")
+    building = commands.add_parser("build", parents=[shared], help="build the programs that are missing")
     building.add_argument("--only", default="", help="names of programs, with commas between")
     upping = commands.add_parser("up", parents=[shared], help="start what does not run")
     upping.add_argument("--only", default="", help="control-plane: etcd and kube-apiserver alone, without root")
