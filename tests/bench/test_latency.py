@@ -31,7 +31,8 @@ class Names:
         self.seen: dict[str, float] = {}
         command = ["kubectl", "get", "pods", "-n", NAMESPACE, "-w", "-o", "name"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -41,6 +42,9 @@ class Names:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+        self._thread.join(10)
+        if self._process.stdout:
+            self._process.stdout.close()
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ class Recorder:
         self._alive: dict[str, dict[str, Any]] = {}
         command = ["kubectl", "get", "pods", "-n", namespace, "-w", "--output-watch-events", "-o", "json"]
         self._watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         buffer = ""
@@ -59,6 +60,9 @@ class Recorder:
     def close(self) -> None:
         self._watch.terminate()
         self._watch.wait(10)
+        self._thread.join(10)
+        if self._watch.stdout:
+            self._watch.stdout.close()
 
 
 def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:

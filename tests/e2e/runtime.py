@@ -13,7 +13,8 @@ class RuntimeEvents:
         self.ended: dict[str, datetime] = {}
         command = ["ctr", "-a", str(socket), "-n", "k8s.io", "events"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -32,3 +33,6 @@ class RuntimeEvents:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+        self._thread.join(10)
+        if self._process.stdout:
+            self._process.stdout.close()
