@@ -37,6 +37,9 @@ Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 """A DNS-1123 label."""
 
+Path = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A path or URL of a file, or a glob of files."""
+
 Text = Annotated[str, Field(max_length=1024)]
 
 _SUFFIX = {

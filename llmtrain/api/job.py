@@ -7,7 +7,11 @@ from pydantic import ConfigDict, Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, cel
 from llmtrain.api.cluster import Cluster, NamedRef
-from llmtrain.api.stages import Curation, Evaluation, ModelSpec, Preflight, Training
+from llmtrain.api.curation import Curation
+from llmtrain.api.evaluation import Evaluation
+from llmtrain.api.model import ModelSpec
+from llmtrain.api.preflight import Preflight
+from llmtrain.api.training import Training
 
 
 class S3Storage(Model):

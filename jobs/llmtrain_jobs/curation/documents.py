@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from llmtrain.api.stages import FilterPreset
+from llmtrain.api.curation import FilterPreset
 from llmtrain_jobs.curation import gopher
 from llmtrain_jobs.curation.read import Record
 

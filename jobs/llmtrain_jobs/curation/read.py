@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from llmtrain.api.stages import Source, SourceFormat
+from llmtrain.api.curation import Source, SourceFormat
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import bad_input
 

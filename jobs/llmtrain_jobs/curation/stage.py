@@ -8,8 +8,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from llmtrain.api.curation import FilterPreset, Source
 from llmtrain.api.stageconfig import FailureClass, Result
-from llmtrain.api.stages import FilterPreset, Source
 from llmtrain.storage.keys import curation_key
 from llmtrain.storage.store import Store
 from llmtrain_jobs.cluster import connect

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmtrain.api.stages import Task
+from llmtrain.api.evaluation import Task
 from llmtrain_jobs.errors import bad_input
 
 

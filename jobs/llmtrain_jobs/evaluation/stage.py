@@ -6,8 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from llmtrain.api.evaluation import Requirement
 from llmtrain.api.stageconfig import FailureClass, Result, StageConfig
-from llmtrain.api.stages import Requirement
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import evaluation_key
 from llmtrain.storage.store import Store, artifact_folder

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llmtrain.api.stages import ModelSpec, Preset
+from llmtrain.api.model import ModelSpec, Preset
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from llmtrain.api.stageconfig import StageConfig
-from llmtrain.api.stages import Precision, Training
+from llmtrain.api.training import Precision, Training
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.entrypoint.driver import store_of
 from llmtrain_jobs.model.config import resolve

@@ -7,7 +7,7 @@ from llmtrain_jobs.curation.documents import dedup_key, is_held_out, judge
 from llmtrain_jobs.curation.gopher import rejection
 from llmtrain_jobs.curation.read import Record
 
-from llmtrain.api.stages import FilterPreset
+from llmtrain.api.curation import FilterPreset
 
 # 60 different words and two stop words: nothing to reject.
 WORDS = [f"{a}{b}{c}e" for a in "bdfgk" for b in "aeio" for c in "lnr"]
