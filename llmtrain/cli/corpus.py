@@ -4,12 +4,36 @@ import ast
 import gzip
 import json
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 DOCUMENTS = (".md", ".rst", ".txt")
 SHORTEST, LARGEST_FILE = 200, 2_000_000
 WORDY = 0.6
+
+
+def register(app: typer.Typer) -> None:
+    """Add `llmtrain corpus`."""
+    app.command()(corpus)
+
+
+def corpus(
+    out: Annotated[Path, typer.Option(help="File to write, .jsonl.gz.")],
+    max_bytes: Annotated[int, typer.Option(help="Text to gather, bytes.")] = 25_000_000,
+) -> None:
+    """Gather English prose from the documentation of installed Python packages.
+
+    Example: `llmtrain corpus --out corpus/docs.jsonl.gz`
+    """
+    with warnings.catch_warnings():
+        # Invalid escapes in other people's modules are none of our business.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        count, size = gather(out, max_bytes, default_folders())
+    typer.echo(f"{count} documents, {size} bytes of text in {out}")
 
 
 def gather(out: Path, max_bytes: int, folders: list[Path]) -> tuple[int, int]:
