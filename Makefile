@@ -68,10 +68,17 @@ test: lint test-unit test-api test-e2e ## Everything that CI runs
 bench: venv up ## Print latencies and overheads of the control plane
 	$(PY) -m pytest tests/bench -s --timeout 1500
 
+# A cluster that KUBECONFIG names is used as it is; the one-node Kubernetes' own is not "another cluster".
+GIVEN := $(filter-out $(STATE)/admin.kubeconfig,$(KUBECONFIG))
+
+.PHONY: clients
+clients:
+	python3 hack/cluster build --only kubectl,helm
+
 .PHONY: demo
-demo: venv up ## Run the main job and show what it cost; the cluster stays up
+demo: venv $(if $(GIVEN),clients,up) ## Run the main job and show what it cost; the cluster stays up
 	bash demo/run.sh
 
 .PHONY: demo-down
-demo-down: down ## Remove every trace of the demo
-	rm -rf /var/lib/llmtrain-demo
+demo-down: ## Remove every trace of the demo
+	bash demo/down.sh

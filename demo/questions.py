@@ -25,6 +25,6 @@ def questions() -> list[str]:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     if SHARED.exists():
-        shutil.copy(SHARED, target)
+        shutil.copyfile(SHARED, target)
     else:
         target.write_text("\n".join(questions()) + "\n")

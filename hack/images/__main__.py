@@ -1,4 +1,4 @@
-"""`python3 hack/images build|load|refs`: the two images without Docker and without a registry.
+"""`python3 hack/images build|load|push|refs`: the two images without Docker and without a registry of its own.
 
 Base (mmdebstrap) and dependencies are cached by the hash of their inputs, so that a code change rebuilds and loads the
 topmost layer alone.
@@ -29,7 +29,8 @@ BUILDAH = ["buildah", "--storage-driver", "overlay", "--root", str(CACHE / "stor
 def main() -> None:
     """Parse and dispatch."""
     parser = argparse.ArgumentParser(prog="hack/images", description=__doc__)
-    parser.add_argument("command", choices=["build", "load", "refs"])
+    parser.add_argument("command", choices=["build", "load", "push", "refs"])
+    parser.add_argument("--registry", default="", help="push: where to, as host[:port]/path")
     parser.add_argument("--state", default=os.environ.get("LLMTRAIN_CLUSTER_STATE", "/var/lib/llmtrain-cluster"))
     arguments = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -38,6 +39,9 @@ def main() -> None:
     elif arguments.command == "load":
         for name in SOURCES:
             load(name, Path(arguments.state))
+    elif arguments.command == "push":
+        print(json.dumps(push(arguments.registry)))
+        return
     print(json.dumps({name: reference(name) for name in SOURCES}))
 
 
@@ -160,6 +164,19 @@ def pip_secrets(folder: Path) -> list[str]:
     bundle = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
     (folder / "pip.conf").write_text("\n".join(["[global]", "cert = /run/secrets/ca-bundle", *kept]) + "\n")
     return ["--secret", f"id=pip-config,src={folder / 'pip.conf'}", "--secret", f"id=ca-bundle,src={bundle}"]
+
+
+def push(registry: str) -> dict[str, str]:
+    """Build and push to a registry that a cluster pulls from; the images' names there."""
+    if not registry:
+        sys.exit("`push` needs --registry host[:port]/path")
+    build()
+    pushed = {}
+    for name in SOURCES:
+        image = reference(name)
+        pushed[name] = f"{registry.rstrip('/')}/{image.split('/', 1)[1]}"
+        timed(f"{name} push to {registry}", run, [*BUILDAH, "push", "--quiet", image, f"docker://{pushed[name]}"])
+    return pushed
 
 
 def in_layout(image: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmtrain.cli.corpus import default_folders, gather
-from tests.e2e.kube import NAMESPACE, apply, kubectl, wait
+from tests.e2e.kube import NAMESPACE, kubectl, wait
 from tests.e2e.recorder import Recorder
 from tests.e2e.runtime import RuntimeEvents
 
@@ -57,13 +57,9 @@ def namespace(operator: None) -> Iterator[None]:
     lines = [json.dumps({"query": "Question: 1 + 1?\nAnswer:", "choices": ["2", "3"], "gold": 0})] * 60
     (STORAGE / "benchmarks" / "choices.jsonl").write_text("\n".join(lines))
     subprocess.run(["chown", "-R", "1000:1000", str(STORAGE)], check=True)
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    volume = (ROOT / "demo" / "volume.yaml").read_text().replace("DEMO_STORAGE", str(STORAGE))
-    volume = volume.replace("name: llmtrain-demo", f"name: {NAMESPACE}").replace(
-        "namespace: llmtrain-demo", f"namespace: {NAMESPACE}"
-    )
-    kubectl("apply", "-f", "-", text=volume)
+    for name in ("namespace.yaml", "volume.yaml"):
+        text = (ROOT / "demo" / name).read_text().replace("DEMO_STORAGE", str(STORAGE))
+        kubectl("apply", "-f", "-", text=text.replace("llmtrain-demo", NAMESPACE))
     kubectl("apply", "-f", str(ROOT / "demo" / "plans.yaml"))
     yield
     kubectl("delete", "llmjob", "--all", "-n", NAMESPACE, "--timeout=120s")
