@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -29,14 +30,22 @@ class ApiError(Exception):
         self.code, self.reason, self.message = code, reason, message
 
 
+@dataclass(frozen=True)
+class Found:
+    """A list as it was read, and the resourceVersion that it was read at."""
+
+    items: list[Object]
+    version: str = ""
+
+
 class Cluster(Protocol):
     """What the reconciler needs of a cluster. `resource` is a path such as `api/v1/pods`."""
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object, or None."""
 
-    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        """All objects that match, read live."""
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
+        """All objects that match, read live; ApiError 0 for a list older than the list of version `not_before`."""
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         """Create; ApiError 409 where the name is taken."""
@@ -58,6 +67,11 @@ def object_path(resource: str, namespace: str, name: str = "", subresource: str 
     return "/" + "/".join(parts + [part for part in (name, subresource) if part])
 
 
+def is_older(version: str, than: str) -> bool:
+    """Whether a resourceVersion is older than another; those of one resource compare as numbers (KEP-5504)."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+
+
 class KubernetesCluster:
     """`Cluster` over the real API."""
 
@@ -71,12 +85,14 @@ class KubernetesCluster:
         """See Cluster."""
         return await self._or_none(self._send("GET", object_path(resource, namespace, name)))
 
-    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        """See Cluster."""
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
+        """See Cluster. A stale list could make a settled pod look gone, and its bill be booked twice."""
         query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
         answer = await self._send("GET", object_path(resource, namespace) + query)
-        items: list[Object] = answer.get("items") or []
-        return items
+        version = str(answer.get("metadata", {}).get("resourceVersion", ""))
+        if is_older(version, not_before):
+            raise ApiError(NO_ANSWER, "StaleList", f"a list of {resource} is older than the one before it")
+        return Found(answer.get("items") or [], version)
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         """See Cluster."""

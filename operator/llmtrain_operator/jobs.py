@@ -1,23 +1,16 @@
 """One task a job: wake or resync, one turn, look ahead. Nothing here decides anything."""
 
 import asyncio
-import json
 import logging
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from llmtrain.api.stageconfig import HTTP_PORT
-from llmtrain.api.status import Progress
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.metrics import OperatorMetrics, Snapshots
+from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
 
 log = logging.getLogger("llmtrain.operator")
-PROGRESS_TIMEOUT_SECONDS = 2
 LONGEST_ERROR_PAUSE = 60.0
 Key = tuple[str, str]
 
@@ -37,6 +30,7 @@ class Jobs:
     reconciler: Reconciler
     snapshots: Snapshots
     metrics: OperatorMetrics
+    progress: ProgressReader
     monotonic: Callable[[], float]
     loops: dict[Key, Loop] = field(default_factory=dict)
 
@@ -59,6 +53,7 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.progress.close()
 
     async def _run(self, key: Key, loop: Loop) -> None:
         memory, failures = Memory(), 0
@@ -74,7 +69,8 @@ class Jobs:
             if outlook.gone:
                 self._forget(key)
                 return
-            memory.progress = await read_progress(outlook.head_ip) or memory.progress
+            if outlook.head is not None:
+                self.progress.ask(outlook.head, memory)
             await _wait(loop.wake, outlook.seconds)
 
     async def _turn(self, key: Key, memory: Memory) -> Outlook:
@@ -98,19 +94,3 @@ async def _wait(wake: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(wake.wait(), seconds)
     except TimeoutError:
         return
-
-
-async def read_progress(head_ip: str) -> Progress | None:
-    """What the head says of itself, best effort: no decision rests on it."""
-    if not head_ip:
-        return None
-    url = f"http://{head_ip}:{HTTP_PORT}/progress"
-    return await asyncio.to_thread(_fetch, url)
-
-
-def _fetch(url: str) -> Progress | None:
-    try:
-        with urllib.request.urlopen(url, timeout=PROGRESS_TIMEOUT_SECONDS) as answer:
-            return Progress.model_validate(json.loads(answer.read(65536)))
-    except (OSError, ValueError, ValidationError, urllib.error.URLError):
-        return None

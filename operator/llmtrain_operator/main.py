@@ -17,6 +17,7 @@ from llmtrain_operator.client import connect
 from llmtrain_operator.handlers import watch
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
+from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
 
 
@@ -34,7 +35,7 @@ async def run() -> None:
     metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
     reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""))
-    jobs = Jobs(reconciler, snapshots, metrics, time.monotonic)
+    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(), time.monotonic)
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     port = os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")
     await watch(jobs, namespaces, f"http://0.0.0.0:{port}/healthz")

@@ -5,7 +5,7 @@ finalizer goes), and every act can be repeated: after a crash the next turn find
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,10 @@ class Memory:
     """What the operator keeps of a job between turns; losing it costs nothing but a little time."""
 
     progress: Progress | None = None
+    progress_of: str = ""
+    """Uid of the head pod that said so."""
+    pods_version: str = ""
+    """resourceVersion of the last list of pods; an older list is stale."""
     refusal: str = ""
     billed_at: datetime | None = None
 
@@ -49,7 +53,8 @@ class Outlook:
     seconds: float
     gone: bool = False
     status: JobStatus | None = None
-    head_ip: str = ""
+    head: PodState | None = None
+    """The head pod that may be asked how it goes."""
 
 
 @dataclass
@@ -72,12 +77,12 @@ class Reconciler:
         memory.refusal = await self._act(actor, decision)
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
-        head = next((pod.ip for pod in seen.pods if pod.is_head and not pod.over and not pod.deleted), "")
-        return Outlook(_pause(seen, decision), gone=gone, status=decision.status, head_ip=head)
+        return Outlook(_pause(seen, decision), gone=gone, status=decision.status, head=_live_head(seen.pods))
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
-        pods = [PodState(pod) for pod in await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid))]
+        found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
+        memory.pods_version, pods = found.version, [PodState(pod) for pod in found.items]
         nodes = await self._nodes() if any(pod.deleted for pod in pods) else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
@@ -87,12 +92,15 @@ class Reconciler:
             plans=plans,
             now=self.clock().replace(microsecond=0),
             image=self.image,
-            progress=memory.progress,
+            progress=memory.progress if memory.progress_of in {pod.uid for pod in pods} else None,
             refusal=memory.refusal,
         )
 
     async def _nodes(self) -> dict[str, Node]:
-        return {node["metadata"]["name"]: read_node(node) for node in await self.cluster.find("api/v1/nodes", "", "")}
+        return {
+            node["metadata"]["name"]: read_node(node)
+            for node in (await self.cluster.find("api/v1/nodes", "", "")).items
+        }
 
     async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
@@ -151,6 +159,10 @@ def read_node(raw: Object) -> Node:
         if condition["type"] == "Ready":
             return Node(condition["status"] == "True", parse_time(condition.get("lastTransitionTime")))
     return Node(False, None)
+
+
+def _live_head(pods: Sequence[PodState]) -> PodState | None:
+    return next((pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted), None)
 
 
 def _pause(seen: Observation, decision: Decision) -> float:

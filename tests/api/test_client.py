@@ -30,7 +30,7 @@ async def test_a_taken_name_is_409_and_a_missing_object_none(cluster: Kubernetes
         await cluster.create(CONFIG_MAPS, "default", config_map("taken"))
     assert error.value.code == 409
     assert await cluster.get(CONFIG_MAPS, "default", "none") is None
-    assert [o["metadata"]["name"] for o in await cluster.find(CONFIG_MAPS, "default", "a=taken")] == ["taken"]
+    assert [o["metadata"]["name"] for o in (await cluster.find(CONFIG_MAPS, "default", "a=taken")).items] == ["taken"]
 
 
 async def test_an_old_resource_version_is_refused(cluster: KubernetesCluster) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.client import ApiError, Found, Object
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -59,10 +59,10 @@ class FakeCluster:
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         return copy.deepcopy(self.objects.get((resource, namespace, name)))
 
-    async def find(self, resource: str, namespace: str, selector: str) -> list[Object]:
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
         key, _, value = selector.partition("=")
         found = [b for (kind, space, _), b in self.objects.items() if kind == resource and space == namespace]
-        return [copy.deepcopy(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value]
+        return Found([copy.deepcopy(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         def write() -> Object:

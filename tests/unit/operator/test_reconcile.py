@@ -1,7 +1,7 @@
 """The life of a job against the fake cluster."""
 
 import pytest
-from llmtrain_operator.client import ApiError
+from llmtrain_operator.client import ApiError, is_older
 from llmtrain_operator.reconcile import JOBS
 
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
@@ -177,3 +177,8 @@ async def test_a_crash_at_any_write_changes_neither_the_bill_nor_the_pods(moment
         assert sorted(run.cluster.pods_created) == sorted(reference.cluster.pods_created), f"write {number}"
         entries = run.status.ledger.entries
         assert sum(e.cost_micro_usd for e in entries) == recorded_micro_usd(run.cluster), f"write {number}"
+
+
+def test_a_list_is_stale_when_an_older_one_of_its_kind_was_newer() -> None:
+    assert is_older("99", "100")
+    assert not any(is_older(version, than) for version, than in (("100", "100"), ("101", "100"), ("5", ""), ("", "5")))
