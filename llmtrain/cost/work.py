@@ -1,0 +1,104 @@
+"""What a job asks for, in numbers: its stages, the pods of each, and the work that they do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llmtrain.cost.physics import Recompute, Transformer
+from llmtrain.cost.plans import Plan, Pods
+
+NO_PODS = Pods(0, Decimal(0), Decimal(0))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The pods of one stage and the plan that prices them."""
+
+    plan: Plan
+    head: Pods
+    workers: Pods = NO_PODS
+
+    @property
+    def pods(self) -> Sequence[Pods]:
+        """Both groups."""
+        return (self.head, self.workers)
+
+    @property
+    def accelerators(self) -> int:
+        """Of all pods."""
+        return sum(group.count * group.accelerators for group in self.pods)
+
+    @property
+    def cores(self) -> float:
+        """CPU cores of the workers, which do the work; of the head where there are none."""
+        group = self.workers if self.workers.count else self.head
+        return group.count * float(group.cpu)
+
+
+@dataclass(frozen=True)
+class CheckWork:
+    """Preflight: a look at the sources."""
+
+
+@dataclass(frozen=True)
+class CurationWork:
+    """Text to read; None: as much as the training's tokens need, by assumption."""
+
+    input_bytes: float | None
+    training_tokens: float
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """Tokens to train a model on."""
+
+    model: Transformer
+    tokens: float
+    checkpoint_seconds: float
+    half_speed: bool = False
+    shards: int = 1
+    sequences_per_accelerator: int = 1
+    recompute: Recompute = Recompute.SELECTIVE
+
+
+@dataclass(frozen=True)
+class EvaluationWork:
+    """Tokens that the model reads once."""
+
+    model: Transformer
+    tokens: float
+
+
+Work = CheckWork | CurationWork | TrainingWork | EvaluationWork
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage."""
+
+    name: str
+    cluster: Cluster
+    work: Work
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Speed that was measured of this training on this chip: replaces the prior."""
+
+    mfu: float
+    source: str
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A whole job."""
+
+    name: str
+    stages: Sequence[StageSpec]
+    measured: Measured | None = None
+    curation_bytes_per_core_second: float | None = None
+
+    @property
+    def training(self) -> StageSpec:
+        """The stage that trains."""
+        return next(stage for stage in self.stages if isinstance(stage.work, TrainingWork))

@@ -1,0 +1,127 @@
+"""An LLMTrainingJob as the estimate sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from llmtrain.api.base import parse_quantity
+from llmtrain.api.cluster import Cluster as ApiCluster
+from llmtrain.api.cluster import PodResources
+from llmtrain.api.evaluation import Task, TaskKind
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.training import Precision
+from llmtrain.cost.assumptions import TOKENS_PER_QUESTION
+from llmtrain.cost.errors import InputError
+from llmtrain.cost.estimate import Estimate, estimate
+from llmtrain.cost.plans import Plan, Pods
+from llmtrain.cost.work import (
+    CheckWork,
+    Cluster,
+    CurationWork,
+    EvaluationWork,
+    Measured,
+    RunSpec,
+    StageSpec,
+    TrainingWork,
+)
+from llmtrain.pricing.architecture import transformer_of
+from llmtrain.pricing.plans import plan_of
+
+GIB = Decimal(2**30)
+QUESTIONS = {TaskKind.ARC_EASY: 2376, TaskKind.ARC_CHALLENGE: 1172}
+"""Questions of the published test splits."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known beside the manifest: the sources' size, speeds that were measured."""
+
+    input_bytes: float | None = None
+    measured: Measured | None = None
+    curation_bytes_per_core_second: float | None = None
+
+
+NOTHING_KNOWN = Known()
+
+
+def estimate_job(
+    name: str,
+    spec: JobSpec,
+    plans: Mapping[str, PlanSpec],
+    today: date | None = None,
+    known: Known = NOTHING_KNOWN,
+) -> Estimate:
+    """Estimate a manifest with these plans, by name; InputError names the field that is at fault."""
+    return estimate(run_of(name, spec, {plan: plan_of(plan, value) for plan, value in plans.items()}, known), today)
+
+
+def run_of(name: str, spec: JobSpec, plans: Mapping[str, Plan], known: Known = NOTHING_KNOWN) -> RunSpec:
+    """The job's stages with their plans."""
+    stages = [_preflight(spec, plans), _curation(spec, plans, known), _training(spec, plans)]
+    if spec.evaluation is not None:
+        cluster = cluster_of("spec.evaluation.cluster", spec.evaluation.cluster, plans)
+        stages.append(StageSpec("Evaluation", cluster, _evaluation_work(spec)))
+    return RunSpec(name, stages, known.measured, known.curation_bytes_per_core_second)
+
+
+def cluster_of(field: str, cluster: ApiCluster, plans: Mapping[str, Plan]) -> Cluster:
+    """A stage's pods and plan."""
+    workers = cluster.workers
+    return Cluster(
+        plan_named(f"{field}.planRef.name", cluster.plan_ref.name, plans),
+        pods_of(cluster.head, 1, 0),
+        pods_of(workers, workers.replicas, workers.accelerators_per_worker),
+    )
+
+
+def plan_named(field: str, name: str, plans: Mapping[str, Plan]) -> Plan:
+    """The plan that a field names."""
+    if name not in plans:
+        known = ", ".join(sorted(plans)) or "none"
+        raise InputError(field, f"ComputePlan `{name}` does not exist; there are: {known}")
+    return plans[name]
+
+
+def pods_of(size: PodResources, count: int, accelerators: int) -> Pods:
+    """Pods of this size."""
+    return Pods(count, parse_quantity(size.cpu), parse_quantity(size.memory) / GIB, accelerators)
+
+
+def _preflight(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
+    own = spec.preflight.cluster.plan_ref
+    field = "spec.preflight.cluster.planRef.name" if own else "spec.curation.cluster.planRef.name"
+    plan = plan_named(field, (own or spec.curation.cluster.plan_ref).name, plans)
+    return StageSpec("Preflight", Cluster(plan, pods_of(spec.preflight.cluster.head, 1, 0)), CheckWork())
+
+
+def _curation(spec: JobSpec, plans: Mapping[str, Plan], known: Known) -> StageSpec:
+    cluster = cluster_of("spec.curation.cluster", spec.curation.cluster, plans)
+    return StageSpec("Curation", cluster, CurationWork(known.input_bytes, float(spec.training.tokens)))
+
+
+def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
+    cluster = cluster_of("spec.training.cluster", spec.training.cluster, plans)
+    vocabulary = spec.curation.tokenizer.train.vocabulary_size
+    work = TrainingWork(
+        model=transformer_of(spec.model, vocabulary),
+        tokens=float(spec.training.tokens),
+        checkpoint_seconds=float(spec.training.checkpoint.interval.seconds),
+        half_speed=cluster.accelerators > 0 and spec.training.precision is Precision.FP32,
+    )
+    return StageSpec("Training", cluster, work)
+
+
+def _evaluation_work(spec: JobSpec) -> EvaluationWork:
+    tasks = spec.evaluation.tasks if spec.evaluation else []
+    vocabulary = spec.curation.tokenizer.train.vocabulary_size
+    return EvaluationWork(transformer_of(spec.model, vocabulary), sum(_task_tokens(spec, task) for task in tasks))
+
+
+def _task_tokens(spec: JobSpec, task: Task) -> float:
+    if task.perplexity is not None:
+        return float(spec.curation.validation.share) * spec.training.tokens
+    questions = QUESTIONS.get(task.task, 1000) if task.task else 1000
+    asked = min(questions, task.limit) if task.limit else questions
+    return asked * (task.few_shot + 1) * TOKENS_PER_QUESTION

@@ -1,0 +1,78 @@
+"""ComputePlans as `llmtrain.cost` sees them."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from llmtrain.api.plan import Accelerator, Owned, PlanSpec, Rented
+from llmtrain.cost.chips import Chip
+from llmtrain.cost.errors import InputError
+from llmtrain.cost.owned import OwnedInputs, owned_cost
+from llmtrain.cost.plans import Plan, Quote
+from llmtrain.cost.tables import chip, chips
+
+MICRO = Decimal("0.000001")
+
+
+def plan_of(name: str, spec: PlanSpec) -> Plan:
+    """One plan; InputError names the field that is missing or not allowed."""
+    accelerator = chip_of(spec.accelerator) if spec.accelerator else None
+    if spec.rented is not None:
+        return _rented(name, spec, spec.rented, accelerator)
+    if spec.owned is None:
+        raise InputError("spec.rented", f"ComputePlan `{name}` has no price: set `rented` or `owned`, as `tenure` says")
+    return _owned(name, spec, spec.owned, accelerator)
+
+
+def chip_of(accelerator: Accelerator) -> Chip:
+    """The row of the table; what the plan gives itself goes before it."""
+    if accelerator.peak_tflops is None:
+        return chip(accelerator.product)
+    known = chips().get(accelerator.product, Chip(accelerator.product, 0.0))
+    peak = positive("spec.accelerator.peakTflops", accelerator.peak_tflops)
+    return replace(known, peak_tflops=peak, source="the plan's `spec.accelerator.peakTflops`")
+
+
+def positive(field: str, value: str) -> float:
+    """A number above zero."""
+    if not float(value) > 0:
+        raise InputError(field, f"must be above 0, not {value}")
+    return float(value)
+
+
+def _rented(name: str, spec: PlanSpec, rented: Rented, accelerator: Chip | None) -> Plan:
+    return Plan(
+        name=name,
+        tenure=spec.tenure.value,
+        commitment=rented.commitment.value,
+        accelerator_hour_usd=Decimal(rented.accelerator_hour_usd),
+        cpu_hour_usd=Decimal(rented.cpu_hour_usd),
+        memory_gib_hour_usd=Decimal(rented.memory_gib_hour_usd),
+        increment_seconds=rented.increment_seconds,
+        minimum_seconds=rented.minimum_seconds,
+        chip=accelerator,
+        per_node=spec.accelerator.per_node if spec.accelerator else 1,
+        quote=Quote(rented.source.name, rented.source.date) if rented.source else Quote(),
+        stale_after_days=spec.price_stale_after_days,
+    )
+
+
+def _owned(name: str, spec: PlanSpec, owned: Owned, accelerator: Chip | None) -> Plan:
+    inputs = owned_inputs(owned)
+    return Plan(
+        name=name,
+        tenure=spec.tenure.value,
+        accelerator_hour_usd=Decimal(repr(owned_cost(inputs).levelised_hour)).quantize(MICRO),
+        chip=accelerator,
+        per_node=spec.accelerator.per_node if spec.accelerator else 1,
+        owned=inputs,
+        other_annual_hours=float(owned.other_annual_accelerator_hours),
+        stale_after_days=spec.price_stale_after_days,
+    )
+
+
+def owned_inputs(owned: Owned) -> OwnedInputs:
+    """The plan's strings as numbers."""
+    values = {name: getattr(owned, name) for name in OwnedInputs.__dataclass_fields__}
+    numbers: dict[str, Any] = {name: v if isinstance(v, int) else float(v) for name, v in values.items()}
+    return OwnedInputs(**numbers)

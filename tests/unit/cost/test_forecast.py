@@ -1,0 +1,75 @@
+"""The forecast narrows with what was measured and agrees with closed forms at its ends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmtrain.cost.forecast import CALENDAR_SHARE, Measurement, Running, forecast, remaining_hours
+from llmtrain.cost.ranges import ZERO, Range, exactly, exceeds, lognormal
+
+PRIOR = lognormal(10.0, 0.34)
+
+
+def running(done: float, measured: Measurement | None = None) -> Running:
+    return Running(PRIOR, done, 1000.0, elapsed_hours=1.0, usd_per_hour=8.0, measured=measured)
+
+
+def test_without_a_measurement_the_estimate_is_scaled_to_what_is_left() -> None:
+    assert remaining_hours(running(250)).p50 == pytest.approx(7.5)
+
+
+def test_a_day_of_steady_speed_outweighs_the_estimate() -> None:
+    left = remaining_hours(running(500, Measurement(per_second=500 / (2 * 3600), seconds=86400)))
+    assert left.p50 == pytest.approx(2 / CALENDAR_SHARE, rel=0.06)
+    assert left.p90 / left.p10 < 1.25
+
+
+def test_a_few_seconds_hardly_move_the_estimate() -> None:
+    left = remaining_hours(running(0, Measurement(per_second=1000 / (2 * 3600), seconds=1)))
+    assert left.p50 == pytest.approx(PRIOR.p50, rel=0.15)
+
+
+@given(seconds=st.floats(1, 1e6), speed=st.floats(1e-3, 1e3))
+def test_a_measurement_never_widens_the_range_and_stays_between_estimate_and_speed(
+    seconds: float, speed: float
+) -> None:
+    left = remaining_hours(running(0, Measurement(speed, seconds)))
+    by_speed = 1000 / speed / 3600 / CALENDAR_SHARE
+    assert left.p90 / left.p10 <= PRIOR.p90 / PRIOR.p10 * (1 + 1e-9)
+    assert min(by_speed, PRIOR.p50) * (1 - 1e-9) <= left.p50 <= max(by_speed, PRIOR.p50) * (1 + 1e-9)
+
+
+def test_the_bill_at_completion_is_spent_plus_the_rest() -> None:
+    found = forecast(100.0, running(500), [Range(1, 2, 3)], [exactly(0.5)])
+    assert found.usd.p50 == pytest.approx(100 + 5 * 8 + 2)
+    assert found.remaining_hours.p50 == pytest.approx(5.5)
+
+
+def test_a_job_that_is_done_has_spent_what_it_cost() -> None:
+    found = forecast(42.0, None, [], [])
+    assert found.usd == exactly(42.0)
+    assert found.remaining_hours == ZERO
+    assert found.breach_probability(42.0) == 0.0
+    assert found.breach_probability(41.0) == 1.0
+
+
+def test_the_breach_probability_is_one_half_at_the_median_and_a_tenth_at_p90() -> None:
+    found = forecast(5.0, running(0), [], [])
+    assert found.breach_probability(found.usd.p50) == pytest.approx(0.5)
+    assert found.breach_probability(found.usd.p90) == pytest.approx(0.1)
+
+
+@given(low=st.floats(1, 500), more=st.floats(0, 500))
+def test_a_higher_limit_is_never_more_likely_to_be_broken(low: float, more: float) -> None:
+    found = forecast(5.0, running(100), [], [])
+    assert found.breach_probability(low + more) <= found.breach_probability(low)
+
+
+def test_an_amount_without_doubt_is_above_the_limit_or_not() -> None:
+    assert exceeds(exactly(3.0), 2.0) == 1.0
+    assert exceeds(exactly(3.0), 4.0) == 0.0
+
+
+def test_a_stage_without_progress_has_what_the_clock_leaves_of_its_estimate() -> None:
+    left = remaining_hours(Running(Range(1, 2, 4), 0, 0, elapsed_hours=1.5, usd_per_hour=1.0))
+    assert left == Range(0, 0.5, 2.5)
