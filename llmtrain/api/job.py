@@ -104,6 +104,13 @@ def _spec_rules() -> dict[str, Any]:
             field_path=".training",
         ),
         Rule(
+            rule="self.training.tokens == oldSelf.training.tokens || has(self.model.sizeFor) || "
+            "!has(self.model.preset) || self.model.preset != 'auto'",
+            message="with `model.preset: auto` the model's size follows `training.tokens`, which may not change; "
+            "set `model.sizeFor` in a new job",
+            field_path=".training",
+        ),
+        Rule(
             rule="self.training.globalBatchTokens % "
             "(self.model.contextLength * self.training.cluster.workers.replicas) == 0",
             message="`training.globalBatchTokens` must be a multiple of `model.contextLength` times "

@@ -73,7 +73,7 @@ def load(config: StageConfig, store: Store) -> tuple[Any, Any]:
         map_location="cpu",
         weights_only=True,
     )
-    model = Transformer(resolve(config.spec.model, tokenizer.get_vocab_size()))
+    model = Transformer(resolve(config.spec.model, tokenizer.get_vocab_size(), config.spec.training.tokens))
     model.load_state_dict(state["model"])
     return model.eval(), tokenizer
 

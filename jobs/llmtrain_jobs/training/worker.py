@@ -42,7 +42,7 @@ def build(config: StageConfig, store: Store, control: Any, key: str) -> Trainer:
     spec, group = config.spec, make_group()
     counts = (store.manifest("curation", parameters_key(config)) or {})["counts"]
     torch.manual_seed(spec.seed)
-    dimensions = resolve(spec.model, counts["vocabulary_size"])
+    dimensions = resolve(spec.model, counts["vocabulary_size"], spec.training.tokens)
     model = Transformer(dimensions).to(group.device)
     plan = plan_of(spec.training, spec.model.context_length, group)
     windows = Windows(fetch_shards(store, parameters_key(config)), counts["dtype"], plan.context, spec.seed)
