@@ -23,8 +23,9 @@ $(VENV)/.done: pyproject.toml constraints/dev.txt
 venv: $(VENV)/.done ## Install everything that the tests need into .venv
 
 .PHONY: generate
-generate: venv ## Write the CRDs of the chart from the models
+generate: venv ## Write what is generated: CRDs, rules, dashboards
 	$(PY) -m llmtrain.api.crd --write charts/llmtrain/templates/crds
+	$(PY) -m llmtrain.observe --write charts/llmtrain
 
 .PHONY: lint
 lint: venv ## Format, lint, types, layers, generated files
@@ -33,6 +34,7 @@ lint: venv ## Format, lint, types, layers, generated files
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m llmtrain.api.crd --check charts/llmtrain/templates/crds
+	$(PY) -m llmtrain.observe --check charts/llmtrain
 
 .PHONY: test-unit
 test-unit: venv ## Unit tests; they need nothing but Python
@@ -43,8 +45,8 @@ binaries:
 	python3 hack/cluster build
 
 .PHONY: test-api
-test-api: venv ## Tests against a real kube-apiserver and etcd
-	python3 hack/cluster build --only etcd,kube-apiserver,kubectl
+test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool
 	$(PY) -m pytest tests/api
 
 .PHONY: up

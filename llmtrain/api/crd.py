@@ -169,7 +169,7 @@ _Dumper.add_representer(str, _text)
 def template(crd: Schema) -> str:
     """The CRD as a chart template: switched by `crds.enabled`, kept on uninstall by `crds.keep`."""
     text = yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=118, allow_unicode=True)
-    keep = "  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}\n"
+    keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
     name = f"  name: {crd['metadata']['name']}\n"
     escaped = text.replace("{{", "{{ `{{` }}")
     body = escaped.replace(name, f"{name}{keep}", 1)

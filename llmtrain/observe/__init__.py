@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana need, as code: rules, alerts and dashboards, generated into the chart."""

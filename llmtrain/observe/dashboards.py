@@ -1,0 +1,291 @@
+"""The four dashboards: Fleet, Job, Rent or own, Operator."""
+
+from llmtrain.observe.panels import JOB, NAMESPACE, Dashboard, Panel, Query, Row, Variable
+
+NS = 'namespace=~"$namespace"'
+ONE = 'namespace=~"$namespace", name="$name"'
+LEDGER_TABLE = (
+    ("namespace", "namespace"),
+    ("name", "job"),
+    ("stage", "stage"),
+    ("role", "role"),
+    ("plan", "plan"),
+    ("tenure", "tenure"),
+)
+
+
+def _now(expr: str, legend: str = "") -> Query:
+    return Query(expr, legend, instant=True)
+
+
+def _cell(expr: str) -> Query:
+    return Query(expr, instant=True, table=True)
+
+
+def _stat(title: str, description: str, unit: str, expr: str, width: int = 4, decimals: int | None = None) -> Panel:
+    return Panel("stat", title, description, unit, (Query(expr),), width, 4, decimals)
+
+
+FLEET = Dashboard(
+    "llmtrain-fleet",
+    "LLM training / Fleet",
+    "What all jobs cost and do. The time range is the current month, so that spend is this month's.",
+    (NAMESPACE,),
+    (
+        Row(
+            "Money",
+            (
+                _stat(
+                    "Spent in the time range",
+                    "Ledger totals at the end less those at the beginning; totals survive their jobs and restarts.",
+                    "currencyUSD",
+                    f"sum(max_over_time(llmtrain_namespace_cost_usd_total{{{NS}}}[$__range])) "
+                    f"- sum(min_over_time(llmtrain_namespace_cost_usd_total{{{NS}}}[$__range]))",
+                    6,
+                    2,
+                ),
+                _stat("Burn rate", "US dollars an hour of all pods that are billed now.", "currencyUSD",
+                      f"sum(llmtrain_job_usd_per_hour{{{NS}}})", 6, 2),
+                _stat("Waste", "Share of what the jobs shown cost that was not work.", "percentunit",
+                      f"sum(llmtrain_job_waste_usd_total{{{NS}}}) / (sum(llmtrain_job_cost_usd_total{{{NS}}}) > 0)", 6, 1),
+                _stat("Accelerators billed", "Accelerators of pods that are billed, over five minutes.", "none",
+                      f"sum(namespace_name:llmtrain_job_accelerators:rate5m{{{NS}}})", 6, 1),
+                Panel("timeseries", "Burn by namespace", "US dollars an hour.", "currencyUSD",
+                      (Query(f"namespace:llmtrain_job_usd_per_hour:sum{{{NS}}}", "{{namespace}}"),), 12, stacked=True),
+                Panel("timeseries", "Cost by job", "What each job has cost so far, from its ledger.", "currencyUSD",
+                      (Query(f"namespace_name:llmtrain_job_cost_usd:sum{{{NS}}}", "{{namespace}}/{{name}}"),), 12),
+                Panel(
+                    "bargauge",
+                    "Budget spent",
+                    "Cost of each job as a share of its budget.",
+                    "percentunit",
+                    (_now(f"namespace_name:llmtrain_job_cost_usd:sum{{{NS}}} / on (namespace, name) llmtrain_job_budget_usd",
+                          "{{namespace}}/{{name}}"),),
+                    12,
+                ),
+                Panel("timeseries", "Spend by namespace", "Cumulative, beyond the jobs' lives.", "currencyUSD",
+                      (Query(f"sum by (namespace) (llmtrain_namespace_cost_usd_total{{{NS}}})", "{{namespace}}"),), 12),
+            ),
+        ),
+        Row(
+            "Jobs",
+            (
+                Panel("timeseries", "Jobs by state", "Jobs that the operator knows.", "none",
+                      (Query(f"count by (state) (llmtrain_job_info{{{NS}}})", "{{state}}"),), 8, stacked=True),
+                Panel("timeseries", "Accelerators billed, by job", "Averaged over five minutes.", "none",
+                      (Query(f"namespace_name:llmtrain_job_accelerators:rate5m{{{NS}}}", "{{namespace}}/{{name}}"),), 8,
+                      stacked=True),
+                Panel(
+                    "timeseries",
+                    "Accelerators billed while no token is trained on",
+                    "Training's accelerators where llmtrain_train_tokens_total stands still. Needs the PodMonitor.",
+                    "none",
+                    (Query(
+                        f'sum by (namespace, name) (rate(llmtrain_job_accelerator_seconds_total{{{NS}, stage="Training"}}[5m])) '
+                        f"and on (namespace, name) sum by (namespace, name) (rate(llmtrain_train_tokens_total{{{NS}}}[5m])) == 0",
+                        "{{namespace}}/{{name}}"),),
+                    8,
+                ),
+                Panel(
+                    "table",
+                    "Jobs",
+                    "Stage, state, cost and price of a pod-hour of every job.",
+                    "none",
+                    (
+                        _cell(f"llmtrain_job_info{{{NS}}}"),
+                        _cell(f"namespace_name:llmtrain_job_cost_usd:sum{{{NS}}}"),
+                        _cell(f"namespace_name:llmtrain_job_pod_hours:sum{{{NS}}}"),
+                        _cell(f"namespace_name:llmtrain_job_usd_per_pod_hour:ratio{{{NS}}}"),
+                    ),
+                    24,
+                    columns=(("namespace", "namespace"), ("name", "job"), ("stage", "stage"), ("state", "state"),
+                             ("Value #B", "cost"), ("Value #C", "pod-hours"), ("Value #D", "USD per pod-hour")),
+                    units=(("cost", "currencyUSD"), ("USD per pod-hour", "currencyUSD")),
+                ),
+            ),
+        ),
+    ),
+    "now/M",
+)  # fmt: skip
+
+ONE_JOB = Dashboard(
+    "llmtrain-job",
+    "LLM training / Job",
+    "One job: its stages in time, its bill by pod-hour, its forecast against its budget, its learning.",
+    (NAMESPACE, JOB),
+    (
+        Row(
+            "Bill",
+            (
+                _stat("Cost", "The ledger's total, settled and running.", "currencyUSD",
+                      f"namespace_name:llmtrain_job_cost_usd:sum{{{ONE}}}", decimals=4),
+                _stat("Burn rate", "US dollars an hour, now.", "currencyUSD", f"llmtrain_job_usd_per_hour{{{ONE}}}", decimals=2),
+                _stat("Pod-hours", "Hours that pods were billed for.", "none",
+                      f"namespace_name:llmtrain_job_pod_hours:sum{{{ONE}}}", decimals=3),
+                _stat("USD per pod-hour", "Cost over pod-hours.", "currencyUSD",
+                      f"namespace_name:llmtrain_job_usd_per_pod_hour:ratio{{{ONE}}}", decimals=4),
+                _stat("Goodput", "Share of the bill that was work.", "percentunit",
+                      f"1 - namespace_name:llmtrain_job_waste_per_cost:ratio{{{ONE}}}", decimals=1),
+                _stat("Chance to exceed the budget", "By the forecast.", "percentunit",
+                      f"llmtrain_job_budget_breach_probability_ratio{{{ONE}}}", decimals=0),
+                Panel(
+                    "table",
+                    "Cost by pod-hour, by stage and role",
+                    "The ledger: pod-hours, accelerator-hours, cost and price of a pod-hour. Sums to Cost.",
+                    "none",
+                    (
+                        _cell(f"namespace_name_stage_role:llmtrain_job_pod_hours:sum{{{ONE}}}"),
+                        _cell(f"namespace_name_stage_role:llmtrain_job_accelerator_hours:sum{{{ONE}}}"),
+                        _cell(f"sum by (namespace, name, stage, role, plan, tenure) (llmtrain_job_cost_usd_total{{{ONE}}})"),
+                        _cell(f"namespace_name_stage_role:llmtrain_job_usd_per_pod_hour:ratio{{{ONE}}}"),
+                    ),
+                    16,
+                    columns=(*LEDGER_TABLE[2:], ("Value #A", "pod-hours"), ("Value #B", "accelerator-hours"),
+                             ("Value #C", "cost"), ("Value #D", "USD per pod-hour")),
+                    units=(("cost", "currencyUSD"), ("USD per pod-hour", "currencyUSD")),
+                ),
+                Panel("bargauge", "Waste by kind", "What was paid for and was not work.", "currencyUSD",
+                      (_now(f"sum by (kind) (llmtrain_job_waste_usd_total{{{ONE}}})", "{{kind}}"),), 8),
+            ),
+        ),
+        Row(
+            "Estimate, forecast, budget",
+            (
+                Panel(
+                    "timeseries",
+                    "Forecast against budget",
+                    "Cost so far, forecast quantiles and the budget.",
+                    "currencyUSD",
+                    (
+                        Query(f"namespace_name:llmtrain_job_cost_usd:sum{{{ONE}}}", "so far"),
+                        Query(f"llmtrain_job_forecast_usd{{{ONE}}}", "forecast p{{quantile}}"),
+                        Query(f"llmtrain_job_budget_usd{{{ONE}}}", "budget"),
+                    ),
+                    12,
+                ),
+                Panel("bargauge", "Estimate before the start", "Quantiles.", "currencyUSD",
+                      (_now(f"llmtrain_job_estimate_usd{{{ONE}}}", "p{{quantile}}"),), 6),
+                Panel("bargauge", "Duration of the stages", "From the first attempt to the end.", "s",
+                      (_now(f"llmtrain_job_stage_duration_seconds{{{ONE}}}", "{{stage}}"),), 6),
+                Panel("state-timeline", "Stages", "Which stage the job was in, and how it stood.", "none",
+                      (Query(f"max by (stage, state) (llmtrain_job_info{{{ONE}}})", "{{stage}} {{state}}"),), 12),
+                Panel("state-timeline", "Conditions", "1 while the condition has the status.", "none",
+                      (Query(f'llmtrain_job_condition{{{ONE}, status="True"}}', "{{condition}}"),), 12),
+            ),
+        ),
+        Row(
+            "Training",
+            (
+                Panel("timeseries", "Loss", "Training loss, nats per token.", "none",
+                      (Query(f"max by (attempt) (llmtrain_train_loss{{{ONE}}})", "attempt {{attempt}}"),)),
+                Panel("timeseries", "Tokens per second", "Over all workers.", "none",
+                      (Query(f"max by (attempt) (llmtrain_train_tokens_per_second{{{ONE}}})", "attempt {{attempt}}"),)),
+                Panel("timeseries", "MFU", "Model FLOPs utilisation, causal convention.", "percentunit",
+                      (Query(f"max by (attempt) (llmtrain_train_mfu_ratio{{{ONE}}})", "attempt {{attempt}}"),)),
+                Panel("timeseries", "Pods billed", "Pods alive and billed, by stage and role.", "none",
+                      (Query(f"sum by (stage, role) (rate(llmtrain_job_pod_seconds_total{{{ONE}}}[5m]))", "{{stage}} {{role}}"),),
+                      12, stacked=True),
+                Panel("timeseries", "Gradient norm", "Before clipping.", "none",
+                      (Query(f"max by (attempt) (llmtrain_train_gradient_norm{{{ONE}}})", "attempt {{attempt}}"),), 12),
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+PLAN = Variable("plan", "Plan", "label_values(llmtrain_plan_usd_per_accelerator_hour, plan)")
+
+RENT_OR_OWN = Dashboard(
+    "llmtrain-rent-or-own",
+    "LLM training / Rent or own",
+    "What was paid, what the same training would have cost on every other plan, and where owning begins to pay.",
+    (NAMESPACE, JOB, PLAN),
+    (
+        Row(
+            "The job's training, on every plan",
+            (
+                Panel(
+                    "bargauge",
+                    "Actual and counterfactual",
+                    "Training as billed, beside the same accelerator-seconds on other plans. Never add them up.",
+                    "currencyUSD",
+                    (
+                        _now(f'sum by (plan, tenure) (llmtrain_job_cost_usd_total{{{ONE}, stage="Training", role="worker"}})',
+                             "paid: {{plan}} ({{tenure}})"),
+                        _now(f"llmtrain_job_counterfactual_usd{{{ONE}}}", "{{plan}} ({{tenure}})"),
+                    ),
+                    24,
+                ),
+            ),
+        ),
+        Row(
+            "Plans",
+            (
+                Panel("bargauge", "USD per accelerator-hour", "Rented: the price. Owned: levelised over the machines' life.",
+                      "currencyUSD", (_now('llmtrain_plan_usd_per_accelerator_hour{plan=~"$plan"}', "{{plan}} ({{tenure}})"),), 8,
+                      decimals=4),
+                Panel("bargauge", "Break-even utilisation of owned plans",
+                      "Share of the hours above which owning is cheaper than renting.", "percentunit",
+                      (_now('llmtrain_plan_breakeven_utilization_ratio{plan=~"$plan"}', "{{plan}}"),), 8),
+                Panel("bargauge", "USD per pod-hour", "Of a pod of each role on the plan.", "currencyUSD",
+                      (_now('llmtrain_plan_usd_per_pod_hour{plan=~"$plan"}', "{{plan}} ({{tenure}}) {{role}}"),), 8, decimals=4),
+            ),
+        ),
+        Row(
+            "What was used",
+            (
+                Panel("timeseries", "Cost by tenure", "What all jobs of the namespaces cost, by tenure.", "currencyUSD",
+                      (Query(f"sum by (tenure) (llmtrain_job_cost_usd_total{{{NS}}})", "{{tenure}}"),), 12, stacked=True),
+                Panel("timeseries", "Accelerator-hours by plan", "Billed, cumulative.", "none",
+                      (Query(f"sum by (plan) (namespace_name_stage_role:llmtrain_job_accelerator_hours:sum{{{NS}}})", "{{plan}}"),),
+                      12, stacked=True),
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+OPERATOR = Dashboard(
+    "llmtrain-operator",
+    "LLM training / Operator health",
+    "Whether the operator does its work, how fast, and what the apiserver says to it.",
+    (),
+    (
+        Row(
+            "Health",
+            (
+                _stat("Since the last success", "Seconds since a turn of any job succeeded.", "s",
+                      "time() - max(llmtrain_operator_last_success_timestamp_seconds)", 6),
+                _stat("Turns", "Turns of the reconcile loop a second.", "reqps",
+                      "sum(rate(llmtrain_operator_reconcile_total[$__rate_interval]))", 6, 2),
+                _stat("Turns that fail", "Share of the turns.", "percentunit",
+                      "sum(rate(llmtrain_operator_reconcile_errors_total[$__rate_interval])) "
+                      "/ (sum(rate(llmtrain_operator_reconcile_total[$__rate_interval])) > 0)", 6, 2),
+                _stat("Jobs", "Jobs that the operator knows.", "none", "count(llmtrain_job_info)", 6),
+            ),
+        ),
+        Row(
+            "Work",
+            (
+                Panel(
+                    "timeseries",
+                    "Duration of a turn",
+                    "Quantiles over all jobs.",
+                    "s",
+                    tuple(
+                        Query(f"histogram_quantile({q}, sum by (le) (rate(llmtrain_operator_reconcile_duration_seconds_bucket"
+                              "[$__rate_interval])))", f"p{q}")
+                        for q in ("0.5", "0.99")
+                    ),
+                    12,
+                ),
+                Panel("timeseries", "Requests to the apiserver", "A second, by verb and code; 0 is no answer.", "reqps",
+                      (Query("sum by (verb, code) (rate(llmtrain_operator_api_requests_total[$__rate_interval]))",
+                             "{{verb}} {{code}}"),), 12),
+                Panel("table", "Versions", "Of the running operator.", "none", (_cell("llmtrain_operator_build_info"),), 12, 5,
+                      columns=(("version", "version"),)),
+            ),
+        ),
+    ),
+    "now-1h",
+)  # fmt: skip
+
+DASHBOARDS = (FLEET, ONE_JOB, RENT_OR_OWN, OPERATOR)

@@ -1,0 +1,172 @@
+"""`python -m llmtrain_operator.uninstall`: what the chart runs before it takes the operator away.
+
+While the operator still lives every job is suspended (or deleted), so that running ones save, and every pod is billed
+and gone. Then the operator is scaled to nothing and the jobs' finalizers are taken off: without an operator nobody else
+would, and the jobs could not be deleted. A new operator puts them back and goes on where the jobs stand.
+
+Environment: LLMTRAIN_UNINSTALL_POLICY (Suspend or Delete), LLMTRAIN_UNINSTALL_SECONDS, LLMTRAIN_NAMESPACES,
+LLMTRAIN_OPERATOR_NAMESPACE, LLMTRAIN_OPERATOR_DEPLOYMENT.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmtrain.api import API_VERSION
+from llmtrain_operator.client import ApiError, Cluster, Object, connect
+from llmtrain_operator.names import FINALIZER_JOB, LABEL_JOB
+
+JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+PODS = "api/v1/pods"
+DEPLOYMENTS = "apis/apps/v1/deployments"
+POLL_SECONDS = 2.0
+TRIES = 5
+
+
+class Policy(StrEnum):
+    """What becomes of the jobs."""
+
+    SUSPEND = "Suspend"
+    DELETE = "Delete"
+
+
+class StillThereError(Exception):
+    """Pods or jobs that did not go in time; the message names them."""
+
+
+@dataclass(frozen=True)
+class Uninstaller:
+    """The steps, over any cluster and clock. `namespaces` empty: all."""
+
+    cluster: Cluster
+    policy: Policy
+    namespaces: list[str]
+    operator_namespace: str
+    operator: str
+    seconds: float
+    clock: Callable[[], float]
+    pause: Callable[[float], Awaitable[None]]
+
+    async def run(self) -> None:
+        """Leave nothing that costs or hangs. StillThereError where something does not go; it may be run again."""
+        for job in await self._jobs():
+            await (self._delete(job) if self.policy is Policy.DELETE else self._suspend(job))
+        await self._until_none(self._remaining)
+        await self._scale_down()
+        await self._until_none(self._operator_pods)
+        for job in await self._jobs():
+            await self._free(job)
+
+    async def _jobs(self) -> list[Object]:
+        return [job for space in self.namespaces or [""] for job in await self.cluster.find(JOBS, space, "")]
+
+    async def _delete(self, job: Object) -> None:
+        meta = job["metadata"]
+        await self.cluster.delete(JOBS, meta["namespace"], meta["name"], meta["uid"], None)
+
+    async def _suspend(self, job: Object) -> None:
+        """`spec.suspend` on what is not suspended; tried again where somebody else wrote meanwhile."""
+        meta = job["metadata"]
+        for _ in range(TRIES):
+            fresh = await self.cluster.get(JOBS, meta["namespace"], meta["name"])
+            if fresh is None or fresh["spec"].get("suspend") or ended(fresh):
+                return
+            fresh["spec"]["suspend"] = True
+            try:
+                await self.cluster.replace(JOBS, meta["namespace"], meta["name"], fresh)
+            except ApiError as error:
+                if error.code != 409:
+                    raise
+            else:
+                return
+        raise StillThereError(f"{name_of(job)} kept changing while it was suspended")
+
+    async def _remaining(self) -> list[str]:
+        """Stage pods and, where jobs are deleted, jobs."""
+        spaces = self.namespaces or [""]
+        pods = [pod for space in spaces for pod in await self.cluster.find(PODS, space, LABEL_JOB)]
+        jobs = await self._jobs() if self.policy is Policy.DELETE else []
+        return [f"pod {name_of(pod)}" for pod in pods] + [f"job {name_of(job)}" for job in jobs]
+
+    async def _operator_pods(self) -> list[str]:
+        deployment = await self.cluster.get(DEPLOYMENTS, self.operator_namespace, self.operator)
+        if deployment is None:
+            return []
+        labels = deployment["spec"]["selector"]["matchLabels"]
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        pods = await self.cluster.find(PODS, self.operator_namespace, selector)
+        return [f"pod {name_of(pod)}" for pod in pods]
+
+    async def _scale_down(self) -> None:
+        for _ in range(TRIES):
+            found = await self.cluster.get(DEPLOYMENTS, self.operator_namespace, self.operator)
+            if found is None:
+                return
+            found["spec"]["replicas"] = 0
+            try:
+                await self.cluster.replace(DEPLOYMENTS, self.operator_namespace, self.operator, found)
+            except ApiError as error:
+                if error.code != 409:
+                    raise
+            else:
+                return
+        raise StillThereError(f"deployment {self.operator_namespace}/{self.operator} kept changing")
+
+    async def _free(self, job: Object) -> None:
+        meta = job["metadata"]
+        others = [name for name in meta.get("finalizers", []) if name != FINALIZER_JOB]
+        if others != meta.get("finalizers", []):
+            await self.cluster.set_finalizers(JOBS, meta["namespace"], meta["name"], meta["uid"], others)
+
+    async def _until_none(self, remaining: Callable[[], Awaitable[list[str]]]) -> None:
+        end = self.clock() + self.seconds
+        while left := await remaining():
+            if self.clock() > end:
+                raise StillThereError(f"still there after {self.seconds:.0f} s: {', '.join(left[:10])}")
+            print(f"waiting for {len(left)}: {', '.join(left[:5])}", flush=True)
+            await self.pause(POLL_SECONDS)
+
+
+def ended(job: Object) -> bool:
+    """The job will not start another pod."""
+    return (job.get("status") or {}).get("state") in ("Succeeded", "Failed")
+
+
+def name_of(body: Object) -> str:
+    """Namespace and name."""
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+async def run() -> None:
+    """From the environment."""
+    cluster = await connect()
+    uninstaller = Uninstaller(
+        cluster=cluster,
+        policy=Policy(os.environ["LLMTRAIN_UNINSTALL_POLICY"]),
+        namespaces=[name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name],
+        operator_namespace=os.environ["LLMTRAIN_OPERATOR_NAMESPACE"],
+        operator=os.environ["LLMTRAIN_OPERATOR_DEPLOYMENT"],
+        seconds=float(os.environ.get("LLMTRAIN_UNINSTALL_SECONDS", "600")),
+        clock=time.monotonic,
+        pause=asyncio.sleep,
+    )
+    try:
+        await uninstaller.run()
+    finally:
+        await cluster.close()
+
+
+def main() -> None:
+    """Entry point; exit 1 says what is still there."""
+    try:
+        asyncio.run(run())
+    except (ApiError, StillThereError) as error:
+        sys.exit(f"{error}; run `helm uninstall` again, or with --no-hooks to leave things as they are")
+
+
+if __name__ == "__main__":
+    main()
