@@ -25,7 +25,7 @@ async def check_resources(cluster: Cluster, namespaces: list[str]) -> list[str]:
     """Jobs can be listed where the operator watches; what was seen. ApiError names what is missing."""
     seen = []
     for space in namespaces or [""]:
-        jobs = await cluster.find(f"apis/{API_VERSION}/llmtrainingjobs", space, "")
+        jobs = (await cluster.find(f"apis/{API_VERSION}/llmtrainingjobs", space, "")).items
         seen.append(f"{len(jobs)} jobs in {space or 'all namespaces'}")
     return seen
 

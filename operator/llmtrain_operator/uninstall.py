@@ -62,7 +62,7 @@ class Uninstaller:
             await self._free(job)
 
     async def _jobs(self) -> list[Object]:
-        return [job for space in self.namespaces or [""] for job in await self.cluster.find(JOBS, space, "")]
+        return [job for space in self.namespaces or [""] for job in (await self.cluster.find(JOBS, space, "")).items]
 
     async def _delete(self, job: Object) -> None:
         meta = job["metadata"]
@@ -88,7 +88,7 @@ class Uninstaller:
     async def _remaining(self) -> list[str]:
         """Stage pods and, where jobs are deleted, jobs."""
         spaces = self.namespaces or [""]
-        pods = [pod for space in spaces for pod in await self.cluster.find(PODS, space, LABEL_JOB)]
+        pods = [pod for space in spaces for pod in (await self.cluster.find(PODS, space, LABEL_JOB)).items]
         jobs = await self._jobs() if self.policy is Policy.DELETE else []
         return [f"pod {name_of(pod)}" for pod in pods] + [f"job {name_of(job)}" for job in jobs]
 
@@ -98,7 +98,7 @@ class Uninstaller:
             return []
         labels = deployment["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        pods = await self.cluster.find(PODS, self.operator_namespace, selector)
+        pods = (await self.cluster.find(PODS, self.operator_namespace, selector)).items
         return [f"pod {name_of(pod)}" for pod in pods]
 
     async def _scale_down(self) -> None:

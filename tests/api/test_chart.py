@@ -115,8 +115,8 @@ def schemas(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 part for part in (kind["kind"].lower(), kind["group"].split(".")[0], kind["version"]) if part
             )
             (folder / f"{file}.json").write_text(json.dumps({"$ref": f"_definitions.json#/definitions/{name}"}))
-    for file in (Path(__file__).parent / "schemas").glob("*.json"):
-        (folder / file.name).write_text(file.read_text())
+    for excerpt in (Path(__file__).parent / "schemas").glob("*.json"):
+        (folder / excerpt.name).write_text(excerpt.read_text())
     return folder
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from llmtrain_operator.client import Found
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.reconcile import JOBS
 from llmtrain_operator.uninstall import DEPLOYMENTS, Policy, StillThereError, Uninstaller
@@ -50,15 +51,15 @@ def clusterwide(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list over all namespaces and by a label's existence, which the fake otherwise has no need for."""
     from tests.unit.operator.fake_cluster import FakeCluster
 
-    async def find(self: FakeCluster, resource: str, namespace: str, selector: str) -> list[dict[str, Any]]:
+    async def find(self: FakeCluster, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
         key, _, value = selector.partition("=")
-        found = []
+        found: list[dict[str, Any]] = []
         for (kind, space, _name), body in self.objects.items():
             labels = body["metadata"].get("labels", {})
             matches = not key or (labels.get(key) == value if value else key in labels)
             if kind == resource and namespace in ("", space) and matches:
                 found.append(body)
-        return found
+        return Found(found)
 
     monkeypatch.setattr(FakeCluster, "find", find)
 
