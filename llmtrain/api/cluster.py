@@ -35,6 +35,13 @@ class Cluster(Model):
     plan_ref: NamedRef = Field(description="ComputePlan that prices this cluster's pods and says where they run.")
     head: PodResources = Field(PodResources(), description="The head pod; it never requests accelerators.")
     workers: Workers = Field(Workers(), description="The worker pods.")
+    run_deadline_seconds: int = Field(
+        0,
+        ge=0,
+        le=315360000,
+        description="Seconds that the stage may hold clusters, all attempts together; then it saves and fails. "
+        "0: no deadline.",
+    )
 
 
 class PreflightCluster(Model):

@@ -16,6 +16,7 @@ from llmtrain.api import GROUP, VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec, PlanStatus
 from llmtrain.api.status import JobStatus
+from llmtrain.api.transitions import transition_rules
 
 Schema = dict[str, Any]
 ALLOWED = {
@@ -108,7 +109,9 @@ def _finish(node: Schema) -> Schema:
 
 def job_crd() -> Schema:
     """LLMTrainingJob."""
-    return _crd("LLMTrainingJob", ["llmjob"], "Namespaced", JobSpec, JobStatus, JOB_COLUMNS, [NAME_RULE])
+    return _crd(
+        "LLMTrainingJob", ["llmjob"], "Namespaced", JobSpec, JobStatus, JOB_COLUMNS, [NAME_RULE, *transition_rules()]
+    )
 
 
 def plan_crd() -> Schema:

@@ -11,6 +11,7 @@ from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.model import ModelSpec
 from llmtrain.api.preflight import Preflight
+from llmtrain.api.retry import Retry
 from llmtrain.api.training import Training
 
 
@@ -70,13 +71,6 @@ class Budget(Model):
     on_breach: OnBreach = Field(OnBreach.SUSPEND, description="What happens when the bill reaches the limit.")
 
 
-class Retry(Model):
-    """How often a stage is tried again."""
-
-    limit: int = Field(3, ge=0, le=100, description="Failures of the work itself, per stage.")
-    infrastructure_limit: int = Field(50, ge=0, le=1000, description="Losses of nodes and pods, per stage.")
-
-
 class OnDelete(StrEnum):
     """How a running job is taken down when it is deleted."""
 
@@ -84,25 +78,8 @@ class OnDelete(StrEnum):
     IMMEDIATELY = "Immediately"
 
 
-IMMUTABLE = ("seed", "storage", "curation", "model")
-
-
 def _spec_rules() -> dict[str, Any]:
-    frozen = [
-        Rule(
-            rule=f"self.{field} == oldSelf.{field}",
-            message=f"`{field}` may not change; create another job, finished artifacts are reused",
-            field_path=f".{field}",
-        )
-        for field in IMMUTABLE
-    ]
     return cel(
-        *frozen,
-        Rule(
-            rule="self.training.tokens >= oldSelf.training.tokens",
-            message="`training.tokens` may only be raised",
-            field_path=".training",
-        ),
         Rule(
             rule="self.training.tokens == oldSelf.training.tokens || has(self.model.sizeFor) || "
             "!has(self.model.preset) || self.model.preset != 'auto'",
@@ -137,11 +114,28 @@ class JobSpec(Model):
     start_deadline_seconds: int = Field(
         1800, ge=10, le=604800, description="Seconds that a cluster may wait for its pods before it is released."
     )
+    run_deadline_seconds: int = Field(
+        0,
+        ge=0,
+        le=315360000,
+        description="Seconds that the job may hold clusters, all attempts together; suspension and backoff do not "
+        "count. Then it saves and fails. 0: no deadline.",
+    )
+    stall_deadline_seconds: int = Field(
+        3600,
+        ge=0,
+        le=604800,
+        description="Seconds that a paid cluster may report no progress before it is given up and tried again. "
+        "0: no deadline.",
+    )
     max_pod_lifetime_seconds: int = Field(
         86400,
         ge=60,
         le=31536000,
         description="activeDeadlineSeconds of every pod: none bills for ever without an operator.",
+    )
+    ttl_seconds_after_finished: int = Field(
+        0, ge=0, le=315360000, description="Seconds after its end that the job is deleted; 0: it is kept."
     )
     on_delete: OnDelete = Field(OnDelete.SAVE_CHECKPOINT, description="How deletion takes a running job down.")
     preflight: Preflight = Field(Preflight(), description="The check before anything is paid for.")

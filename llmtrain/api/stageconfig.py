@@ -4,11 +4,10 @@ The operator writes `StageConfig` as one JSON file into a ConfigMap that every p
 entrypoint answers with `Result` as its termination message (at most 4 KiB) and serves `Progress` while it runs.
 """
 
-from enum import IntEnum, StrEnum
-
 from pydantic import Field
 
 from llmtrain.api.base import Model
+from llmtrain.api.failure import EXIT_CODES, ExitCode, FailureClass
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import Stage
 
@@ -19,45 +18,6 @@ STORAGE_MOUNT = "/mnt/storage"
 SCRATCH = "/tmp"  # an emptyDir of the pod
 HTTP_PORT = 8090
 RAY_PORT = 6379
-
-
-class ExitCode(IntEnum):
-    """Exit codes of the entrypoint, after sysexits.h."""
-
-    OK = 0
-    BAD_INPUT = 64
-    UNAVAILABLE = 69
-    INTERNAL = 70
-    STORAGE_FULL = 73
-    INTERRUPTED = 75
-    DENIED = 77
-    BELOW_THRESHOLD = 78
-
-
-class FailureClass(StrEnum):
-    """Why an attempt ended otherwise than well."""
-
-    BAD_INPUT = "BadInput"
-    UNAVAILABLE = "Unavailable"
-    INTERNAL = "Internal"
-    STORAGE_FULL = "StorageFull"
-    INTERRUPTED = "Interrupted"
-    DENIED = "Denied"
-    BELOW_THRESHOLD = "BelowThreshold"
-    OUT_OF_MEMORY = "OutOfMemory"
-    INFRASTRUCTURE = "Infrastructure"
-    NOT_STARTED = "NotStarted"
-
-
-EXIT_CODES: dict[FailureClass, ExitCode] = {
-    FailureClass.BAD_INPUT: ExitCode.BAD_INPUT,
-    FailureClass.UNAVAILABLE: ExitCode.UNAVAILABLE,
-    FailureClass.INTERNAL: ExitCode.INTERNAL,
-    FailureClass.STORAGE_FULL: ExitCode.STORAGE_FULL,
-    FailureClass.INTERRUPTED: ExitCode.INTERRUPTED,
-    FailureClass.DENIED: ExitCode.DENIED,
-    FailureClass.BELOW_THRESHOLD: ExitCode.BELOW_THRESHOLD,
-}
 
 
 class StageConfig(Model):
@@ -88,3 +48,6 @@ class Result(Model):
     checkpoint: str = Field("", description="Training: newest complete checkpoint.")
     scores: dict[str, str] = Field({}, description="Numbers for people: kept tokens, bits per byte, accuracy.")
     working_seconds: float = Field(0.0, description="Seconds that moved the stage forward.")
+
+
+__all__ = ["EXIT_CODES", "ExitCode", "FailureClass", "Result", "StageConfig"]

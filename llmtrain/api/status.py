@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from llmtrain.api.base import Model
+from llmtrain.api.failure import FailureClass
 from llmtrain.api.job import Condition
 
 Time = Annotated[str, Field(max_length=32)]
@@ -51,6 +52,7 @@ class Progress(StatusModel):
     loss: Key = Field("", description="Last training loss.")
     tokens_per_second: Key = Field("", description="Training tokens per second.")
     mfu: Key = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
+    checkpoint: Key = Field("", description="Training: newest complete checkpoint.")
     detail: Line = Field("", description="What the stage is doing.")
 
 
@@ -63,6 +65,9 @@ class Outcome(StatusModel):
     retry: bool = Field(False, description="Another attempt follows.")
     counted: bool = Field(False, description="The failure counts against retry.limit.")
     infrastructure: bool = Field(False, description="The failure counts against retry.infrastructureLimit.")
+    failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
+    exit_code: int | None = Field(None, description="Exit code of the container that ended the attempt.")
+    node: Key = Field("", description="Node that was lost.")
 
 
 class WorkerState(StatusModel):
@@ -70,6 +75,29 @@ class WorkerState(StatusModel):
 
     index: int = Field(description="Slot of the worker.")
     incarnation: int = Field(1, description="Pods that the slot has had, this one included.")
+
+
+class NodeLoss(StatusModel):
+    """How often a stage lost pods with one node."""
+
+    node: Key = Field(description="Name of the node.")
+    losses: int = Field(1, description="Attempts and workers lost with it.")
+
+
+class AttemptRecord(StatusModel):
+    """One attempt that is over."""
+
+    stage: Stage = Field(description="The stage.")
+    attempt: int = Field(description="Number of the attempt within its stage.")
+    start_time: Time | None = Field(None, description="When its pods were asked for.")
+    end_time: Time = Field(description="When its last pod was observed gone.")
+    reason: Key = Field("", description="Why it ended, in one word.")
+    message: Line = Field("", description="Why it ended, for people.")
+    failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
+    exit_code: int | None = Field(None, description="Exit code of the container that ended it.")
+    node: Key = Field("", description="Node that was lost.")
+    checkpoint: Key = Field("", description="Newest complete checkpoint at its end.")
+    cost_micro_usd: int = Field(0, description="Microdollars of all its pods.")
 
 
 class StageStatus(StatusModel):
@@ -80,6 +108,14 @@ class StageStatus(StatusModel):
     attempt: int = Field(0, description="Clusters that the stage has had, this one included.")
     failures: int = Field(0, description="Failures that count against retry.limit.")
     infrastructure_failures: int = Field(0, description="Losses that count against retry.infrastructureLimit.")
+    fruitless: int = Field(0, description="Attempts in a row that ended without a newer checkpoint; sets the backoff.")
+    worker_failures: int = Field(0, description="Workers of this attempt that failed by themselves.")
+    run_seconds: int = Field(0, description="Seconds that earlier attempts held a cluster.")
+    billed_before_micro_usd: int = Field(0, description="The job's bill when this attempt started.")
+    image: Annotated[str, Field(max_length=512)] = Field("", description="Image of this attempt's pods.")
+    checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
+    progress_time: Time | None = Field(None, description="When this attempt last reported something new.")
+    node_losses: Annotated[list[NodeLoss], Field(max_length=16)] = Field([], description="Nodes that were lost.")
     start_time: Time | None = Field(None, description="When the first attempt started.")
     attempt_time: Time | None = Field(None, description="When this attempt started.")
     not_before: Time | None = Field(None, description="Backoff: the next attempt starts no sooner.")
@@ -138,6 +174,10 @@ class Waiting(StatusModel):
     reason: Key = Field(description="Why, in one word.")
     message: Line = Field("", description="Why, for people.")
     since: Time = Field(description="Since when.")
+    resource: Key = Field("", description="Resource that is missing.")
+    pods: Annotated[list[Key], Field(max_length=8)] = Field([], description="Pods that wait, eight at most.")
+    pod_count: int = Field(0, description="Pods that wait.")
+    held_accelerators: int = Field(0, description="Accelerators that are held and paid for meanwhile.")
     held_micro_usd: int = Field(0, description="Microdollars that held, idle pods have cost meanwhile.")
 
 
@@ -162,4 +202,8 @@ class JobStatus(StatusModel):
     ledger: Ledger = Field(Ledger(), description="The bill.")
     comparison: Annotated[list[Comparison], Field(max_length=16)] = Field([], description="The same on other plans.")
     waiting: Waiting | None = Field(None, description="Why the job is not running.")
+    history: Annotated[list[AttemptRecord], Field(max_length=32)] = Field(
+        [], description="The newest attempts that are over, oldest first."
+    )
+    completion_time: Time | None = Field(None, description="When the job ended, well or not.")
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field([], description="The summary.")

@@ -13,6 +13,7 @@ from llmtrain_operator.observation import (
     CreateHead,
     CreateObjects,
     CreateWorker,
+    DeleteJob,
     DeleteObjects,
     DeletePod,
     Event,
@@ -60,6 +61,8 @@ class Actor:
                 await cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
             case ReleaseJob():
                 await self._release_job()
+            case DeleteJob():
+                await cluster.delete(JOBS, job.namespace, job.name, job.uid, None)
 
     async def _create(self, resource: str, body: Object) -> None:
         try:

@@ -112,7 +112,7 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     A kubelet that has just been given the pod may start one after the deletion was asked for; it says that it is done
     by shortening the grace period to nothing. Settling before that would lose what the container then costs.
     """
-    return not pod["spec"].get("nodeName") or _grace(pod) == 0 or _node_is_lost(pod, nodes, now)
+    return not pod["spec"].get("nodeName") or _grace(pod) == 0 or node_is_lost(pod, nodes, now)
 
 
 def container_statuses(pod: Pod) -> list[Mapping[str, Any]]:
@@ -128,12 +128,13 @@ def _finish_times(status: Mapping[str, Any]) -> list[datetime]:
 
 def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
     """Rule (d): the kubelet will never report this container's end."""
-    if deleted is None or not _node_is_lost(pod, nodes, now):
+    if deleted is None or not node_is_lost(pod, nodes, now):
         return None
     return _condition_time(pod, "DisruptionTarget") or deleted
 
 
-def _node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
+def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
+    """The pod's node is gone, or has been other than Ready for more than five minutes."""
     node = nodes.get(pod["spec"].get("nodeName", ""))
     if node is None:
         return True

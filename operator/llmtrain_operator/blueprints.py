@@ -4,6 +4,7 @@ from llmtrain.api.cluster import Cluster
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage, StageStatus
+from llmtrain_operator.history import excluded_nodes
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
 from llmtrain_operator.observation import Job, Observation
@@ -60,5 +61,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         peak_tflops=accelerator.peak_tflops if accelerator else None,
         wait_for_workers_seconds=spec.start_deadline_seconds,
     )
-    image = spec.image or observation.image
-    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config)
+    # An attempt keeps its image: a worker of another version could not join its head.
+    image = stage.image or spec.image or observation.image
+    excluded = tuple(excluded_nodes(stage))
+    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded)

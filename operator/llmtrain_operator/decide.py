@@ -1,15 +1,26 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
 from llmtrain.api.status import Outcome, StageState
+from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.comparison import compare
 from llmtrain_operator.metering import accelerators_alive, goodput
 from llmtrain_operator.names import FINALIZER_JOB
-from llmtrain_operator.observation import Decision, DeletePod, HoldJob, Observation, ReleaseJob, ReleasePod
+from llmtrain_operator.nodes import abandoned
+from llmtrain_operator.observation import (
+    Decision,
+    DeleteObjects,
+    DeletePod,
+    HoldJob,
+    Observation,
+    ReleaseJob,
+    ReleasePod,
+)
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import settle, vanished
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid
+from llmtrain_operator.ttl import expire
 from llmtrain_operator.turn import Turn
 
 
@@ -27,6 +38,7 @@ def decide(seen: Observation) -> Decision:
         _remove(turn)
     else:
         _advance(turn)
+        expire(turn)
     _release_settled(turn)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)
@@ -81,6 +93,7 @@ def _remove(turn: Turn) -> None:
     """Deletion: the two-phase stop, then the job's total goes to the namespace ledger."""
     stage = turn.stage
     if not turn.seen.pods:
+        turn.actions += [DeleteObjects(attempt_of(turn.seen.job, stage))] if stage is not None else []
         turn.actions.append(ReleaseJob())
     elif stage is not None and stage.state is StageState.RUNNING and turn.spec.on_delete.value == "SaveCheckpoint":
         begin_stop(turn, stage, Outcome(state=StageState.SUSPENDED, reason="Deleted", message="the job was deleted"))
@@ -98,3 +111,6 @@ def _release_settled(turn: Turn) -> None:
     """The finalizer goes only once the bill is in the status: what this turn settles is released after its write."""
     settled = set(turn.status.ledger.settled)
     turn.actions += [ReleasePod(pod) for pod in turn.seen.pods if pod.held and pod.uid in settled]
+    # No kubelet will confirm the end of these; their objects would block the next attempt for ever.
+    gone = [pod for pod in turn.seen.pods if pod.uid in settled and abandoned(pod, turn.seen.nodes, turn.now)]
+    turn.actions += [DeletePod(pod, 0) for pod in gone]

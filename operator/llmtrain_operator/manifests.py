@@ -36,6 +36,8 @@ class Blueprint:
     plan: Plan
     image: str
     config: StageConfig
+    excluded_nodes: tuple[str, ...] = ()
+    """Nodes that cost this stage pods before."""
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -135,7 +137,17 @@ def _pod_spec(blueprint: Blueprint) -> Object:
         },
         "volumes": _volumes(blueprint),
         **_placement(blueprint.plan.spec.placement),
+        **_avoid(blueprint.excluded_nodes),
     }
+
+
+def _avoid(nodes: tuple[str, ...]) -> Object:
+    """Node affinity by name; matchFields takes one value an expression."""
+    if not nodes:
+        return {}
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
+    required = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
 
 
 def _placement(placement: Placement) -> Object:

@@ -124,7 +124,22 @@ class ReleaseJob:
     """Book the job's total in the namespace ledger, then take our finalizer off the job."""
 
 
-Action = CreateObjects | CreateHead | CreateWorker | DeletePod | ReleasePod | DeleteObjects | HoldJob | ReleaseJob
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete the job itself, whose time after its end is up."""
+
+
+Action = (
+    CreateObjects
+    | CreateHead
+    | CreateWorker
+    | DeletePod
+    | ReleasePod
+    | DeleteObjects
+    | HoldJob
+    | ReleaseJob
+    | DeleteJob
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
+from llmtrain.api.failure import EXIT_CODES, FailureClass
+from llmtrain.api.stageconfig import Result
 from llmtrain_operator.billing import container_statuses, parse_time
 from llmtrain_operator.names import (
     FINALIZER_POD,
@@ -22,6 +23,7 @@ from llmtrain_operator.names import (
 
 CLASS_OF_CODE = {int(code): name for name, code in EXIT_CODES.items()}
 FATAL_WAITS = {"InvalidImageName", "CreateContainerConfigError"}
+INFRASTRUCTURE_REASONS = {"Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "Terminated"}
 START_WAITS = FATAL_WAITS | {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
 
 
@@ -106,6 +108,42 @@ class PodState:
         return str(self.raw.get("status", {}).get("podIP", ""))
 
     @property
+    def node(self) -> str:
+        """The node that it is bound to."""
+        return str(self.raw["spec"].get("nodeName", ""))
+
+    @property
+    def lifetime(self) -> int:
+        """Its activeDeadlineSeconds; 0: none."""
+        return int(self.raw["spec"].get("activeDeadlineSeconds") or 0)
+
+    @property
+    def status_reason(self) -> str:
+        """Why the kubelet or a controller ended it, in one word."""
+        return str(self.raw.get("status", {}).get("reason", ""))
+
+    @property
+    def disruption(self) -> str:
+        """Reason of condition DisruptionTarget, if somebody disrupted it."""
+        return self._condition("DisruptionTarget", "True").get("reason", "")
+
+    @property
+    def cut_off(self) -> bool:
+        """Its containers are ready and it is not: the sign of a node that does not answer."""
+        ready = [bool(status.get("ready")) for status in self.raw.get("status", {}).get("containerStatuses", [])]
+        return bool(ready) and all(ready) and bool(self._condition("Ready", "False"))
+
+    def _condition(self, kind: str, status: str) -> Mapping[str, str]:
+        found = (c for c in self.raw.get("status", {}).get("conditions", []) if c["type"] == kind)
+        return next((c for c in found if c["status"] == status), {})
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of its main container, once it has ended."""
+        code = self.terminated.get("exitCode")
+        return None if code is None else int(code)
+
+    @property
     def created(self) -> datetime | None:
         """Creation time."""
         return parse_time(self.raw["metadata"].get("creationTimestamp"))
@@ -148,7 +186,7 @@ class PodState:
         ended = self.terminated
         if ended.get("reason") == "OOMKilled":
             return FailureClass.OUT_OF_MEMORY
-        if self.raw.get("status", {}).get("reason") in ("Evicted", "NodeLost", "Preempting", "Shutdown", "Terminated"):
+        if self.disruption or self.status_reason in INFRASTRUCTURE_REASONS:
             return FailureClass.INFRASTRUCTURE
         code = ended.get("exitCode")
         if code is None or code in (137, 143):

@@ -38,6 +38,7 @@ class Memory:
     """What the operator keeps of a job between turns; losing it costs nothing but a little time."""
 
     progress: Progress | None = None
+    """What the head said since the last turn."""
     progress_of: str = ""
     """Uid of the head pod that said so."""
     pods_version: str = ""
@@ -71,6 +72,7 @@ class Reconciler:
         if raw is None:
             return Outlook(0, gone=True)
         seen = await self._observe(raw, memory)
+        memory.progress = None
         decision = decide(seen)
         raw = await self._write_status(raw, decision, seen, memory)
         actor = Actor(self.cluster, replace(seen.job, status=decision.status))
@@ -83,7 +85,7 @@ class Reconciler:
         job = read_job(raw)
         found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
         memory.pods_version, pods = found.version, [PodState(pod) for pod in found.items]
-        nodes = await self._nodes() if any(pod.deleted for pod in pods) else {}
+        nodes = await self._nodes() if any(pod.deleted or pod.cut_off for pod in pods) else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
             job=job,
@@ -167,8 +169,19 @@ def _live_head(pods: Sequence[PodState]) -> PodState | None:
 
 def _pause(seen: Observation, decision: Decision) -> float:
     """Soon while something is under way, otherwise the resync period; a pod event wakes in any case."""
-    busy = decision.actions or any(pod.deleted for pod in seen.pods)
-    return SOON_SECONDS if busy or decision.status.state in ("Pending", "Stopping") else RESYNC_SECONDS
+    moves = decision.actions and not seen.refusal
+    if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
+        return SOON_SECONDS
+    if decision.status.state != "Pending" or decision.status.waiting is None:
+        return RESYNC_SECONDS if decision.status.state != "Pending" else SOON_SECONDS
+    return min(RESYNC_SECONDS, max(SOON_SECONDS, _until_next_attempt(seen, decision)))
+
+
+def _until_next_attempt(seen: Observation, decision: Decision) -> float:
+    """Seconds until the backoff of a pending stage is over; the resync period where there is none."""
+    times = [parse_time(s.not_before) for s in decision.status.stages if s.not_before and s.state == "Pending"]
+    left = [(time - seen.now).total_seconds() for time in times if time is not None]
+    return min((seconds for seconds in left if seconds > 0), default=RESYNC_SECONDS)
 
 
 def _without_running_bill(status: Mapping[str, Any]) -> str:

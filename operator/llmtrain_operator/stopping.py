@@ -2,15 +2,18 @@
 
 from datetime import timedelta
 
+from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, Stage, StageState, StageStatus
 from llmtrain_operator.billing import format_time, interval
 from llmtrain_operator.blueprints import attempt_of, stages_of
+from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
 from llmtrain_operator.observation import DeleteObjects
 from llmtrain_operator.podstate import PodState
-from llmtrain_operator.retry import backoff
+from llmtrain_operator.retry import Failure, after_failure, backoff
 from llmtrain_operator.turn import Turn
 
+ROTATED = "Rotated"
 PROMPTLY = 5
 """Grace of a worker whose head is gone: it has nothing to save."""
 
@@ -45,7 +48,7 @@ def read_result(turn: Turn, stage: StageStatus, head: PodState) -> None:
         stage.outcome = Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
         stage.artifact = result.artifact
         _mark_existing(turn, result)
-    stage.scores = stage.scores | result.scores
+    stage.scores, stage.checkpoint = stage.scores | result.scores, result.checkpoint or stage.checkpoint
     if head.uid not in turn.seen.job.status.ledger.settled:
         seconds = min(int(result.working_seconds), interval(head.raw, turn.seen.nodes, turn.now).seconds)
         stage.working_pod_seconds += seconds * (1 + len(stage.workers))
@@ -64,16 +67,42 @@ def _mark_existing(turn: Turn, result: Result) -> None:
 def finish(turn: Turn, stage: StageStatus) -> None:
     """Every pod is gone: the outcome takes effect."""
     outcome = stage.outcome or Outcome(state=StageState.PENDING, reason="Unknown", retry=True)
+    progressed = advanced(turn.status, stage)
+    if outcome.reason == ROTATED and not progressed:
+        outcome = _fruitless_rotation(turn, stage, outcome)
     turn.actions.append(DeleteObjects(attempt_of(turn.seen.job, stage)))
+    record_attempt(turn.status, stage, outcome, turn.now)
+    stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
     stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]
-    stage.failures += int(outcome.counted)
-    stage.infrastructure_failures += int(outcome.infrastructure)
     if outcome.state in (StageState.SUCCEEDED, StageState.FAILED):
         stage.completion_time = turn.stamp
+    count(stage, outcome, progressed)
     if outcome.state is StageState.PENDING and (outcome.counted or outcome.infrastructure):
-        pause = backoff(stage.failures) if outcome.counted else timedelta(0)
-        stage.not_before = format_time(turn.now + pause)
+        stage.not_before = format_time(turn.now + pause_before_retry(stage, outcome))
     turn.tell(f"Stage{outcome.state.value}", f"{stage.name.value}: {stage.message}", outcome.state is StageState.FAILED)
+
+
+def count(stage: StageStatus, outcome: Outcome, progressed: bool) -> None:
+    """Book the failure where it counts; progress makes the next backoff start anew."""
+    failed = outcome.counted or outcome.infrastructure
+    stage.failures += int(outcome.counted)
+    stage.infrastructure_failures += int(outcome.infrastructure)
+    stage.fruitless = 0 if progressed else stage.fruitless + int(failed)
+    count_node_loss(stage, outcome.node)
+    if outcome.failure_class is FailureClass.NOT_STARTED:
+        # Nothing could be placed: with fewer nodes left out there may be room.
+        stage.node_losses = []
+
+
+def pause_before_retry(stage: StageStatus, outcome: Outcome) -> timedelta:
+    """The first loss of a node or pod was nobody's fault, so its successor starts at once."""
+    return backoff(stage.fruitless if outcome.counted else stage.fruitless - 1)
+
+
+def _fruitless_rotation(turn: Turn, stage: StageStatus, outcome: Outcome) -> Outcome:
+    """A whole lifetime without a checkpoint: the next would be paid for in vain as well."""
+    message = f"{outcome.message} and saved nothing; raise it, or lower the checkpoint interval"
+    return after_failure(Failure(FailureClass.INTERNAL, ROTATED, message), stage, turn.spec.retry)
 
 
 def prune_stages(turn: Turn) -> None:

@@ -1,12 +1,13 @@
 """The status for people: conditions, the current stage and state, why it is not running, time left."""
 
 from llmtrain.api.job import Condition
-from llmtrain.api.status import JobStatus, StageState, StageStatus, Waiting
+from llmtrain.api.status import JobStatus, StageState, StageStatus
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget import view
 from llmtrain_operator.metering import burn_micro_per_hour
 from llmtrain_operator.observation import Observation
 from llmtrain_operator.turn import Turn
+from llmtrain_operator.waiting import STARTING, waiting
 
 ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded")
 
@@ -17,7 +18,7 @@ def summarize(turn: Turn) -> None:
     status.observed_generation = turn.seen.job.generation
     shown = stage or status.stages[-1]
     status.stage, status.state = shown.name.value, _state(turn, stage)
-    status.waiting = _waiting(turn, stage)
+    status.waiting = waiting(turn, stage)
     status.eta_seconds = _eta(stage)
     missing = turn.blocked is not None and turn.blocked[0] == "PlanNotFound"
     accepted = ("False", *turn.blocked) if missing and turn.blocked else ("True", "Valid", "")
@@ -65,7 +66,7 @@ def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
         return "False", _reason(stage), stage.message
     if turn.blocked:
         return "False", *turn.blocked
-    if turn.status.waiting:
+    if turn.status.waiting and turn.status.waiting.reason != STARTING:
         return "False", turn.status.waiting.reason, turn.status.waiting.message
     return "True", f"{stage.name.value}{stage.state.value}", stage.outcome.message if stage.outcome else stage.message
 
@@ -81,27 +82,6 @@ def _succeeded(stage: StageStatus | None) -> tuple[str, str, str]:
 def _reason(stage: StageStatus) -> str:
     reason = stage.message.split(":", 1)[0]
     return reason if reason.isalnum() and reason[:1].isalpha() else stage.state.value
-
-
-def _waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
-    """Why it is not running, and what pods that are held meanwhile have cost."""
-    cause = turn.blocked or (_pod_wait(turn, stage) if stage else None)
-    if cause is None or cause[0] == "TearingDown":
-        return None
-    before = turn.seen.job.status.waiting
-    since = before.since if before and before.reason == cause[0] else turn.stamp
-    held = sum(mark.cost_micro_usd for mark in turn.status.ledger.high_water)
-    return Waiting(reason=cause[0], message=cause[1][:1024], since=since, held_micro_usd=held)
-
-
-def _pod_wait(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
-    if stage.state is not StageState.RUNNING:
-        return None
-    if turn.seen.refusal:
-        return "CreateRefused", turn.seen.refusal
-    waits = [(pod, pod.waiting) for pod in turn.pods_of(stage) if not pod.started]
-    causes = [(wait[0], f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waits if wait]
-    return causes[0] if causes else None
 
 
 def _eta(stage: StageStatus | None) -> int | None:

@@ -33,6 +33,10 @@ class Api:
         done = self.run("apply", "-f", "-", body=body)
         assert done.returncode == 0, done.stderr
 
+    def set_status(self, kind: str, name: str, body: Any) -> None:
+        done = self.run("patch", kind, name, "--subresource=status", "--type=merge", "-p", json.dumps(body))
+        assert done.returncode == 0, done.stderr
+
     def refusal(self, body: Any) -> str:
         done = self.run("apply", "-f", "-", "--dry-run=server", body=body)
         return done.stderr if done.returncode else ""

@@ -3,12 +3,12 @@
 It fakes only what the operator leans on; `tests/api` holds the same expectations against a real apiserver.
 """
 
-import copy
 import itertools
 import json
+import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from llmtrain_operator.client import ApiError, Found, Object
 
@@ -17,6 +17,15 @@ START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 def stamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Json = TypeVar("Json")
+
+
+def clone(body: Json) -> Json:
+    """A deep copy of JSON."""
+    copy: Json = pickle.loads(pickle.dumps(body))
+    return copy
 
 
 class Crash(Exception):
@@ -42,7 +51,7 @@ class FakeCluster:
 
     def add(self, resource: str, body: Object) -> Object:
         meta = body["metadata"]
-        body = copy.deepcopy(body)
+        body = clone(body)
         body["metadata"] = {
             **meta,
             "uid": f"uid-{next(self._numbers)}",
@@ -51,18 +60,18 @@ class FakeCluster:
             "generation": 1,
         }
         self.objects[(resource, meta.get("namespace", ""), meta["name"])] = body
-        return copy.deepcopy(body)
+        return clone(body)
 
     def of(self, resource: str) -> list[Object]:
         return [body for (kind, _, _), body in self.objects.items() if kind == resource]
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
-        return copy.deepcopy(self.objects.get((resource, namespace, name)))
+        return clone(self.objects.get((resource, namespace, name)))
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
         key, _, value = selector.partition("=")
         found = [b for (kind, space, _), b in self.objects.items() if kind == resource and space == namespace]
-        return Found([copy.deepcopy(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
+        return Found([clone(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         def write() -> Object:
@@ -87,7 +96,8 @@ class FakeCluster:
             if resource == "api/v1/pods" and not body["spec"].get("nodeName"):
                 grace = 0
             body["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=grace)))
-            body["metadata"].setdefault("deletionGracePeriodSeconds", grace)
+            before = body["metadata"].setdefault("deletionGracePeriodSeconds", grace)
+            body["metadata"]["deletionGracePeriodSeconds"] = min(before, grace)
             self._collect(resource, namespace, name)
 
         self._write(write)
@@ -99,10 +109,10 @@ class FakeCluster:
                 raise ApiError(404, "NotFound", "gone")
             if there["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
                 raise ApiError(409, "Conflict", "newer")
-            new = {**there, "status": json.loads(json.dumps(body["status"]))} if subresource else copy.deepcopy(body)
+            new = {**there, "status": json.loads(json.dumps(body["status"]))} if subresource else clone(body)
             new["metadata"] = {**there["metadata"], "resourceVersion": str(next(self._numbers))}
             self.objects[(resource, namespace, name)] = new
-            return copy.deepcopy(new)
+            return clone(new)
 
         answer: Object = self._write(write)
         return answer
@@ -132,8 +142,10 @@ class FakeCluster:
         body = self.objects[(resource, namespace, name)]
         running = any("running" in s["state"] for s in body.get("status", {}).get("containerStatuses", []))
         if resource == "api/v1/pods":
-            self.final_pods[body["metadata"]["uid"]] = copy.deepcopy(body)
-        if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers") and not running:
+            self.final_pods[body["metadata"]["uid"]] = clone(body)
+        forced = body["metadata"].get("deletionGracePeriodSeconds") == 0
+        held = body["metadata"].get("finalizers") or (running and not forced)
+        if "deletionTimestamp" in body["metadata"] and not held:
             del self.objects[(resource, namespace, name)]
 
     # the kubelet

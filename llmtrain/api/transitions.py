@@ -1,0 +1,110 @@
+"""What may change in a job that exists, as CEL rules of the whole object: they look at the status as well.
+
+What a result depends on is fixed once somebody may have paid for it; where pods run and how large they are may change
+while there are none; limits, deadlines and suspension may change at any time.
+"""
+
+from pydantic import BaseModel
+
+from llmtrain.api.base import Rule
+from llmtrain.api.cluster import Cluster
+from llmtrain.api.curation import Curation
+from llmtrain.api.evaluation import Evaluation
+from llmtrain.api.job import JobSpec
+from llmtrain.api.training import Training
+
+FROZEN_WHEN_STARTED = ("seed", "storage", "model")
+ALWAYS_MUTABLE = {"run_deadline_seconds"}
+STAGES = {"curation": "Curation", "training": "Training", "evaluation": "Evaluation"}
+OWN_RULES = {
+    "curation": {"cluster", "require"},
+    "training": {"cluster", "checkpoint", "tokens"},
+    "evaluation": {"cluster"},
+}
+
+
+def transition_rules() -> list[dict[str, str]]:
+    """Entries of `x-kubernetes-validations` at the root of LLMTrainingJob."""
+    rules = [_once_started(f"spec.{field}", _same(JobSpec, field, "spec")) for field in FROZEN_WHEN_STARTED]
+    rules += [_frozen(Curation, "curation", None), _frozen(Training, "training", "Training")]
+    rules += [_frozen(Evaluation, "evaluation", "Evaluation"), *map(_cluster, STAGES), *_between_attempts(), _tokens()]
+    return [rule.to_dict() for rule in rules]
+
+
+def _stages(condition: str) -> str:
+    return f"has(oldSelf.status) && oldSelf.status.stages.exists(s, {condition})"
+
+
+def _started(stage: str | None) -> str:
+    return _stages(f"s.name == '{stage}' && s.attempt > 0" if stage else "s.attempt > 0")
+
+
+def _busy(stage: str) -> str:
+    return _stages(f"s.name == '{stage}' && s.state in ['Running', 'Stopping']")
+
+
+def _same(model: type[BaseModel], field: str, where: str) -> str:
+    """The field is what it was; one that may be absent is compared only where both have it."""
+    info = model.model_fields[field]
+    path = f"{where}.{info.alias or field}"
+    equal = f"self.{path} == oldSelf.{path}"
+    if info.is_required() or info.default is not None:
+        return equal
+    return f"has(self.{path}) == has(oldSelf.{path}) && (!has(self.{path}) || {equal})"
+
+
+def _all_same(model: type[BaseModel], where: str, left_out: set[str]) -> str:
+    parts = [_same(model, field, where) for field in model.model_fields if field not in left_out]
+    same = " && ".join(f"({part})" for part in parts)
+    if where != "spec.evaluation":
+        return same
+    return f"has(self.{where}) == has(oldSelf.{where}) && (!has(self.{where}) || ({same}))"
+
+
+def _once_started(path: str, same: str, stage: str | None = None, left_out: str = "") -> Rule:
+    name = path.removeprefix("spec.")
+    when = f"once {stage} has started" if stage else "once the job has started"
+    return Rule(
+        rule=f"!({_started(stage)}) || ({same})",
+        message=f"`{name}`{left_out} may not change {when}; create another job, finished artifacts are reused",
+        field_path=f".{path}",
+    )
+
+
+def _frozen(model: type[BaseModel], part: str, stage: str | None) -> Rule:
+    own = OWN_RULES[part]
+    left_out = f" other than {', '.join(f'`{name}`' for name in sorted(own))}"
+    return _once_started(f"spec.{part}", _all_same(model, f"spec.{part}", own), stage, left_out)
+
+
+def _cluster(part: str) -> Rule:
+    where = f"spec.{part}.cluster"
+    same = _all_same(Cluster, where, ALWAYS_MUTABLE)
+    if part == "evaluation":
+        same = f"!has(self.spec.{part}) || !has(oldSelf.spec.{part}) || ({same})"
+    return _while_idle(part, where, same)
+
+
+def _while_idle(part: str, where: str, same: str) -> Rule:
+    return Rule(
+        rule=f"!({_busy(STAGES[part])}) || ({same})",
+        message=f"`{where.removeprefix('spec.')}` may only change while the stage has no pods; set `suspend: true` first",
+        field_path=f".{where}",
+    )
+
+
+def _between_attempts() -> list[Rule]:
+    return [
+        _while_idle("curation", "spec.curation.require", _same(Curation, "require", "spec.curation")),
+        _while_idle("training", "spec.training.checkpoint", _same(Training, "checkpoint", "spec.training")),
+    ]
+
+
+def _tokens() -> Rule:
+    fixed = _stages("s.name == 'Training' && s.state in ['Running', 'Stopping', 'Succeeded']")
+    path = "spec.training.tokens"
+    return Rule(
+        rule=f"self.{path} >= oldSelf.{path} && (self.{path} == oldSelf.{path} || !({fixed}))",
+        message="`training.tokens` may only be raised, while training has no pods and is not done",
+        field_path=f".{path}",
+    )

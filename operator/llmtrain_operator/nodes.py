@@ -1,0 +1,31 @@
+"""Nodes that stopped answering, and pods that were lost with theirs."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from llmtrain_operator.billing import Node, node_is_lost
+from llmtrain_operator.podstate import PodState
+
+SILENT_AFTER = timedelta(seconds=60)
+"""A node that is not Ready for longer has most likely lost its pods; Kubernetes itself waits five minutes to say so."""
+NODE_REASONS = {"Evicted", "NodeLost", "Shutdown", "NodeShutdown", "Terminated"}
+NODE_DISRUPTIONS = {"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"}
+
+
+def silent(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
+    """The pod is bound to a node that is gone, or has not been Ready for a minute."""
+    if not pod.node or not nodes:
+        return False
+    node = nodes.get(pod.node)
+    return node is None or (not node.ready and node.since is not None and now - node.since > SILENT_AFTER)
+
+
+def lost_node(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> str:
+    """The node whose fault the end of this pod is; empty where it was not the node's."""
+    faulty = pod.status_reason in NODE_REASONS or pod.disruption in NODE_DISRUPTIONS or silent(pod, nodes, now)
+    return pod.node if faulty else ""
+
+
+def abandoned(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
+    """Deleted, but its kubelet will never confirm that it is gone."""
+    return pod.deleted and bool(pod.node) and node_is_lost(pod.raw, nodes, now)

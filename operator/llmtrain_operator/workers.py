@@ -1,0 +1,81 @@
+"""Dead workers: replaced in place while the head lives, until there were too many."""
+
+from llmtrain.api.failure import FailureClass
+from llmtrain.api.retry import RetryAction
+from llmtrain.api.status import Outcome, StageStatus, WorkerState
+from llmtrain_operator.history import count_node_loss
+from llmtrain_operator.nodes import lost_node, silent
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.retry import UNCOUNTED, Failure, after_failure, judge, matches
+from llmtrain_operator.turn import Turn
+
+
+def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
+    """Replace every dead worker under its next incarnation; an outcome where the attempt must end instead."""
+    slots = {slot.index: slot for slot in stage.workers}
+    for pod in _dead_workers(turn, stage):
+        turn.delete(pod)
+        slot = slots.get(pod.index)
+        if slot is None or pod.incarnation < slot.incarnation:
+            continue
+        failure = worker_failure(turn, pod)
+        outcome = fatal(turn, stage, failure)
+        if outcome:
+            return outcome
+        _replace(turn, stage, slot, failure)
+    return too_many(turn, stage)
+
+
+def _dead_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
+    workers = [pod for pod in turn.pods_of(stage) if not pod.is_head]
+    return [p for p in workers if p.over or turn.ended(p) or silent(p, turn.seen.nodes, turn.now)]
+
+
+def worker_failure(turn: Turn, pod: PodState) -> Failure:
+    """Why a worker ended."""
+    node = lost_node(pod, turn.seen.nodes, turn.now)
+    if not pod.over:
+        reason = "NodeLost" if node else "WorkerDeleted"
+        return Failure(FailureClass.INFRASTRUCTURE, reason, f"worker {pod.name} is gone", node=node)
+    kind = pod.failure_class()
+    message = f"worker {pod.name} ended with exit code {pod.exit_code}"
+    if kind is FailureClass.OUT_OF_MEMORY:
+        message = f"worker {pod.name} ran out of memory (limit {memory_limit(pod)})"
+    reason = "NodeLost" if node else pod.status_reason or pod.disruption or kind.value
+    return Failure(kind, reason, message, pod.exit_code, node)
+
+
+def fatal(turn: Turn, stage: StageStatus, failure: Failure) -> Outcome | None:
+    """A failure that no new worker would cure ends the attempt."""
+    final = not judge(failure, stage, turn.spec.retry).again
+    return after_failure(failure, stage, turn.spec.retry) if final or _ends_attempt(turn, failure) else None
+
+
+def _ends_attempt(turn: Turn, failure: Failure) -> bool:
+    """More memory needs other pods, and a rule that says Retry asks for another attempt."""
+    rules = [rule for rule in turn.spec.retry.rules if rule.action is not RetryAction.IGNORE]
+    return failure.kind is FailureClass.OUT_OF_MEMORY or any(matches(rule, failure) for rule in rules)
+
+
+def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure) -> None:
+    slot.incarnation += 1
+    count_node_loss(stage, failure.node)
+    stage.worker_failures += int(failure.kind not in UNCOUNTED)
+    turn.tell("WorkerReplaced", f"{failure.message}; incarnation {slot.incarnation} follows", warning=True)
+
+
+def too_many(turn: Turn, stage: StageStatus) -> Outcome | None:
+    """Workers may not be replaced for ever: each of them is billed."""
+    retry, deaths = turn.spec.retry, sum(slot.incarnation - 1 for slot in stage.workers)
+    if stage.worker_failures > retry.limit:
+        message = f"{stage.worker_failures} workers failed, more than `spec.retry.limit` of {retry.limit} allows"
+        return after_failure(Failure(FailureClass.INTERNAL, "WorkersFailed", message), stage, retry)
+    if deaths <= retry.infrastructure_limit:
+        return None
+    message = f"{deaths} workers ended, more than `spec.retry.infrastructureLimit` of {retry.infrastructure_limit}"
+    return after_failure(Failure(FailureClass.INFRASTRUCTURE, "WorkersLost", f"{message} allows"), stage, retry)
+
+
+def memory_limit(pod: PodState) -> str:
+    """Memory limit of a pod's container, for messages."""
+    return str(pod.raw["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory", "none"))
