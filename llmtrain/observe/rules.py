@@ -102,7 +102,7 @@ OPERATOR_ALERTS = (
         "10m",
         "critical",
         "Bills cannot be written, so pods that have ended cannot be released.",
-        "The apiserver refuses or fails writes of statuses and ledgers ({{ $value | humanize }} a second).",
+        "The apiserver refuses or fails writes of statuses and ledgers ({{ $value | printf `%.2f` }} a second).",
     ),
 )
 
@@ -114,7 +114,7 @@ JOB_ALERTS = (
         "10m",
         "warning",
         "A job will more likely than not exceed its budget.",
-        f"{WHO} is forecast to cost ${{{{ $value | humanize }}}}, more than its budget allows.",
+        f"{WHO} is forecast to cost ${{{{ $value | printf `%.2f` }}}}, more than its budget allows.",
     ),
     Alert(
         "LLMTrainBudgetNearlySpent",
@@ -132,7 +132,7 @@ JOB_ALERTS = (
         "10m",
         "critical",
         "Accelerators are billed but train nothing.",
-        f"{WHO} is billed for {{{{ $value | humanize }}}} accelerators, and no token was trained on for 10 minutes.",
+        f"{WHO} is billed for {{{{ $value | printf `%.2f` }}}} accelerators, and no token was trained on for 10 minutes.",
     ),
     Alert(
         "LLMTrainMoneyWasted",
@@ -158,7 +158,7 @@ JOB_ALERTS = (
         "10m",
         "critical",
         "Pods of a suspended or ended job are still billed.",
-        f"{WHO} should have no pod, and burns ${{{{ $value | humanize }}}} an hour.",
+        f"{WHO} should have no pod, and burns ${{{{ $value | printf `%.2f` }}}} an hour.",
     ),
     Alert(
         "LLMTrainJobFailed",
