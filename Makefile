@@ -46,7 +46,7 @@ binaries:
 
 .PHONY: test-api
 test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
-	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool,versitygw
 	$(PY) -m pytest tests/api
 
 .PHONY: up

@@ -18,6 +18,7 @@ import fsspec
 
 from llmtrain.api.job import S3Storage, Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
+from llmtrain.storage.patient import Patience, PatientFileSystem
 
 MANIFEST = "manifest.json"
 DENIALS = (
@@ -30,6 +31,9 @@ DENIALS = (
     # versitygw's own word for an access key that it does not know.
     "XAdminUserNotFound",
 )
+FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "No space left on device")
+PATIENCE_SECONDS = 180.0
+"""Longer than a server's restart, shorter than what its waiting pods would cost to be worth a new attempt."""
 
 
 class Store:
@@ -97,7 +101,11 @@ class Store:
         with translated(pattern):
             filesystem, path = self._resolve(pattern)
             scheme = f"{urlparse(pattern).scheme}://" if "://" in pattern else ""
-            found = sorted(str(entry) for entry in filesystem.glob(path))
+            try:
+                # Left to itself fsspec passes over what it cannot list, and a broken connection looks like fewer files.
+                found = sorted(str(entry) for entry in filesystem.glob(path, on_error="raise"))
+            except FileNotFoundError:
+                return []
             return [scheme + entry if scheme else entry.removeprefix(f"{self._root}/") for entry in found]
 
     def info(self, name: str) -> tuple[int, str]:
@@ -148,8 +156,13 @@ def artifact_folder(kind: str, key: str) -> str:
     return f"artifacts/{kind}/{key}"
 
 
-def open_store(storage: Storage, mount: str, credentials: dict[str, str]) -> Store:
-    """The job's storage. `mount` is where a volume is mounted; `credentials` are the Secret's entries."""
+def open_store(
+    storage: Storage, mount: str, credentials: dict[str, str], patience_seconds: float = PATIENCE_SECONDS
+) -> Store:
+    """The job's storage. `mount` is where a volume is mounted; `credentials` are the Secret's entries.
+
+    A bucket that does not answer is tried again for `patience_seconds`.
+    """
     s3 = storage.s3 or S3Storage(bucket="none")
 
     def external(url: str) -> tuple[Any, str]:
@@ -157,14 +170,24 @@ def open_store(storage: Storage, mount: str, credentials: dict[str, str]) -> Sto
         if parts.scheme == "file":
             return fsspec.filesystem("file"), parts.path
         if parts.scheme == "s3":
-            return s3_filesystem(s3, credentials), parts.netloc + parts.path
+            return patient(s3_filesystem(s3, credentials), patience_seconds), parts.netloc + parts.path
         raise StorageError(StorageProblem.BAD_INPUT, f"`{url}`: the scheme must be s3 or file")
 
     if storage.s3 is None:
         return Store(fsspec.filesystem("file"), mount, external)
     root = "/".join(part for part in (storage.s3.bucket, storage.s3.prefix.strip("/")) if part)
     with translated(f"spec.storage.s3.bucket `{storage.s3.bucket}`"):
-        return Store(s3_filesystem(storage.s3, credentials), root, external)
+        return Store(patient(s3_filesystem(storage.s3, credentials), patience_seconds), root, external)
+
+
+def patient(filesystem: Any, seconds: float) -> PatientFileSystem:
+    """The same file system, which waits for a server that is gone for a while."""
+    return PatientFileSystem(filesystem, Patience(seconds, is_transient))
+
+
+def is_transient(error: OSError) -> bool:
+    """Neither the caller nor the credentials are at fault: it may pass by itself."""
+    return _problem(error, "", 0)[0] is StorageProblem.UNAVAILABLE
 
 
 def s3_filesystem(s3: S3Storage, credentials: dict[str, str]) -> Any:
@@ -195,7 +218,7 @@ def translated(name: str, size: int = 0) -> Iterator[None]:
 
 def _problem(error: OSError, name: str, size: int) -> tuple[StorageProblem, str]:
     text = f"{type(error).__name__} {error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or any(word in text for word in FULL):
         return (
             StorageProblem.FULL,
             f"storage is full: `{name}` needs {size} bytes more; enlarge the volume or free space",
@@ -203,6 +226,8 @@ def _problem(error: OSError, name: str, size: int) -> tuple[StorageProblem, str]
     if isinstance(error, PermissionError) or any(word in text for word in DENIALS):
         hint = "access denied; check the credentials and permissions of `spec.storage`"
         return StorageProblem.DENIED, f"`{name}`: {hint} ({text[:300]})"
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return StorageProblem.BAD_INPUT, f"`{name}`: a file was expected, or a folder ({text[:300]})"
     if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
         return StorageProblem.BAD_INPUT, f"`{name}` does not exist; check the bucket, path or claim ({text[:300]})"
     return StorageProblem.UNAVAILABLE, f"`{name}`: storage does not answer ({text[:300]})"

@@ -17,12 +17,16 @@ from llmtrain.api.stageconfig import (
     Result,
     StageConfig,
 )
+from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
-from llmtrain.storage.store import Store, open_store
+from llmtrain.storage.store import PATIENCE_SECONDS, Store, open_store
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.main import SCRATCH_FOLDER
 from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.errors import StageError
+
+FIRST_CONTACT_SECONDS = 15.0
+"""Preflight finds out whether the storage is there at all: a wrong address should not be waited for."""
 
 
 def store_of(config: StageConfig) -> Store:
@@ -30,7 +34,8 @@ def store_of(config: StageConfig) -> Store:
     folder = Path(os.environ.get("LLMTRAIN_CREDENTIALS", CREDENTIALS_DIR))
     files = [file for file in folder.glob("*") if file.is_file()] if folder.is_dir() else []
     credentials = {file.name: file.read_text().strip() for file in files}
-    return open_store(config.spec.storage, os.environ.get("LLMTRAIN_STORAGE", STORAGE_MOUNT), credentials)
+    patience = FIRST_CONTACT_SECONDS if config.stage is Stage.PREFLIGHT else PATIENCE_SECONDS
+    return open_store(config.spec.storage, os.environ.get("LLMTRAIN_STORAGE", STORAGE_MOUNT), credentials, patience)
 
 
 def run_stage(config: StageConfig, scratch: Scratch, stop: threading.Event) -> Result:

@@ -1,0 +1,157 @@
+"""The storage code against a real S3 server that is killed, slowed down and filled up."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmtrain.api.job import Storage
+from llmtrain.storage.errors import StorageError, StorageProblem
+from llmtrain.storage.store import Store, open_store
+from tests.api.programs import folder
+
+KEY = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "right"}
+DATA = os.urandom(1 << 20) * 24
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """versitygw over a folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.port = data, free_port()
+        (data / "llm").mkdir(parents=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [os.path.join(folder(), "versitygw"), "--access", "key", "--secret", "right",
+                   "--port", f"127.0.0.1:{self.port}", "--quiet", "posix", str(self.data)]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("versitygw does not answer")
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait(10)
+
+    def away(self, seconds: float) -> threading.Thread:
+        """Killed now, back after some seconds."""
+        self.kill()
+        thread = threading.Thread(target=lambda: (time.sleep(seconds), self.start()))
+        thread.start()
+        return thread
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "s3")
+    yield server
+    server.kill()
+
+
+def connect(port: int, key: dict[str, str] = KEY, bucket: str = "llm", patience: float = 60) -> Store:
+    s3 = {"bucket": bucket, "prefix": "job", "endpointUrl": f"http://127.0.0.1:{port}"}
+    return open_store(Storage.model_validate({"s3": s3}), "", key, patience)
+
+
+def test_what_is_written_is_read_listed_and_removed(server: Server) -> None:
+    store = connect(server.port)
+    store.write("a/b", DATA)
+    with store.open("a/b") as file:
+        assert file.read() == DATA
+    assert store.exists("a/b")
+    assert (store.glob("a/*"), store.glob("none/*"), store.folders("")) == (["a/b"], [], ["a"])
+    assert store.info("a/b")[0] == len(DATA)
+    store.complete("curation", "k", {"x": b"1"}, {"n": 1})
+    manifest = store.manifest("curation", "k")
+    assert manifest is not None
+    assert manifest["counts"] == {"n": 1}
+    store.remove("a")
+    assert not store.exists("a/b")
+
+
+OPERATIONS: dict[str, Callable[[Store], object]] = {
+    "read": lambda s: s.read("a") == DATA,
+    "write": lambda s: s.write("b", DATA) or s.read("b") == DATA,
+    "exists": lambda s: s.exists("a"),
+    "glob": lambda s: s.glob("*") == ["a"],
+    "manifest": lambda s: s.manifest("curation", "none") is None,
+}
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_an_operation_outlasts_a_server_that_was_killed(name: str, server: Server) -> None:
+    store = connect(server.port)
+    store.write("a", DATA)
+    back = server.away(3)
+    assert OPERATIONS[name](store)
+    back.join()
+
+
+def test_a_server_killed_in_the_middle_of_a_read_loses_no_byte(server: Server) -> None:
+    store = connect(server.port)
+    store.write("a", DATA)
+    with store.open("a") as file:
+        parts = [file.read(1 << 20)]
+        back = server.away(3)
+        while part := file.read(1 << 20):
+            parts.append(part)
+    back.join()
+    assert b"".join(parts) == DATA
+
+
+PROBLEMS: dict[str, tuple[dict[str, str], str, StorageProblem]] = {
+    "wrong secret": (KEY | {"AWS_SECRET_ACCESS_KEY": "wrong"}, "llm", StorageProblem.DENIED),
+    "unknown key": (KEY | {"AWS_ACCESS_KEY_ID": "nobody"}, "llm", StorageProblem.DENIED),
+    "missing bucket": (KEY, "none", StorageProblem.BAD_INPUT),
+}
+
+
+@pytest.mark.parametrize("name", list(PROBLEMS))
+def test_what_is_wrong_for_good_is_told_at_once(name: str, server: Server) -> None:
+    key, bucket, problem = PROBLEMS[name]
+    began = time.monotonic()
+    with pytest.raises(StorageError) as error:
+        connect(server.port, key, bucket).write("a", b"1")
+    assert error.value.problem is problem
+    assert time.monotonic() - began < 30
+
+
+def test_a_server_that_never_answers_is_given_up_with_its_name(server: Server) -> None:
+    with pytest.raises(StorageError, match="storage does not answer") as error:
+        connect(free_port(), patience=4).exists("a")
+    assert error.value.problem is StorageProblem.UNAVAILABLE
+
+
+def test_a_full_disk_says_so(server: Server) -> None:
+    """The server's folder is a file system of one megabyte."""
+    small = server.data / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    try:
+        with pytest.raises(StorageError) as error:
+            connect(server.port, bucket="small").write("a", DATA)
+        assert error.value.problem is StorageProblem.FULL
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
