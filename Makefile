@@ -25,6 +25,7 @@ venv: $(VENV)/.done ## Install everything that the tests need into .venv
 .PHONY: generate
 generate: venv ## Write what is generated: CRDs, rules, dashboards
 	$(PY) -m llmtrain.api.crd --write charts/llmtrain/templates/crds
+	$(PY) -m llmtrain_operator.permissions --write charts/llmtrain/templates
 	$(PY) -m llmtrain.observe --write charts/llmtrain
 
 .PHONY: lint
@@ -34,6 +35,7 @@ lint: venv ## Format, lint, types, layers, generated files
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m llmtrain.api.crd --check charts/llmtrain/templates/crds
+	$(PY) -m llmtrain_operator.permissions --check charts/llmtrain/templates
 	$(PY) -m llmtrain.observe --check charts/llmtrain
 
 .PHONY: test-unit

@@ -10,6 +10,7 @@ from llmtrain.api.cluster import Cluster, NamedRef
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.model import ModelSpec
+from llmtrain.api.pod import PodFields
 from llmtrain.api.preflight import Preflight
 from llmtrain.api.retry import Retry
 from llmtrain.api.training import Training
@@ -38,6 +39,16 @@ class VolumeStorage(Model):
     sub_path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$|^$", max_length=512)] = Field(
         "", description="Folder within the volume."
     )
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="!self.subPath.split('/').exists(part, part == '..')",
+                message="`subPath` must not contain '..'",
+                field_path=".subPath",
+            )
+        )
+    }
 
 
 class Storage(Model):
@@ -105,6 +116,7 @@ class JobSpec(Model):
     image: Annotated[str, Field(max_length=512)] = Field(
         "", description="Image of the stage pods; empty: the operator's default."
     )
+    pod: PodFields = Field(PodFields(), description="Additions to every pod.")
     storage: Storage = Field(description="Where artifacts and checkpoints live.")
     budget: Budget | None = Field(None, description="Upper bound of the job's cost.")
     compare_plans: Annotated[list[Name], Field(max_length=16)] = Field(

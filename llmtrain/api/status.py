@@ -113,6 +113,7 @@ class StageStatus(StatusModel):
     run_seconds: int = Field(0, description="Seconds that earlier attempts held a cluster.")
     billed_before_micro_usd: int = Field(0, description="The job's bill when this attempt started.")
     image: Annotated[str, Field(max_length=512)] = Field("", description="Image of this attempt's pods.")
+    nonce: Key = Field("", description="Part of the name of this attempt's Secret.")
     checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
     progress_time: Time | None = Field(None, description="When this attempt last reported something new.")
     node_losses: Annotated[list[NodeLoss], Field(max_length=16)] = Field([], description="Nodes that were lost.")

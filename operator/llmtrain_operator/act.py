@@ -24,6 +24,7 @@ from llmtrain_operator.observation import (
 )
 
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
+NETWORK_POLICIES = "apis/networking.k8s.io/v1/networkpolicies"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 
 
@@ -44,6 +45,8 @@ class Actor:
         match action:
             case CreateObjects(blueprint):
                 await self._create(CONFIG_MAPS, manifests.build_config(blueprint))
+                if blueprint.network.enabled:
+                    await self._create(NETWORK_POLICIES, manifests.build_network_policy(blueprint))
                 await self._create(SERVICES, manifests.build_service(blueprint))
                 await self._create(SECRETS, manifests.build_token(blueprint))
             case CreateHead(blueprint):
@@ -74,18 +77,22 @@ class Actor:
                 await self._check_owner(resource, body["metadata"]["name"])
 
     async def _check_owner(self, resource: str, name: str) -> None:
-        """A 409 is fine for our own object. Secrets cannot be read; the ConfigMap vouches for them."""
+        """A 409 is fine for our own object. Secrets cannot be read; nobody else could know their names."""
         found = await self._cluster.get(resource, self._job.namespace, name)
-        if found is None:
-            return
-        owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
-        if self._job.uid not in owners:
+        if found is not None and not self._owns(found):
             kind = resource.rsplit("/", 1)[1]
             raise NameTakenError(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
 
+    def _owns(self, found: Object) -> bool:
+        return self._job.uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+
     async def _delete_objects(self, attempt: Attempt) -> None:
-        for resource, name in ((SERVICES, attempt.head), (CONFIG_MAPS, attempt.config), (SECRETS, attempt.token)):
-            await self._cluster.delete(resource, attempt.namespace, name, "", None)
+        await self._cluster.delete(SECRETS, attempt.namespace, attempt.token, "", None)
+        named = ((SERVICES, attempt.head), (CONFIG_MAPS, attempt.config), (NETWORK_POLICIES, attempt.policy))
+        for resource, name in named:
+            found = await self._cluster.get(resource, attempt.namespace, name)
+            if found is not None and self._owns(found):
+                await self._cluster.delete(resource, attempt.namespace, name, found["metadata"]["uid"], None)
 
     async def _release_job(self) -> None:
         job = self._job

@@ -38,7 +38,7 @@ def plan_name(spec: JobSpec, stage: Stage) -> str:
 
 def attempt_of(job: Job, stage: StageStatus) -> Attempt:
     """Names of the stage's current attempt."""
-    return Attempt(job.name, job.namespace, job.uid, stage.name, stage.attempt)
+    return Attempt(job.name, job.namespace, job.uid, stage.name, stage.attempt, stage.nonce)
 
 
 def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) -> Blueprint | None:
@@ -64,4 +64,4 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
     # An attempt keeps its image: a worker of another version could not join its head.
     image = stage.image or spec.image or observation.image
     excluded = tuple(excluded_nodes(stage))
-    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded)
+    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded, observation.network)

@@ -1,7 +1,7 @@
 """`llmtrain-operator`: wires clock, client, metrics and kopf together.
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
-LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081), LLMTRAIN_LOG_LEVEL (INFO).
+LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081), LLMTRAIN_LOG_LEVEL (INFO).
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from llmtrain_operator.client import connect
 from llmtrain_operator.handlers import watch
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
+from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
 
@@ -34,7 +35,8 @@ async def run() -> None:
     registry.register(RequestCollector(cluster))
     metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
-    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""))
+    network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
+    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network)
     jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(), time.monotonic)
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     port = os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")

@@ -9,6 +9,7 @@ from llmtrain.api import API_VERSION
 from llmtrain.api.cluster import Cluster, PodResources
 from llmtrain.api.job import JobSpec, Storage
 from llmtrain.api.plan import Placement
+from llmtrain.api.pod import PodFields
 from llmtrain.api.stageconfig import (
     CONFIG_PATH,
     CREDENTIALS_DIR,
@@ -19,6 +20,7 @@ from llmtrain.api.stageconfig import (
     StageConfig,
 )
 from llmtrain_operator.names import FINALIZER_POD, HEAD, PRICE_ANNOTATION, WORKER, Attempt
+from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
 from llmtrain_operator.pricing import Plan, pod_price
 
 Object = dict[str, Any]
@@ -38,6 +40,7 @@ class Blueprint:
     config: StageConfig
     excluded_nodes: tuple[str, ...] = ()
     """Nodes that cost this stage pods before."""
+    network: NetworkSettings = NO_POLICY
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -71,6 +74,12 @@ def build_service(blueprint: Blueprint) -> Object:
     }
 
 
+def build_network_policy(blueprint: Blueprint) -> Object:
+    """Only the attempt's own pods reach its Ray."""
+    spec = policy_spec(blueprint.attempt.labels(), blueprint.spec, blueprint.network)
+    return _object(blueprint, "NetworkPolicy", blueprint.attempt.policy, "networking.k8s.io/v1") | {"spec": spec}
+
+
 def build_head(blueprint: Blueprint) -> Object:
     """The head pod; it requests no accelerator."""
     return _pod(blueprint, blueprint.attempt.head, HEAD, blueprint.cluster.head, 0, blueprint.attempt.labels(HEAD))
@@ -84,7 +93,7 @@ def build_worker(blueprint: Blueprint, index: int, incarnation: int) -> Object:
     return _pod(blueprint, name, WORKER, workers, workers.accelerators_per_worker, labels, index)
 
 
-def _object(blueprint: Blueprint, kind: str, name: str) -> Object:
+def _object(blueprint: Blueprint, kind: str, name: str, api_version: str = "v1") -> Object:
     attempt = blueprint.attempt
     metadata = {
         "name": name,
@@ -92,7 +101,7 @@ def _object(blueprint: Blueprint, kind: str, name: str) -> Object:
         "labels": attempt.labels(),
         "ownerReferences": [owner_reference(attempt)],
     }
-    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
 
 
 def owner_reference(attempt: Attempt) -> Object:
@@ -112,8 +121,8 @@ def _pod(
     price = pod_price(blueprint.plan, size.cpu, size.memory, accelerators)
     pod = _object(blueprint, "Pod", name)
     pod["metadata"] |= {
-        "labels": labels,
-        "annotations": {PRICE_ANNOTATION: price.to_json()},
+        "labels": dict(blueprint.spec.pod.labels) | labels,
+        "annotations": dict(blueprint.spec.pod.annotations) | {PRICE_ANNOTATION: price.to_json()},
         "finalizers": [FINALIZER_POD],
     }
     container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}
@@ -136,9 +145,19 @@ def _pod_spec(blueprint: Blueprint) -> Object:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": _volumes(blueprint),
+        **_user_fields(blueprint.spec.pod),
         **_placement(blueprint.plan.spec.placement),
         **_avoid(blueprint.excluded_nodes),
     }
+
+
+def _user_fields(fields: PodFields) -> Object:
+    own: Object = {}
+    if fields.priority_class_name:
+        own["priorityClassName"] = fields.priority_class_name
+    if fields.image_pull_secrets:
+        own["imagePullSecrets"] = [{"name": secret.name} for secret in fields.image_pull_secrets]
+    return own
 
 
 def _avoid(nodes: tuple[str, ...]) -> Object:
@@ -166,7 +185,7 @@ def _container(blueprint: Blueprint, role: str, index: int) -> Object:
         "image": blueprint.image,
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePolicy": "File",
-        "env": _environment(role, index),
+        "env": [*_user_variables(blueprint.spec.pod), *_environment(role, index)],
         "ports": [{"name": "metrics", "containerPort": HTTP_PORT}],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -175,6 +194,11 @@ def _container(blueprint: Blueprint, role: str, index: int) -> Object:
         },
         "volumeMounts": _mounts(blueprint.spec.storage),
     }
+
+
+def _user_variables(fields: PodFields) -> list[Object]:
+    """`$(NAME)` stays as it is: it could otherwise carry our own values elsewhere."""
+    return [{"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in fields.env]
 
 
 def _environment(role: str, index: int) -> list[Object]:

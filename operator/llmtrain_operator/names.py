@@ -33,6 +33,8 @@ class Attempt:
     uid: str
     stage: Stage
     number: int
+    nonce: str = ""
+    """Nobody can guess it, so nobody can put a Secret with a token of his own where ours will be."""
 
     @property
     def cluster(self) -> str:
@@ -47,7 +49,7 @@ class Attempt:
     @property
     def token(self) -> str:
         """The Secret with Ray's token."""
-        return f"{self.cluster}-token"
+        return f"{self.cluster}-{self.nonce}-token" if self.nonce else f"{self.cluster}-token"
 
     @property
     def config(self) -> str:
@@ -62,6 +64,15 @@ class Attempt:
     def worker(self, index: int, incarnation: int) -> str:
         """The pod of a worker slot."""
         return f"{self.cluster}-w{index}-{incarnation}"
+
+    @property
+    def policy(self) -> str:
+        """The NetworkPolicy of the attempt's pods."""
+        return f"{self.cluster}-pods"
+
+    def pod(self, role: str, index: int, incarnation: int) -> str:
+        """Name of the pod with these labels."""
+        return self.head if role == HEAD else self.worker(index, incarnation)
 
     def labels(self, role: str | None = None, index: int = 0, incarnation: int = 1) -> dict[str, str]:
         """Labels of an object of this attempt; of one pod where `role` is given."""

@@ -10,6 +10,7 @@ from llmtrain.api.status import JobStatus, Progress
 from llmtrain_operator.billing import Node
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
+from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 
@@ -64,6 +65,9 @@ class Observation:
     plans: Mapping[str, Plan]
     now: datetime
     image: str = ""
+    nonce: str = ""
+    """Random digits, new in every turn."""
+    network: NetworkSettings = NO_POLICY
     progress: Progress | None = None
     refusal: str = ""
     """What the apiserver said when it refused the last object that was to be created."""

@@ -5,6 +5,7 @@ finalizer goes), and every act can be repeated: after a crash the next turn find
 """
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +23,9 @@ from llmtrain_operator.blueprints import plan_name, stages_of
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
+from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.observation import Decision, Job, Observation, ReleaseJob
+from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 
@@ -65,6 +68,7 @@ class Reconciler:
     cluster: Cluster
     clock: Callable[[], datetime]
     image: str
+    network: NetworkSettings = NO_POLICY
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
@@ -84,7 +88,7 @@ class Reconciler:
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
         found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
-        memory.pods_version, pods = found.version, [PodState(pod) for pod in found.items]
+        memory.pods_version, pods = found.version, own_pods(job, found.items)
         nodes = await self._nodes() if any(pod.deleted or pod.cut_off for pod in pods) else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
@@ -94,6 +98,8 @@ class Reconciler:
             plans=plans,
             now=self.clock().replace(microsecond=0),
             image=self.image,
+            nonce=secrets.token_hex(4),
+            network=self.network,
             progress=memory.progress if memory.progress_of in {pod.uid for pod in pods} else None,
             refusal=memory.refusal,
         )

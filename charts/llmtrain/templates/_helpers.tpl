@@ -35,6 +35,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
+{{- /* Only the operator and Prometheus read what stage pods serve; the rest of the policy is the operator's. */}}
+{{- define "llmtrain.stageNetworkPolicy" -}}
+{{- $own := dict "podSelector" (dict "matchLabels" (include "llmtrain.selector" . | fromYaml)) }}
+{{- $_ := set $own "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace)) }}
+{{- with .Values.stageNetworkPolicy }}
+{{- dict "enabled" .enabled "progressFrom" (concat (list $own) .metricsFrom) "extraEgress" .extraEgress | toJson }}
+{{- end }}
+{{- end }}
+
 {{- define "llmtrain.image" -}}
 {{- if .Values.image.digest }}{{ printf "%s@%s" .Values.image.repository .Values.image.digest }}
 {{- else }}{{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}{{ end }}

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from llmtrain_operator.client import ApiError
+from llmtrain_operator.network import NO_POLICY
 from llmtrain_operator.reconcile import JOBS, PLANS, Memory, Outlook, Reconciler
 
 from llmtrain.api.stageconfig import Result
@@ -45,6 +46,7 @@ class Scenario:
         ready = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
         self.cluster.add("api/v1/nodes", {"metadata": {"name": "node-1"}, "status": {"conditions": ready}})
         self.memory = Memory()
+        self.network = NO_POLICY
         self.crashes = 0
 
     @property
@@ -63,7 +65,7 @@ class Scenario:
         """Turns of the operator; a crash restarts it with an empty memory."""
         outlook = Outlook(0)
         for _ in range(times):
-            reconciler = Reconciler(self.cluster, self.cluster.clock, "jobs:1")
+            reconciler = Reconciler(self.cluster, self.cluster.clock, "jobs:1", self.network)
             try:
                 outlook = await reconciler.turn("team-a", "gpt", self.memory)
             except Crash:
