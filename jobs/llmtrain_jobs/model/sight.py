@@ -32,59 +32,59 @@ def look(
     length: int,
     like: Tensor,
     cache: Cache | None = None,
-    documents_BT: Tensor | None = None,
+    positions_BT: Tensor | None = None,
+    mask_BTS: Tensor | None = None,
     heads: slice = slice(None),
 ) -> Sight:
     """The sight of `length` new positions behind those of the cache. `like` has the parameters' device and type.
 
-    `documents_BT` numbers the documents of packed rows: a token sees its own document only.
-    `heads` are those of this rank where tensor parallelism splits them.
+    `positions_BT` and `mask_BTS` (true: may be seen) stand in for counting and causality where rows are packed;
+    together, and without a cache. `heads` are those of this rank where tensor parallelism splits them.
     """
-    start = cache.length if cache else 0
-    padding_B = cache.padding if cache else None
-    positions = torch.arange(start, start + length, device=like.device)
-    if padding_B is not None:
-        positions = (positions - padding_B.unsqueeze(1)).clamp(min=0)
-    turned = None
-    if config.positions is PositionKind.ROPE:
-        turned = rotation(config.rope, config.width, positions, like.dtype)
-        # One more dimension for the heads, where rows have positions of their own.
-        turned = turned if padding_B is None else (turned[0].unsqueeze(1), turned[1].unsqueeze(1))
-    mask = _mask(config, start, length, like.device, padding_B, documents_BT)
+    if mask_BTS is not None and positions_BT is not None:
+        query, key = positions_BT, positions_BT
+        mask: Tensor | None = _windowed(mask_BTS, query, key, config.sliding_window).unsqueeze(1)
+    else:
+        start = cache.length if cache else 0
+        padding_B = cache.padding if cache else None
+        query, key = (torch.arange(first, start + length, device=like.device) for first in (start, 0))
+        mask = _causal(query, key, padding_B, config.sliding_window)
+        if padding_B is not None:
+            query, key = ((part - padding_B.unsqueeze(1)).clamp(min=0) for part in (query, key))
     if config.positions is PositionKind.ALIBI:
-        mask = _alibi(config, start, length, like, mask, heads)
-    return Sight(positions, turned, mask, causal=mask is None and length > 1, cache=cache)
+        mask = _alibi(query, key, mask, slopes(config.heads, like.device)[heads], like.dtype)
+    return Sight(query, _rotation(config, query, like.dtype), mask, causal=mask is None and length > 1, cache=cache)
 
 
-def _mask(
-    config: ModelConfig,
-    start: int,
-    length: int,
-    device: torch.device,
-    padding_B: Tensor | None,
-    documents_BT: Tensor | None,
-) -> Tensor | None:
-    """Which of the S = start + T positions each new one sees: (T, S) or (B, 1, T, S)."""
-    end = start + length
-    windowed = 0 < config.sliding_window < end
-    if padding_B is None and documents_BT is None and not windowed and (start == 0 or length == 1):
+def _causal(query_T: Tensor, key_S: Tensor, padding_B: Tensor | None, window: int) -> Tensor | None:
+    """What each new position sees: (T, S) or (B, 1, T, S). None: all that came before."""
+    length, end = len(query_T), len(key_S)
+    if padding_B is None and not 0 < window < end and length in (1, end):
         return None
-    query_T1, key_S = torch.arange(start, end, device=device).unsqueeze(1), torch.arange(end, device=device)
-    mask = key_S <= query_T1
-    if windowed:
-        mask = mask & (key_S > query_T1 - config.sliding_window)
-    if padding_B is not None:
-        mask = mask & (key_S >= padding_B.view(-1, 1, 1, 1))
-    if documents_BT is not None:
-        mask = mask & (documents_BT.unsqueeze(1) == documents_BT.unsqueeze(2)).unsqueeze(1)
+    mask = _windowed(key_S <= query_T.unsqueeze(1), query_T, key_S, window)
+    if padding_B is None:
+        return mask
     # Padding sees itself, so that no row of the softmax is empty.
-    return mask | (key_S == query_T1)
+    return (mask & (key_S >= padding_B.view(-1, 1, 1, 1))) | (key_S == query_T.unsqueeze(1))
 
 
-def _alibi(config: ModelConfig, start: int, length: int, like: Tensor, mask: Tensor | None, heads: slice) -> Tensor:
-    """Minus slope times distance; minus infinity where the mask is false: (H, T, S) or (B, H, T, S)."""
-    end = start + length
-    query_T1, key_S = torch.arange(start, end, device=like.device).unsqueeze(1), torch.arange(end, device=like.device)
-    visible = key_S <= query_T1 if mask is None else mask
-    slope_H11 = slopes(config.heads, like.device)[heads].view(-1, 1, 1)
-    return (slope_H11 * (key_S - query_T1)).to(like.dtype).masked_fill(~visible, float("-inf"))
+def _windowed(mask: Tensor, query: Tensor, key: Tensor, window: int) -> Tensor:
+    """Nothing further back than the window: (..., T, S)."""
+    return mask & (key.unsqueeze(-2) > query.unsqueeze(-1) - window) if window else mask
+
+
+def _rotation(config: ModelConfig, query: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+    """Cosines and sines that broadcast to (B, H, T, K)."""
+    if config.positions is not PositionKind.ROPE:
+        return None
+    cos, sin = rotation(config.rope, config.width, query, dtype)
+    return (cos, sin) if query.dim() == 1 else (cos.unsqueeze(1), sin.unsqueeze(1))
+
+
+def _alibi(query: Tensor, key: Tensor, mask: Tensor | None, slope_H: Tensor, dtype: torch.dtype) -> Tensor:
+    """Minus slope times distance; minus infinity where nothing may be seen: (H, T, S) or (B, H, T, S)."""
+    distance = key.unsqueeze(-2) - query.unsqueeze(-1)
+    visible = distance <= 0 if mask is None else mask
+    if distance.dim() == 3:
+        distance = distance.unsqueeze(1)
+    return (slope_H.view(-1, 1, 1) * distance).to(dtype).masked_fill(~visible, float("-inf"))

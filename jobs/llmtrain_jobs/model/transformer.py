@@ -189,19 +189,32 @@ class Transformer(nn.Module):
         self.output = None if config.tied else nn.Linear(config.embedding, config.vocabulary, bias=False)
         initialise(self, config, torch.initial_seed())
 
-    def forward(self, inputs: Tensor, cache: Cache | None = None, documents_BT: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        inputs: Tensor,
+        cache: Cache | None = None,
+        positions_BT: Tensor | None = None,
+        mask_BTS: Tensor | None = None,
+    ) -> Tensor:
         """Logits (B, T, V) of tokens (B, T); a pipeline stage takes and gives (B, T, D) at its open ends.
 
-        With a cache the tokens follow those that it holds, and it holds them too afterwards.
+        With a cache the tokens follow those that it holds, and it holds them too afterwards. Packed rows bring the
+        position of each token and what each may see (true), both at once.
         """
-        x_BTD = self.hidden(inputs, cache, documents_BT)
+        x_BTD = self.hidden(inputs, cache, positions_BT, mask_BTS)
         return x_BTD if self.norm is None else self.head(x_BTD)
 
-    def hidden(self, inputs: Tensor, cache: Cache | None = None, documents_BT: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        inputs: Tensor,
+        cache: Cache | None = None,
+        positions_BT: Tensor | None = None,
+        mask_BTS: Tensor | None = None,
+    ) -> Tensor:
         """What the blocks make of the tokens, after the last norm: (B, T) -> (B, T, D)."""
-        self._check_length(inputs.shape[1] + (cache.length if cache else 0))
+        self._check_positions(inputs.shape[1] + (cache.length if cache else 0), positions_BT)
         like = next(self.parameters())
-        sight = look(self.config, inputs.shape[1], like, cache, documents_BT, self.heads)
+        sight = look(self.config, inputs.shape[1], like, cache, positions_BT, mask_BTS, self.heads)
         x_BTD = inputs if self.embedding is None else self.embedding(inputs, sight.positions)
         for block in self.blocks.values():
             x_BTD = block(x_BTD, sight)
@@ -219,11 +232,13 @@ class Transformer(nn.Module):
         cap = self.config.logit_soft_cap
         return cap * torch.tanh(logits_BTV / cap) if cap else logits_BTV
 
-    def _check_length(self, length: int) -> None:
-        if length > self.config.context and self.config.positions is PositionKind.LEARNED:
-            raise ValueError(
-                f"{length} positions, but learned positions end at `spec.model.contextLength` {self.config.context}"
-            )
+    def _check_positions(self, length: int, positions_BT: Tensor | None) -> None:
+        limit = self.config.context
+        if length <= limit or self.config.positions is not PositionKind.LEARNED:
+            return
+        length = length if positions_BT is None else int(positions_BT.max()) + 1
+        if length > limit:
+            raise ValueError(f"{length} positions, but learned positions end at `spec.model.contextLength` {limit}")
 
 
 def cut(model: Transformer, blocks: range) -> Transformer:
@@ -246,4 +261,5 @@ def cut(model: Transformer, blocks: range) -> Transformer:
 def loss_sum(model: nn.Module, tokens_BT1: Tensor) -> Tensor:
     """Summed cross-entropy in nats of predicting each token from those before: (B, T+1) -> scalar."""
     logits_BTV = model(tokens_BT1[:, :-1])
-    return functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BT1[:, 1:].flatten(), reduction="sum")
+    wide_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
+    return functional.cross_entropy(wide_BTV.flatten(0, 1), tokens_BT1[:, 1:].flatten(), reduction="sum")
