@@ -33,7 +33,21 @@ class Accelerator(Model):
         "nvidia.com/gpu", description="Extended resource that pods request."
     )
     per_node: int = Field(8, ge=1, le=64, description="Accelerators of one node.")
-    peak_tflops: DecimalString | None = Field(None, description="Dense peak in the training precision, TFLOP/s.")
+    peak_tflops: DecimalString | None = Field(
+        None, description="Dense bf16 peak, TFLOP/s; needed only where the product is not in the accelerator table."
+    )
+    memory_gib: DecimalString | None = Field(
+        None, description="Memory, GiB; needed only where the product is not in the accelerator table."
+    )
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            *(
+                Rule(rule=f"!has(self.{name}) || double(self.{name}) > 0.0", message=f"`{name}` must be above 0")
+                for name in ("peakTflops", "memoryGib")
+            )
+        )
+    }
 
 
 class Source(Model):
@@ -47,12 +61,52 @@ class Rented(Model):
     """Prices per hour and billing rules of a rented plan."""
 
     commitment: Commitment = Field(Commitment.ON_DEMAND, description="How it is rented.")
-    accelerator_hour_usd: DecimalString = Field("0", description="US dollars per accelerator-hour.")
-    cpu_hour_usd: DecimalString = Field("0", description="US dollars per core-hour.")
-    memory_gib_hour_usd: DecimalString = Field("0", description="US dollars per GiB-hour.")
+    accelerator_hour_usd: DecimalString | None = Field(
+        None, description="US dollars per accelerator-hour; must be set where the plan has an accelerator, 0: free."
+    )
+    cpu_hour_usd: DecimalString | None = Field(
+        None, description="US dollars per core-hour; must be set where the plan has no accelerator, 0: free."
+    )
+    memory_gib_hour_usd: DecimalString | None = Field(
+        None, description="US dollars per GiB-hour; must be set where the plan has no accelerator, 0: free."
+    )
     increment_seconds: int = Field(1, ge=1, le=86400, description="Billed time is rounded up to a multiple of this.")
     minimum_seconds: int = Field(0, ge=0, le=86400, description="Shortest time that is billed.")
+    preemptions_per_accelerator_hour: DecimalString = Field(
+        "0", description="How often an accelerator is taken away, per hour; spot plans."
+    )
     source: Source | None = Field(None, description="Where the prices come from.")
+
+
+OWNED_RULES = [
+    *(
+        Rule(rule=f"double(self.{name}) > 0.0", message=f"`{name}` must be above 0")
+        for name in ("serverPerAcceleratorUsd", "powerKwPerAccelerator")
+    ),
+    *(
+        Rule(
+            rule=f"double(self.{name}) > 0.0 && double(self.{name}) <= 1.0",
+            message=f"`{name}` must be a share above 0 and up to 1",
+        )
+        for name in ("availability", "utilization")
+    ),
+    *(
+        Rule(rule=f"double(self.{name}) <= 1.0", message=f"`{name}` must be a share from 0 to 1")
+        for name in (
+            "storageShare",
+            "installationShare",
+            "sparesShare",
+            "resaleHaircut",
+            "discountRatePerYear",
+            "loadShare",
+            "idleShare",
+            "maintenanceSharePerYear",
+            "insuranceSharePerYear",
+        )
+    ),
+    Rule(rule="double(self.networkShare) <= 0.95", message="`networkShare` must be a share from 0 to 0.95"),
+    Rule(rule="double(self.pue) >= 1.0", message="`pue` must be 1 or more"),
+]
 
 
 class Owned(Model):
@@ -84,6 +138,8 @@ class Owned(Model):
     availability: DecimalString = Field("0.97", description="Share of the hours that the machines are up.")
     utilization: DecimalString = Field("0.70", description="Share of the available hours that are used.")
     other_annual_accelerator_hours: int = Field(0, ge=0, le=10**12, description="Other work that shares the machines.")
+
+    model_config = Model.model_config | {"json_schema_extra": cel(*OWNED_RULES)}
 
 
 class Toleration(Model):
@@ -121,6 +177,16 @@ class PlanSpec(Model):
             Rule(
                 rule="(self.tenure == 'Rented') == has(self.rented) && (self.tenure == 'Owned') == has(self.owned)",
                 message="`rented` must be set where `tenure` is 'Rented', `owned` where it is 'Owned', not both",
+            ),
+            Rule(
+                rule="!has(self.rented) || !has(self.accelerator) || has(self.rented.acceleratorHourUsd)",
+                message="`rented.acceleratorHourUsd` must be set where `accelerator` is; '0' says that it is free",
+            ),
+            Rule(
+                rule="!has(self.rented) || has(self.accelerator) || "
+                "(has(self.rented.cpuHourUsd) && has(self.rented.memoryGibHourUsd))",
+                message="`rented.cpuHourUsd` and `rented.memoryGibHourUsd` must be set where `accelerator` is not; "
+                "'0' says that they are free",
             ),
             Rule(
                 rule="self.tenure == 'Rented' || has(self.accelerator)",

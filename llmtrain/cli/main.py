@@ -2,7 +2,7 @@
 
 import typer
 
-from llmtrain.cli import corpus, jobs
+from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, npv, plans
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,6 +12,11 @@ app = typer.Typer(
 )
 jobs.register(app)
 corpus.register(app)
+estimate.register(app)
+compare.register(app)
+npv.register(app)
+accuracy.register(app)
+plans.register(app)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from llmtrain.cost.chips import Chip
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.failures import interruptions, slowdown
 from llmtrain.cost.mfu import Situation, calendar_mfu
-from llmtrain.cost.physics import multiplying_parameters, train_flops_per_token
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.work import CheckWork, Cluster, CurationWork, EvaluationWork, RunSpec, TrainingWork, Work
 
@@ -32,13 +31,13 @@ def training_mfu(run: RunSpec, cluster: Cluster, work: TrainingWork) -> Range:
     if run.measured is not None:
         return a.STEADY_TO_CALENDAR.scaled(run.measured.mfu)
     fast = cluster.accelerators > 0 and chip_of(cluster).fast
-    params = multiplying_parameters(work.model)
+    params = work.model.multiplying_parameters
     return calendar_mfu(Situation(fast, params, work.model.context, max(1, cluster.accelerators)))
 
 
 def train_flops(work: TrainingWork) -> float:
     """Model FLOPs of the whole training."""
-    return train_flops_per_token(work.model) * work.tokens
+    return work.model.flops_per_token * work.tokens
 
 
 def preemption_slowdown(cluster: Cluster, work: TrainingWork) -> float:
@@ -58,7 +57,7 @@ def work_hours(work: Work, run: RunSpec, cluster: Cluster) -> Range:
         case TrainingWork():
             return _training_hours(work, run, cluster)
         case EvaluationWork():
-            flops = 2 * multiplying_parameters(work.model) * work.tokens
+            flops = 2 * work.model.multiplying_parameters * work.tokens
             return _over(flops / peak_flops(cluster) / 3600, a.EVALUATION_MFU)
         case CheckWork():
             return a.CHECK_HOURS

@@ -9,7 +9,7 @@ from llmtrain.cost.assumptions import Assumption
 from llmtrain.cost.chips import Chip
 from llmtrain.cost.duration import chip_of, stage_assumptions, train_flops, work_hours
 from llmtrain.cost.energy import energy_assumption, kilowatts
-from llmtrain.cost.physics import GIB, memory_per_accelerator, multiplying_parameters, parameters, train_flops_per_token
+from llmtrain.cost.physics import GIB, memory_per_accelerator
 from llmtrain.cost.plans import Plan, bill_range
 from llmtrain.cost.ranges import Range, total
 from llmtrain.cost.work import Cluster, RunSpec, StageSpec, TrainingWork
@@ -34,7 +34,7 @@ class ModelFacts:
 
     parameters: int
     multiplying_parameters: int
-    flops_per_token: int
+    flops_per_token: float
     train_flops: float
     state_gib: float
     activation_gib: float
@@ -102,9 +102,9 @@ def model_facts(cluster: Cluster, work: TrainingWork) -> ModelFacts:
     memory = memory_per_accelerator(work.model, work.shards, work.sequences_per_accelerator, work.recompute)
     chip = chip_of(cluster) if cluster.accelerators else None
     return ModelFacts(
-        parameters=parameters(work.model),
-        multiplying_parameters=multiplying_parameters(work.model),
-        flops_per_token=train_flops_per_token(work.model),
+        parameters=work.model.parameters,
+        multiplying_parameters=work.model.multiplying_parameters,
+        flops_per_token=work.model.flops_per_token,
         train_flops=train_flops(work),
         state_gib=memory.states / GIB,
         activation_gib=memory.activations / GIB,

@@ -101,6 +101,12 @@ def published_runs(table: Iterable[Row]) -> list[Run]:
     return [_run(row) for row in table if row["use_in_fit"] == "1"]
 
 
+def other_runs(table: Iterable[Row]) -> list[Run]:
+    """Rows that can be predicted at all: active parameters, tokens, sequence and accelerator-hours are given."""
+    needed = ("params_active", "tokens", "seq_len", "accel_hours", "accelerator")
+    return [_run(row) for row in table if all(row[name] for name in needed)]
+
+
 def _run(row: Row) -> Run:
     active, tokens = float(row["params_active"]), float(row["tokens"])
     accelerator = chip(row["accelerator"])

@@ -109,6 +109,32 @@ def accelerator_hours(flops: float, peak_flops: float, mfu: float) -> float:
 
 
 @dataclass(frozen=True)
+class ModelSize:
+    """A model as far as its cost goes; `flops_per_token` of forward and backward, causal attention."""
+
+    parameters: int
+    multiplying_parameters: int
+    flops_per_token: float
+    layers: int
+    embedding: int
+    heads: int
+    context: int
+
+
+def size_of(model: Transformer) -> ModelSize:
+    """From the dimensions."""
+    return ModelSize(
+        parameters=parameters(model),
+        multiplying_parameters=multiplying_parameters(model),
+        flops_per_token=train_flops_per_token(model),
+        layers=model.layers,
+        embedding=model.embedding,
+        heads=model.heads,
+        context=model.context,
+    )
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes that one accelerator needs."""
 
@@ -121,12 +147,12 @@ class Memory:
         return (self.states + self.activations) / GIB
 
 
-def memory_per_accelerator(model: Transformer, shards: int, sequences: int, recompute: Recompute) -> Memory:
+def memory_per_accelerator(model: ModelSize, shards: int, sequences: int, recompute: Recompute) -> Memory:
     """States over `shards` accelerators and the activations of `sequences` at once [2205.05198, table 2]."""
     token_layers = model.context * sequences * model.embedding * model.layers
     scores = 5 * model.heads * model.context / model.embedding
     per_unit = {Recompute.NONE: 34 + scores, Recompute.SELECTIVE: 34.0, Recompute.FULL: 2.0}[recompute]
-    return Memory(STATE_BYTES * parameters(model) / shards, token_layers * per_unit)
+    return Memory(STATE_BYTES * model.parameters / shards, token_layers * per_unit)
 
 
 def compute_optimal_tokens(params: float) -> float:

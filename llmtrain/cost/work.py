@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from llmtrain.cost.physics import Recompute, Transformer
+from llmtrain.cost.physics import ModelSize, Recompute
 from llmtrain.cost.plans import Plan, Pods
 
 NO_PODS = Pods(0, Decimal(0), Decimal(0))
@@ -52,7 +52,7 @@ class CurationWork:
 class TrainingWork:
     """Tokens to train a model on."""
 
-    model: Transformer
+    model: ModelSize
     tokens: float
     checkpoint_seconds: float
     half_speed: bool = False
@@ -65,7 +65,7 @@ class TrainingWork:
 class EvaluationWork:
     """Tokens that the model reads once."""
 
-    model: Transformer
+    model: ModelSize
     tokens: float
 
 

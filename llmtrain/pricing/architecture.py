@@ -1,28 +1,25 @@
-"""The job's model by its dimensions."""
+"""The job's model by its size and work; `llmtrain.api.counts` counts."""
 
-from llmtrain.api.model import ModelSpec, Preset
-from llmtrain.cost.physics import Transformer
+from llmtrain.api.counts import Convention, flops_per_token, multiplying_parameters, parameters
+from llmtrain.api.dimensions import problems
+from llmtrain.api.model import ModelSpec
+from llmtrain.api.sizing import model_config
+from llmtrain.cost.errors import InputError
+from llmtrain.cost.physics import ModelSize
 
-PRESETS = {Preset.TINY: (4, 4, 128), Preset.GPT2: (12, 12, 768), Preset.GPT2_XL: (48, 25, 1600)}
-"""Layers, heads, embedding; GPT-2 after Radford et al. 2019, table 2."""
 
-
-def transformer_of(spec: ModelSpec, vocabulary: int) -> Transformer:
-    """Dimensions with a vocabulary of this size."""
-    if spec.architecture is not None:
-        given = spec.architecture
-        shape, width = (given.layers, given.heads, given.embedding), given.feed_forward or 4 * given.embedding
-    else:
-        shape = PRESETS[spec.preset or Preset.TINY]
-        width = 4 * shape[2]
-    layers, heads, embedding = shape
-    return Transformer(
-        layers=layers,
-        heads=heads,
-        embedding=embedding,
-        feed_forward=width,
-        vocabulary=vocabulary,
-        context=spec.context_length,
-        learned_positions=True,
-        biases=True,
+def model_size(spec: ModelSpec, vocabulary: int, tokens: int) -> ModelSize:
+    """Of the architecture, the preset, or what `auto` makes of the training's tokens."""
+    config = model_config(spec, vocabulary, tokens)
+    wrong = problems(config)
+    if wrong:
+        raise InputError("spec.model", "; ".join(wrong))
+    return ModelSize(
+        parameters=parameters(config),
+        multiplying_parameters=multiplying_parameters(config),
+        flops_per_token=flops_per_token(config, Convention.CAUSAL),
+        layers=config.layers,
+        embedding=config.embedding,
+        heads=config.heads,
+        context=config.context,
     )

@@ -26,7 +26,7 @@ from llmtrain.cost.work import (
     StageSpec,
     TrainingWork,
 )
-from llmtrain.pricing.architecture import transformer_of
+from llmtrain.pricing.architecture import model_size
 from llmtrain.pricing.plans import plan_of
 
 GIB = Decimal(2**30)
@@ -105,7 +105,7 @@ def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
     cluster = cluster_of("spec.training.cluster", spec.training.cluster, plans)
     vocabulary = spec.curation.tokenizer.train.vocabulary_size
     work = TrainingWork(
-        model=transformer_of(spec.model, vocabulary),
+        model=model_size(spec.model, vocabulary, spec.training.tokens),
         tokens=float(spec.training.tokens),
         checkpoint_seconds=float(spec.training.checkpoint.interval.seconds),
         half_speed=cluster.accelerators > 0 and spec.training.precision is Precision.FP32,
@@ -116,7 +116,9 @@ def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
 def _evaluation_work(spec: JobSpec) -> EvaluationWork:
     tasks = spec.evaluation.tasks if spec.evaluation else []
     vocabulary = spec.curation.tokenizer.train.vocabulary_size
-    return EvaluationWork(transformer_of(spec.model, vocabulary), sum(_task_tokens(spec, task) for task in tasks))
+    return EvaluationWork(
+        model_size(spec.model, vocabulary, spec.training.tokens), sum(_task_tokens(spec, task) for task in tasks)
+    )
 
 
 def _task_tokens(spec: JobSpec, task: Task) -> float:

@@ -11,6 +11,7 @@ from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain.cost.plans import Plan, Quote
 from llmtrain.cost.tables import chip, chips
 
+GIB = 2**30
 MICRO = Decimal("0.000001")
 
 
@@ -28,8 +29,11 @@ def chip_of(accelerator: Accelerator) -> Chip:
     """The row of the table; what the plan gives itself goes before it."""
     if accelerator.peak_tflops is None:
         return chip(accelerator.product)
+    memory = accelerator.memory_gib
     known = chips().get(accelerator.product, Chip(accelerator.product, 0.0))
     peak = positive("spec.accelerator.peakTflops", accelerator.peak_tflops)
+    if memory is not None:
+        known = replace(known, memory_gb=positive("spec.accelerator.memoryGib", memory) * GIB / 1e9)
     return replace(known, peak_tflops=peak, source="the plan's `spec.accelerator.peakTflops`")
 
 
@@ -41,20 +45,37 @@ def positive(field: str, value: str) -> float:
 
 
 def _rented(name: str, spec: PlanSpec, rented: Rented, accelerator: Chip | None) -> Plan:
+    hour, cpu, memory = _prices(rented, accelerator)
     return Plan(
         name=name,
         tenure=spec.tenure.value,
         commitment=rented.commitment.value,
-        accelerator_hour_usd=Decimal(rented.accelerator_hour_usd),
-        cpu_hour_usd=Decimal(rented.cpu_hour_usd),
-        memory_gib_hour_usd=Decimal(rented.memory_gib_hour_usd),
+        accelerator_hour_usd=hour,
+        cpu_hour_usd=cpu,
+        memory_gib_hour_usd=memory,
         increment_seconds=rented.increment_seconds,
         minimum_seconds=rented.minimum_seconds,
+        preemptions_per_accelerator_hour=float(rented.preemptions_per_accelerator_hour),
         chip=accelerator,
         per_node=spec.accelerator.per_node if spec.accelerator else 1,
         quote=Quote(rented.source.name, rented.source.date) if rented.source else Quote(),
         stale_after_days=spec.price_stale_after_days,
     )
+
+
+def _prices(rented: Rented, accelerator: Chip | None) -> tuple[Decimal, Decimal, Decimal]:
+    """Per accelerator, core and GiB; what the plan is for must have its price."""
+    hour, cpu, memory = rented.accelerator_hour_usd, rented.cpu_hour_usd, rented.memory_gib_hour_usd
+    if accelerator is not None:
+        return _stated("acceleratorHourUsd", hour), Decimal(cpu or 0), Decimal(memory or 0)
+    return Decimal(hour or 0), _stated("cpuHourUsd", cpu), _stated("memoryGibHourUsd", memory)
+
+
+def _stated(field: str, value: str | None) -> Decimal:
+    """A price that the plan must state; "0" is one."""
+    if value is None:
+        raise InputError(f"spec.rented.{field}", 'must be set: nothing is priced without it; "0" says that it is free')
+    return Decimal(value)
 
 
 def _owned(name: str, spec: PlanSpec, owned: Owned, accelerator: Chip | None) -> Plan:

@@ -25,7 +25,7 @@ class Plan:
     def accelerator_hour_usd(self) -> Decimal:
         """US dollars per accelerator-hour, to the microdollar."""
         if self.spec.rented is not None:
-            return Decimal(self.spec.rented.accelerator_hour_usd)
+            return Decimal(self.spec.rented.accelerator_hour_usd or 0)
         if self.spec.owned is None:
             return Decimal(0)
         return Decimal(repr(owned_cost(owned_inputs(self.spec.owned)).levelised_hour)).quantize(Decimal("0.000001"))
@@ -60,8 +60,8 @@ def pod_price(plan: Plan, cpu: str, memory: str, accelerators: int) -> Price:
     hour = accelerators * plan.accelerator_hour_usd
     rented = plan.spec.rented
     if rented is not None:
-        hour += parse_quantity(cpu) * Decimal(rented.cpu_hour_usd)
-        hour += parse_quantity(memory) / GIB * Decimal(rented.memory_gib_hour_usd)
+        hour += parse_quantity(cpu) * Decimal(rented.cpu_hour_usd or 0)
+        hour += parse_quantity(memory) / GIB * Decimal(rented.memory_gib_hour_usd or 0)
     return Price(
         plan=plan.name,
         planResourceVersion=plan.resource_version,

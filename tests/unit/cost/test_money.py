@@ -1,6 +1,5 @@
 """Money against closed forms and the reference results of the cost model."""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -8,37 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd, micro_usd
-from llmtrain.cost.owned import OwnedInputs, owned_cost
-
-BASE = OwnedInputs(
-    accelerators=64, server_per_accelerator_usd=32000, network_share=0.19, storage_share=0.05, installation_share=0.03,
-    spares_share=0.03, useful_life_months=48, resale_decay_oom_per_year=0.14, resale_haircut=0.85,
-    discount_rate_per_year=0.10, colocation_kw_month_usd=184, power_kw_per_accelerator=1.275, reserved_power_margin=1.10,
-    load_share=0.75, idle_share=0.30, pue=1.25, kwh_usd=0.0826, maintenance_share_per_year=0.05,
-    insurance_share_per_year=0.005, staff_fte=0.5, fte_year_usd=180000, availability=0.97, utilization=0.70,
-)  # fmt: skip
-LARGE = replace(
-    BASE, accelerators=2048, server_per_accelerator_usd=23750, colocation_kw_month_usd=140, pue=1.20, staff_fte=6,
-    maintenance_share_per_year=0.03, discount_rate_per_year=0.09, useful_life_months=60,
-)  # fmt: skip
-
-
-def test_owned_base_case_is_the_published_reference() -> None:
-    cost = owned_cost(BASE)
-    assert cost.capex == pytest.approx(2.81e6, rel=0.003)
-    assert cost.fixed_per_available_hour == pytest.approx(2.16, abs=0.005)
-    assert cost.marginal_hour == pytest.approx(0.059, abs=0.0005)
-    assert cost.levelised_hour == pytest.approx(3.14, abs=0.005)
-
-
-@pytest.mark.parametrize(("rent", "utilization"), [(2.35, 0.87), (2.99, 0.68), (3.99, 0.51), (6.88, 0.29)])
-def test_break_even_utilisation_is_the_published_reference(rent: float, utilization: float) -> None:
-    cost = owned_cost(BASE)
-    assert cost.fixed_npv / (cost.hours * (rent * 1.08 - cost.marginal_hour)) == pytest.approx(utilization, abs=0.005)
-
-
-def test_the_large_buyer_is_the_published_reference() -> None:
-    assert owned_cost(LARGE).fixed_per_available_hour == pytest.approx(1.35, abs=0.005)
 
 
 @given(seconds=st.integers(0, 10**7), hour=st.integers(0, 10**9))
@@ -63,3 +31,31 @@ def test_rent_for_zero_seconds_is_zero() -> None:
 def test_dollars_and_microdollars(usd: str, micro: int, text: str) -> None:
     assert micro_usd(usd) == micro
     assert format_usd(micro) == text
+
+
+def bill(seconds: int, micro_usd_per_hour: int, increment: int = 1, minimum: int = 0) -> int:
+    return amount_micro_usd(billed_seconds(seconds, increment, minimum), micro_usd_per_hour)
+
+
+pieces = st.lists(st.integers(0, 10**6), min_size=1, max_size=6)
+
+
+@given(seconds=pieces, per_second=st.integers(0, 10**6))
+def test_without_increments_cost_is_linear_and_splitting_changes_nothing(seconds: list[int], per_second: int) -> None:
+    """At a price of whole microdollars a second nothing is rounded."""
+    assert sum(bill(piece, per_second * 3600) for piece in seconds) == per_second * sum(seconds)
+
+
+@given(seconds=pieces, hour=st.integers(0, 10**9))
+def test_rounding_moves_a_split_bill_by_half_a_microdollar_a_piece(seconds: list[int], hour: int) -> None:
+    split = sum(bill(piece, hour) for piece in seconds)
+    assert abs(split - bill(sum(seconds), hour)) <= (len(seconds) + 1) / 2
+
+
+@given(seconds=pieces, increment=st.integers(1, 3600), minimum=st.integers(0, 3600))
+def test_a_split_costs_no_less_and_at_most_an_increment_or_minimum_a_piece_more(
+    seconds: list[int], increment: int, minimum: int
+) -> None:
+    split = sum(billed_seconds(piece, increment, minimum) for piece in seconds)
+    whole = billed_seconds(sum(seconds), increment, minimum)
+    assert whole <= split <= whole + len(seconds) * max(increment, minimum)

@@ -14,6 +14,7 @@ from llmtrain.cost.physics import (
     memory_per_accelerator,
     multiplying_parameters,
     parameters,
+    size_of,
     train_flops_per_token,
     utilisation,
 )
@@ -116,13 +117,13 @@ def test_attention_that_looks_back_only_costs_half() -> None:
 
 
 def test_memory_is_sixteen_bytes_a_parameter_and_korthikantis_activations() -> None:
-    memory = memory_per_accelerator(GPT2_XL, shards=4, sequences=2, recompute=Recompute.NONE)
+    memory = memory_per_accelerator(size_of(GPT2_XL), shards=4, sequences=2, recompute=Recompute.NONE)
     assert memory.states == 16 * 1_557_611_200 / 4
     assert memory.activations == pytest.approx(1024 * 2 * 1600 * 48 * (34 + 5 * 25 * 1024 / 1600))
 
 
 def test_recomputation_needs_less_memory() -> None:
-    sizes = [memory_per_accelerator(GPT2, 1, 1, kind).activations for kind in Recompute]
+    sizes = [memory_per_accelerator(size_of(GPT2), 1, 1, kind).activations for kind in Recompute]
     assert sizes == sorted(sizes, reverse=True)
 
 

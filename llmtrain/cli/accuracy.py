@@ -1,0 +1,86 @@
+"""`llmtrain accuracy`: how far the estimate's hours are off on published runs."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cost.errors import InputError
+from llmtrain.cost.fit import CONSTANT_MFU, Run, accuracy, constant_misses, left_out, other_runs, published_runs
+from llmtrain.cost.mfu import BENCHMARK, CALENDAR, benchmark_mfu
+from llmtrain.cost.tables import rows
+
+Misses = Sequence[tuple[float, Run]]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `llmtrain accuracy`."""
+    app.command("accuracy")(show)
+
+
+def show(
+    runs: Annotated[
+        Path | None, typer.Option(help="CSV of other runs, columns of published_runs.csv; default: those that ship.")
+    ] = None,
+) -> None:
+    """Predicted and taken accelerator-hours of published runs, each family predicted from the others only.
+
+    Example: `llmtrain accuracy`, or `llmtrain accuracy --runs ours.csv` for runs that the fit has never seen.
+    """
+    with complaints():
+        misses = left_out(BENCHMARK, published_runs(rows("published_runs"))) if runs is None else _predicted(runs)
+    typer.echo(_report(misses))
+
+
+def _predicted(path: Path) -> Misses:
+    """Of runs that are not in the fit, by the numbers that ship."""
+    try:
+        found = other_runs(csv.DictReader(io.StringIO(read_text(path))))
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            str(path), f"must have the columns of published_runs.csv, filled with numbers: {error}"
+        ) from error
+    if not found:
+        raise InputError(str(path), "holds no run with tokens, parameters and accelerator-hours")
+    return [(math.log(CALENDAR.factor * benchmark_mfu(BENCHMARK, run.situation) / run.mfu), run) for run in found]
+
+
+def _report(misses: Misses) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    table = Table(
+        "run", "family", "hours taken", "predicted", "factor", "in p10-p90", "constant MFU", title="Accelerator-hours"
+    )
+    runs = [run for _, run in misses]
+    constant = constant_misses(runs)
+    for (miss, run), other in zip(misses, constant, strict=True):
+        inside = "yes" if abs(miss) <= 1.2815516 * CALENDAR.sigma else "no"
+        table.add_row(
+            run.model, run.family, f"{run.hours:,.0f}", f"{run.hours / math.exp(miss):,.0f}", f"{math.exp(miss):.2f}", inside, f"{math.exp(other):.2f}"
+        )  # fmt: skip
+    console.print(table)
+    console.print(_summary([miss for miss, _ in misses], constant))
+    return out.getvalue().rstrip()
+
+
+def _summary(misses: Sequence[float], constant: Sequence[float]) -> Table:
+    table = Table(
+        "", "median factor", "p90 factor", "in p10-p90", "p90/p10", "interval score", title=f"{len(misses)} runs"
+    )
+    best = min((sigma / 100 for sigma in range(101)), key=lambda sigma: accuracy(constant, sigma).interval_score)
+    for name, values, sigma in (
+        ("this estimate", misses, CALENDAR.sigma),
+        (f"constant MFU {CONSTANT_MFU}, the spread that suits it best", constant, best),
+        (f"constant MFU {CONSTANT_MFU}, the same spread", constant, CALENDAR.sigma),
+    ):
+        found = accuracy(values, sigma)
+        cells = (found.median_factor, found.p90_factor, found.covered, found.width, found.interval_score)
+        table.add_row(name, *(f"{cell:.3f}" for cell in cells))
+    return table

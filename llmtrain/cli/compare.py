@@ -1,0 +1,157 @@
+"""`llmtrain compare`: the same training on every plan."""
+
+import io
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from llmtrain.cli.estimate import PlanFiles, number, spread
+from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
+from llmtrain.cost.comparison import Comparison, Pair
+from llmtrain.cost.comparison import compare as compare_plans
+from llmtrain.cost.errors import InputError
+from llmtrain.cost.plans import Plan
+from llmtrain.cost.work import Measured
+from llmtrain.pages.compare import compare_page
+from llmtrain.pricing.job import Known, run_of
+from llmtrain.pricing.plans import plan_of
+from llmtrain.pricing.views import comparison_view
+
+
+class Output(StrEnum):
+    """How the result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `llmtrain compare`."""
+    app.command()(compare)
+
+
+def compare(
+    job: Annotated[str | None, typer.Argument(help="Name of a job in the cluster.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Manifest of the job; - is standard input.")] = None,
+    plans: PlanFiles = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or html.")] = Output.TABLE,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the job.")] = "default",
+) -> None:
+    """What the same training costs on every plan, rented or owned, and from where on owning is the cheaper.
+
+    Example: `llmtrain compare -f job.yaml --plans plans.yaml -o html > compare.html`
+    """
+    with complaints():
+        given = _given(job, file, namespace, plans or [])
+        typer.echo(rendered(compared(given), output))
+
+
+def _given(job: str | None, file: Path | None, namespace: str, plans: Sequence[Path]) -> Given:
+    if (job is None) == (file is None):
+        raise InputError("JOB", "give either the name of a job or a manifest with -f")
+    return job_from_file(file, plans) if file else job_from_cluster(job or "", namespace, plans)
+
+
+def compared(given: Given) -> Comparison:
+    """The job's training on the plans that it names in `comparePlans`; on all where it names none."""
+    plans = {name: plan_of(name, spec) for name, spec in given.plans.items()}
+    known = Known(measured=measured(given.status))
+    return compare_plans(run_of(given.name, given.spec, plans, known), chosen(given, plans))
+
+
+def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
+    """The plan of the training first."""
+    own = given.spec.training.cluster.plan_ref.name
+    wanted = given.spec.compare_plans or sorted(plans)
+    for index, name in enumerate(wanted):
+        if name not in plans:
+            there = ", ".join(sorted(plans))
+            raise InputError(f"spec.comparePlans[{index}]", f"ComputePlan `{name}` does not exist; there are: {there}")
+    return [plans[name] for name in dict.fromkeys([own, *wanted]) if name in plans]
+
+
+def measured(status: Any) -> Measured | None:
+    """The MFU that a running training last reported."""
+    stages = [stage for stage in status.get("stages") or [] if stage.get("name") == "Training"]
+    mfu = float(((stages[0].get("progress") or {}).get("mfu") or 0) if stages else 0)
+    return Measured(mfu, "measured by the running job") if mfu > 0 else None
+
+
+def rendered(found: Comparison, output: Output) -> str:
+    """The comparison as text."""
+    if output is Output.JSON:
+        return json.dumps(comparison_view(found), indent=2)
+    return compare_page(found) if output is Output.HTML else _tables(found)
+
+
+def _tables(found: Comparison) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=130)
+    console.print(_plans(found))
+    for pair in found.pairs:
+        console.print(_pair(pair))
+    for plan, reason in found.skipped:
+        console.print(f"{plan} is left out: {reason}", markup=False, highlight=False)
+    return out.getvalue().rstrip()
+
+
+def _plans(found: Comparison) -> Table:
+    columns = ("plan", "tenure", "USD/GPU-h", "marginal", "hours", "allocated USD", "avoidable USD", "USD/1e21 FLOP", "USD/M tokens")  # fmt: skip
+    table = Table(*columns, title=f"{found.job}: the same training on every plan, p10 / p50 / p90")
+    for each in found.results:
+        plan = each.plan
+        table.add_row(
+            plan.name,
+            f"{plan.tenure} {plan.commitment}".strip(),
+            f"{plan.accelerator_hour_usd:.4f}",
+            f"{plan.marginal_hour_usd:.4f}",
+            spread(each.estimate.hours),
+            spread(each.estimate.usd),
+            spread(each.avoidable_usd),
+            number(each.usd_per_1e21_flops),
+            number(each.usd_per_million_tokens),
+        )
+    return table
+
+
+def _pair(pair: Pair) -> Table:
+    found = pair.verdict
+    needed = (
+        "never" if found.utilization_uncapped is None else f"{found.utilization_uncapped:.0%} of the available hours"
+    )
+    if found.utilization_uncapped is not None and found.utilization is None:
+        needed += ": never"
+    month = "not within its life" if found.month is None else f"month {found.month}"
+    table = Table("rent or own", "", title=f"{pair.owned.name} against {pair.rented.name}")
+    table.add_row("the cheaper at the use that the plan states", pair.cheaper_at_plan_use)
+    table.add_row("the cheaper for this job and other known work alone", pair.cheaper_for_known_hours)
+    table.add_row("owning pays from a use of", needed)
+    table.add_row("owning pays from", month)
+    table.add_row("accelerator-hours a year: needed / known / available", _annual(pair))
+    table.add_row(
+        "rent at which both are equal",
+        f"${pair.break_even_rent_usd:.2f} an hour, now ${pair.rent.accelerator_hour_usd:.2f}",
+    )
+    for path in pair.paths:
+        table.add_row(f"if rent {path.name}" if path.fall_oom_per_year else "if rent stays", _use(path.utilization))
+    for bar in pair.tornado:
+        table.add_row(
+            f"  {bar.field} {number(bar.low)} to {number(bar.high)}", f"{_use(bar.at_low)} to {_use(bar.at_high)}"
+        )
+    return table
+
+
+def _annual(pair: Pair) -> str:
+    needed = pair.break_even_annual_hours
+    return f"{'never' if needed is None else number(needed)} / {number(pair.known_annual_hours)} / {number(pair.available_annual_hours)}"
+
+
+def _use(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f}"

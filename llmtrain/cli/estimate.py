@@ -1,0 +1,108 @@
+"""`llmtrain estimate`: the bill before the run."""
+
+import io
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from llmtrain.cli.inputs import complaints, job_from_file
+from llmtrain.cost.estimate import Estimate
+from llmtrain.cost.ranges import Range
+from llmtrain.pricing.job import Known, estimate_job
+from llmtrain.pricing.views import estimate_view
+
+PlanFiles = Annotated[list[Path] | None, typer.Option("--plans", help="File with ComputePlans; may be repeated.")]
+
+
+class Output(StrEnum):
+    """How the result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `llmtrain estimate`."""
+    app.command()(estimate)
+
+
+def estimate(
+    file: Annotated[Path, typer.Option("--file", "-f", help="Manifest of the job; - is standard input.")],
+    plans: PlanFiles = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")] = Output.TABLE,
+    input_bytes: Annotated[float | None, typer.Option(help="Size of the sources' text, bytes.")] = None,
+) -> None:
+    """Hours, dollars and kWh of every stage before anything runs, as p10, p50 and p90. No cluster is needed.
+
+    Example: `llmtrain estimate -f job.yaml --plans plans.yaml`
+    """
+    with complaints():
+        given = job_from_file(file, plans or [])
+        today = datetime.now(UTC).date()
+        found = estimate_job(given.name, given.spec, given.plans, today, Known(input_bytes=input_bytes))
+    typer.echo(rendered(found, output))
+
+
+def rendered(found: Estimate, output: Output) -> str:
+    """The estimate as text."""
+    if output is Output.JSON:
+        return json.dumps(estimate_view(found), indent=2)
+    if output is Output.YAML:
+        return yaml.safe_dump(estimate_view(found), sort_keys=False, allow_unicode=True)
+    return _tables(found)
+
+
+def _tables(found: Estimate) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=118)
+    console.print(_stages(found))
+    console.print(_facts(found), markup=False, highlight=False)
+    assumptions = Table("assumption", "value", "source", "date", title="What this rests on")
+    for each in found.assumptions:
+        assumptions.add_row(each.name, each.value, each.source, each.date)
+    console.print(assumptions)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False)
+    return out.getvalue().rstrip()
+
+
+def _stages(found: Estimate) -> Table:
+    table = Table("stage", "plan", "GPUs", "hours", "GPU-hours", "USD", "kWh", title=f"{found.job}: p10 / p50 / p90")
+    for stage in found.stages:
+        ranges = (stage.hours, stage.accelerator_hours, stage.usd, stage.kwh)
+        table.add_row(stage.name, stage.plan, str(stage.accelerators), *map(spread, ranges))
+    table.add_section()
+    totals = (found.hours, found.accelerator_hours, found.usd, found.kwh)
+    table.add_row("Total", "", "", *map(spread, totals))
+    table.add_row("with development", "", "", "", "", spread(found.development_usd), "")
+    return table
+
+
+def spread(value: Range) -> str:
+    """Three numbers in one cell."""
+    return " / ".join(number(each) for each in (value.p10, value.p50, value.p90))
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands apart."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _facts(found: Estimate) -> str:
+    facts = found.model
+    available = "unknown" if facts.available_gib is None else f"{facts.available_gib:.1f}"
+    return (
+        f"{facts.parameters:,} parameters, {facts.train_flops:.3g} FLOPs of training; memory per accelerator: "
+        f"{facts.state_gib:.1f} GiB of weights, gradients and optimizer + {facts.activation_gib:.1f} GiB of activations "
+        f"of {available} GiB"
+    )

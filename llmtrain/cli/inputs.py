@@ -1,0 +1,89 @@
+"""Jobs and plans for the commands about money: from files, or from the cluster through kubectl."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.stageconfig import ExitCode
+from llmtrain.cli.kubectl import KubectlError, kubectl_json
+from llmtrain.cost.errors import InputError
+from llmtrain.pricing.inputs import Manifests, read_manifests
+
+
+@dataclass(frozen=True)
+class Given:
+    """A job, the plans that are known, and the job's status where it was read from the cluster."""
+
+    name: str
+    spec: JobSpec
+    plans: Mapping[str, PlanSpec]
+    status: Mapping[str, Any]
+
+
+@contextmanager
+def complaints() -> Iterator[None]:
+    """Bad input ends with its message and exit code 64, a cluster out of reach with 69."""
+    try:
+        yield
+    except InputError as error:
+        raise _exit(str(error), ExitCode.BAD_INPUT) from error
+    except KubectlError as error:
+        raise _exit(str(error), ExitCode.UNAVAILABLE) from error
+
+
+def _exit(message: str, code: ExitCode) -> typer.Exit:
+    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    return typer.Exit(int(code))
+
+
+def read_text(path: Path) -> str:
+    """A file's text; "-" is standard input."""
+    try:
+        return typer.get_text_stream("stdin").read() if str(path) == "-" else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read: {error}") from error
+
+
+def job_from_file(path: Path, plan_files: Sequence[Path]) -> Given:
+    """The job of a file with the plans beside it; without any plan, those of the cluster."""
+    read = manifests_of(path)
+    if len(read.jobs) != 1:
+        raise InputError(str(path), f"must hold one LLMTrainingJob, it holds {len(read.jobs)}")
+    plans: dict[str, PlanSpec] = dict(read.plans)
+    for file in plan_files:
+        plans |= manifests_of(file).plans
+    (name, spec), *_ = read.jobs.items()
+    return Given(name, spec, plans or cluster_plans(), {})
+
+
+def manifests_of(path: Path) -> Manifests:
+    """Jobs and plans of one file; complaints name the file."""
+    try:
+        return read_manifests(read_text(path))
+    except InputError as error:
+        raise InputError(error.field, f"{error.message} (in {path})") from error
+
+
+def job_from_cluster(name: str, namespace: str, plan_files: Sequence[Path]) -> Given:
+    """A job by name, with its status and the cluster's plans; plans of files go before them."""
+    job = kubectl_json("get", "llmjob", name, "-n", namespace)
+    read = read_manifests(json.dumps(job))
+    plans = dict(cluster_plans())
+    for file in plan_files:
+        plans |= manifests_of(file).plans
+    return Given(name, read.jobs[name], plans, job.get("status") or {})
+
+
+def cluster_plans() -> Mapping[str, PlanSpec]:
+    """The cluster's ComputePlans."""
+    try:
+        return read_manifests(json.dumps(kubectl_json("get", "computeplans"))).plans
+    except KubectlError as error:
+        raise InputError("--plans", f"must be given where no cluster is in reach: {error}") from error

@@ -1,0 +1,1 @@
+"""Pages of one file: no script, nothing loaded from elsewhere."""

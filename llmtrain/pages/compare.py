@@ -1,0 +1,224 @@
+"""The comparison as a page: verdicts, all plans, the curves, the tornado, and where each number comes from."""
+
+from html import escape
+
+from llmtrain.cost.comparison import Comparison, Pair, PlanResult
+from llmtrain.cost.owned import OwnedInputs, camel, owned_cost
+from llmtrain.cost.ranges import Range
+from llmtrain.cost.rent_or_own import Rent, cost_by_month, levelised_at
+from llmtrain.pages.charts import Axis, Chart, Line, Mark, Span, bars_svg, svg
+from llmtrain.pages.sources import Sources
+from llmtrain.pages.style import STYLE
+
+LOWEST_USE = 0.15
+HIGHEST_USE = 1.25
+PRICE_POINTS = 120
+
+
+def compare_page(comparison: Comparison) -> str:
+    """One HTML file."""
+    sources = Sources()
+    body = [
+        f"<h1>Rent or own: {escape(comparison.job)}</h1>",
+        _summary(comparison),
+        _plans(comparison, sources),
+        *[_pair(pair, index, sources) for index, pair in enumerate(comparison.pairs)],
+        _skipped(comparison),
+        sources.section(),
+    ]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    title = f"<title>Rent or own: {escape(comparison.job)}</title>"
+    return f'<!doctype html><html lang="en"><head>{head}{title}<style>{STYLE}</style></head><body>{"".join(body)}</body></html>\n'
+
+
+def _summary(comparison: Comparison) -> str:
+    work = f"{comparison.tokens:,.0f} tokens, {comparison.train_flops:.3g} FLOPs of training. Ranges are p10 to p90."
+    if not comparison.pairs:
+        return f"<p>{work} There is no pair of an owned and a rented plan to weigh.</p>"
+    items = "".join(f"<li>{_sentence(pair)}</li>" for pair in comparison.pairs)
+    return f'<p>{work}</p><ul class="verdicts">{items}</ul>'
+
+
+def _sentence(pair: Pair) -> str:
+    needed = pair.verdict.utilization_uncapped
+    names = f"<b>{escape(pair.owned.name)}</b> against <b>{escape(pair.rented.name)}</b>"
+    if needed is None:
+        return f"{names}: owning never pays; an owned hour's power alone costs more than rent."
+    if needed > 1:
+        return f"{names}: owning never pays; it would take {needed:.0%} of the hours there are."
+    stated, known = escape(pair.cheaper_at_plan_use), escape(pair.cheaper_for_known_hours)
+    return (
+        f"{names}: owning pays from a use of <b>{needed:.0%}</b> of the available hours on. "
+        f"At the use that the plan states {stated} is the cheaper; for this job and other known work alone, {known}."
+    )
+
+
+def _plans(comparison: Comparison, sources: Sources) -> str:
+    columns = (
+        "plan",
+        "USD / accelerator-hour",
+        "hours",
+        "allocated USD",
+        "avoidable USD",
+        "USD / 1e21 FLOPs",
+        "USD / M tokens",
+    )
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    rows = "".join(_plan_row(result, sources) for result in comparison.results)
+    return f'<h2>The same training on every plan</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+
+
+def _plan_row(result: PlanResult, sources: Sources) -> str:
+    plan = result.plan
+    price = sources.price(plan)
+    speed = sources.speed(plan)
+    cells = (
+        f"<b>{escape(plan.name)}</b><br>{escape(f'{plan.tenure} {plan.commitment}'.strip())}",
+        f"{plan.accelerator_hour_usd:.4f}{price}<br><small>one more: {plan.marginal_hour_usd:.4f}</small>",
+        _range(result.estimate.hours) + speed,
+        _range(result.estimate.usd) + price + speed,
+        _range(result.avoidable_usd) + price,
+        f"{result.usd_per_1e21_flops:,.2f}{price}{speed}",
+        f"{result.usd_per_million_tokens:.4g}{price}{speed}",
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _range(value: Range) -> str:
+    return f"{_short(value.p50)}<br><small>{_short(value.p10)} - {_short(value.p90)}</small>"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _pair(pair: Pair, index: int, sources: Sources) -> str:
+    inputs = pair.owned.owned
+    if inputs is None:
+        raise TypeError(f"{pair.owned.name} is not owned")
+    charts = (months_chart(inputs, pair, index), use_chart(inputs, pair, index), price_chart(inputs, pair, index))
+    figures = "".join(
+        f"<figure><figcaption>{escape(chart.title)}</figcaption>{svg(chart)}</figure>" for chart in charts
+    )
+    notes = sources.price(pair.owned) + sources.price(pair.rented) + sources.model()
+    return (
+        f"<section><h2>{escape(pair.owned.name)} or {escape(pair.rented.name)}{notes}</h2>"
+        f"{_facts(pair)}{figures}{_tornado(pair, index)}{_tornado_sources(pair)}{_paths(pair)}</section>"
+    )
+
+
+def _facts(pair: Pair) -> str:
+    found = pair.verdict
+    month = "not within its life" if found.month is None else f"month {found.month}"
+    needed = pair.break_even_annual_hours
+    facts = (
+        ("capital", f"${found.cost.capex:,.0f}"),
+        ("owned hour at the plan's use", f"${found.cost.levelised_hour:.3f}"),
+        ("one more owned hour", f"${found.cost.marginal_hour:.3f}"),
+        ("rent for the same work", f"${pair.rent.hour_usd():.3f} with {pair.rent.extra_share:.0%} on top"),
+        ("rent at which both are equal", f"${pair.break_even_rent_usd:.2f}"),
+        ("owning pays from", month),
+        ("accelerator-hours a year: needed", "never" if needed is None else f"{needed:,.0f}"),
+        ("known (this job and other work)", f"{pair.known_annual_hours:,.0f}"),
+        ("available", f"{pair.available_annual_hours:,.0f}"),
+    )
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"
+
+
+def months_chart(inputs: OwnedInputs, pair: Pair, index: int) -> Chart:
+    """Present value of owning, resale taken off, and of renting, by month."""
+    months = cost_by_month(inputs, pair.rent)
+    own = [(float(month), cost) for month, cost, _ in months]
+    rent = [(float(month), cost) for month, _, cost in months]
+    top = max(cost for _, cost in (*own, *rent))
+    at = pair.verdict.month
+    marks = [] if at is None else [Mark((at, own[at - 1][1]), f"month {at}")]
+    use = f"{inputs.utilization:.0%}"
+    return Chart(
+        name=f"months-{index}",
+        title=f"What it has cost by then, at a use of {use} of the available hours",
+        x=Axis("months", 0, float(inputs.useful_life_months)),
+        y=Axis("US dollars, present value", 0, top * 1.05, prefix="$"),
+        lines=[Line("own", "own, resale taken off", own), Line("rent", "rent", rent)],
+        marks=marks,
+    )
+
+
+def use_chart(inputs: OwnedInputs, pair: Pair, index: int) -> Chart:
+    """Dollars per used hour, by use."""
+    cost = owned_cost(inputs)
+    uses = [LOWEST_USE + step * (1 - LOWEST_USE) / 100 for step in range(101)]
+    own = [(use, levelised_at(cost, use)) for use in uses]
+    price = pair.rent.hour_usd()
+    needed = pair.verdict.utilization
+    marks = [] if needed is None or needed < LOWEST_USE else [Mark((needed, price), f"{needed:.1%}")]
+    return Chart(
+        name=f"use-{index}",
+        title="What a used accelerator-hour costs, by the share of available hours that are used",
+        x=Axis("use of the available hours", 0, 1, percent=True),
+        y=Axis("US dollars per used hour", 0, max(own[0][1], price) * 1.05, prefix="$"),
+        lines=[Line("own", "own", own), Line("rent", "rent", [(uses[0], price), (1.0, price)])],
+        marks=marks,
+    )
+
+
+def price_chart(inputs: OwnedInputs, pair: Pair, index: int) -> Chart:
+    """Use from which owning pays, by the price of rent."""
+    now = pair.rent.accelerator_hour_usd
+    high = max(2 * now, 2 * pair.break_even_rent_usd)
+    prices = [high * step / PRICE_POINTS for step in range(1, PRICE_POINTS + 1)]
+    needed = [(price, verdict_use(inputs, pair.rent, price)) for price in prices]
+    curve = [(price, use) for price, use in needed if use is not None]
+    here = pair.verdict.utilization_uncapped
+    marks = [] if here is None else [Mark((now, here), f"now ${now:.2f}: {here:.0%}")]
+    return Chart(
+        name=f"price-{index}",
+        title="Use from which owning is the cheaper, by the price of rent: above the curve own, below it rent",
+        x=Axis("rent, US dollars per accelerator-hour", 0, high, prefix="$"),
+        y=Axis("use of the available hours", 0, HIGHEST_USE, percent=True),
+        lines=[Line("own", "owning and renting cost the same", curve)],
+        marks=marks,
+    )
+
+
+def verdict_use(inputs: OwnedInputs, rent: Rent, price: float) -> float | None:
+    """Break-even use at another price; the shape of `verdict` without its month, which would be slow here."""
+    cost = owned_cost(inputs)
+    saved = price * (1 + rent.extra_share) - cost.marginal_hour
+    return cost.fixed_npv / (cost.hours * saved) if saved > 0 else None
+
+
+def _tornado(pair: Pair, index: int) -> str:
+    spans = [Span(camel(bar.field), bar.at_low, bar.at_high, bar.source) for bar in pair.tornado]
+    ends = [end for span in spans for end in (span.low, span.high) if end is not None]
+    title = "How far the break-even use moves with each input"
+    axis = Axis("break-even use", min(ends, default=0) * 0.95, max(ends, default=1) * 1.05, percent=True)
+    drawn = bars_svg(f"tornado-{index}", title, axis, spans, pair.verdict.utilization_uncapped)
+    return f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
+
+
+def _tornado_sources(pair: Pair) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(camel(bar.field))}</td><td>{_short(bar.low)} - {_short(bar.high)}</td>"
+        f"<td>{_use(bar.at_low)} - {_use(bar.at_high)}</td><td>{escape(bar.source)}</td></tr>"
+        for bar in pair.tornado
+    )
+    head = "<tr><th>input</th><th>from - to</th><th>break-even use</th><th>source of the range</th></tr>"
+    return f'<details><summary>Ranges and their sources</summary><div class="wide"><table>{head}{rows}</table></div></details>'
+
+
+def _paths(pair: Pair) -> str:
+    rows = "".join(
+        f"<tr><td>rent {escape(path.name)}</td><td>{_use(path.utilization)}</td><td>{path.month or 'not within its life'}</td></tr>"
+        for path in pair.paths
+    )
+    head = "<tr><th>if</th><th>break-even use</th><th>break-even month</th></tr>"
+    return f'<div class="wide"><table>{head}{rows}</table></div>'
+
+
+def _use(value: float | None) -> str:
+    return "never" if value is None else f"{value:.0%}"
+
+
+def _skipped(comparison: Comparison) -> str:
+    return "".join(f"<p>{escape(plan)} is left out: {escape(reason)}.</p>" for plan, reason in comparison.skipped)

@@ -1,0 +1,86 @@
+"""What a person hands in: manifests and numbers from text, with messages that name the field."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from llmtrain.api.base import DECIMAL_PATTERN
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
+from llmtrain.cost.errors import InputError
+
+M = TypeVar("M", bound=BaseModel)
+QUOTED = 'must be a decimal in quotes and not negative, for example "3.99"'
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Jobs and plans by name, as they were read."""
+
+    jobs: Mapping[str, JobSpec]
+    plans: Mapping[str, PlanSpec]
+
+
+def read_manifests(text: str) -> Manifests:
+    """All LLMTrainingJobs and ComputePlans of a YAML or JSON text; other kinds are passed over."""
+    found = [doc for document in yaml_documents(text) for doc in _items(document)]
+    return Manifests(_of_kind(found, "LLMTrainingJob", JobSpec), _of_kind(found, "ComputePlan", PlanSpec))
+
+
+def yaml_documents(text: str) -> list[Any]:
+    """The documents of a YAML text."""
+    try:
+        return [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]
+    except yaml.YAMLError as error:
+        raise InputError("(file)", f"is no YAML: {error}") from error
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """The C parser where PyYAML was built with it."""
+    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return fast
+
+
+def _items(document: Any) -> Sequence[Any]:
+    """The items of a List, else the document alone."""
+    if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
+        return list(document.get("items") or [])
+    return [document]
+
+
+def _of_kind(documents: Sequence[Any], kind: str, model: type[M]) -> dict[str, M]:
+    found: dict[str, M] = {}
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") == kind:
+            name = str((document.get("metadata") or {}).get("name", ""))
+            if not name:
+                raise InputError("metadata.name", f"a {kind} must have a name")
+            found[name] = validated(model, document.get("spec"), f"{kind} `{name}`, spec")
+    return found
+
+
+def validated(model: type[M], value: Any, path: str) -> M:
+    """A model from parsed text; InputError names the first field that is wrong."""
+    try:
+        return model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(_path(path, first["loc"]), _said(first)) from error
+
+
+def _path(start: str, location: Sequence[int | str]) -> str:
+    return (start + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)).lstrip(".")
+
+
+def _said(error: Any) -> str:
+    kind, given = error["type"], error.get("input")
+    if kind == "missing":
+        return "must be set"
+    if kind == "extra_forbidden":
+        return "is no field of this object"
+    if kind == "string_type" or (error.get("ctx") or {}).get("pattern") == DECIMAL_PATTERN:
+        return f"{QUOTED}, not {given!r}"
+    return f"{error['msg']}, not {given!r}"

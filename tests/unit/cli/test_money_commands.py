@@ -1,0 +1,211 @@
+"""The commands about money as a person or a script calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from llmtrain.cli.main import app
+from tests.unit.cost.jobs import PLANS, job
+
+RUNNER = CliRunner()
+BASE_INPUTS: dict[str, Any] = {
+    "owned": {
+        "accelerators": 64, "serverPerAcceleratorUsd": "32000", "sparesShare": "0.03", "networkShare": "0.19",
+        "storageShare": "0.05", "installationShare": "0.03", "powerKwPerAccelerator": "1.275", "loadShare": "0.75",
+        "idleShare": "0.30", "pue": "1.25", "kwhUsd": "0.0826", "colocationKwMonthUsd": "184",
+        "maintenanceSharePerYear": "0.05", "insuranceSharePerYear": "0.005", "staffFte": "0.5", "fteYearUsd": "180000",
+        "usefulLifeMonths": 48, "resaleDecayOomPerYear": "0.14", "resaleHaircut": "0.85", "discountRatePerYear": "0.10",
+        "availability": "0.97",
+    },
+    "rent": {"acceleratorHourUsd": "2.35", "extraShare": "0.08"},
+    "utilization": "0.70",
+}  # fmt: skip
+NPV_FIELDS = {
+    "capexUsd", "fixedPerAvailableHourUsd", "marginalHourUsd", "levelisedHourUsd", "npvOwnUsd", "npvRentUsd",
+    "breakEvenUtilization", "breakEvenUtilizationUncapped", "breakEvenHours", "breakEvenMonth",
+}  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """A manifest and a file of plans."""
+    manifest = {
+        "kind": "LLMTrainingJob",
+        "metadata": {"name": "llama"},
+        "spec": job() | {"comparePlans": ["h100-owned"]},
+    }
+    plans = [{"kind": "ComputePlan", "metadata": {"name": name}, "spec": spec} for name, spec in PLANS.items()]
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(manifest))
+    (tmp_path / "plans.yaml").write_text(yaml.safe_dump_all(plans))
+    return str(tmp_path / "job.yaml"), str(tmp_path / "plans.yaml")
+
+
+def answer(*arguments: str, stdin: str | None = None) -> str:
+    result = RUNNER.invoke(app, arguments, input=stdin)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refusal(*arguments: str, stdin: str | None = None) -> str:
+    result = RUNNER.invoke(app, arguments, input=stdin)
+    assert result.exit_code == 64, result.output
+    return result.stderr
+
+
+def npv_of(inputs: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer("npv", "-f", "-", "-o", "json", stdin=json.dumps(inputs)))
+    return found
+
+
+def test_npv_gives_the_reference_in_the_agreed_names() -> None:
+    found = npv_of(BASE_INPUTS)
+    assert set(found) == NPV_FIELDS
+    assert found["capexUsd"] == pytest.approx(2.81e6, rel=0.003)
+    assert found["fixedPerAvailableHourUsd"] == pytest.approx(2.16, abs=0.005)
+    assert found["levelisedHourUsd"] == pytest.approx(3.14, abs=0.005)
+    assert found["breakEvenUtilization"] == pytest.approx(0.87, abs=0.005)
+    hours = 64 * 730 * 0.97 * sum(1.1 ** (-month / 12) for month in range(1, 49))
+    assert found["npvRentUsd"] == pytest.approx(2.35 * 1.08 * 0.70 * hours)
+    assert found["npvOwnUsd"] == pytest.approx(found["levelisedHourUsd"] * 0.70 * hours)
+    assert found["breakEvenHours"] == pytest.approx(found["breakEvenUtilizationUncapped"] * hours)
+
+
+def test_npv_says_null_where_owning_never_pays() -> None:
+    found = npv_of(BASE_INPUTS | {"rent": {"acceleratorHourUsd": "1.70"}})
+    assert found["breakEvenUtilization"] is None
+    assert found["breakEvenUtilizationUncapped"] == pytest.approx(1.2146, abs=0.0005)
+    never = npv_of(BASE_INPUTS | {"rent": {"acceleratorHourUsd": "0.01"}})
+    assert [never[name] for name in ("breakEvenUtilizationUncapped", "breakEvenHours", "breakEvenMonth")] == [None] * 3
+
+
+def test_npv_takes_numbers_for_decimals() -> None:
+    rent = {"acceleratorHourUsd": 2.35, "extraShare": 0.08}
+    assert npv_of(BASE_INPUTS | {"rent": rent, "utilization": 0.7}) == npv_of(BASE_INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("owned", "rest", "field"),
+    [
+        ({"usefulLifeMonths": -48}, {}, "owned.usefulLifeMonths"),
+        ({"serverPerAcceleratorUsd": "-1"}, {}, "owned.serverPerAcceleratorUsd"),
+        ({"serverPerAcceleratorUsd": None}, {}, "owned.serverPerAcceleratorUsd"),
+        ({"colocationKwHourUsd": "1"}, {}, "owned.colocationKwHourUsd"),
+        ({}, {"utilization": "0"}, "spec.owned.utilization"),
+        ({}, {"rent": {}}, "rent.acceleratorHourUsd"),
+        ({}, {"rent": None}, "rent"),
+    ],
+)
+def test_npv_refuses_what_makes_no_sense_by_its_field(owned: dict[str, Any], rest: dict[str, Any], field: str) -> None:
+    inputs = BASE_INPUTS | {"owned": BASE_INPUTS["owned"] | owned} | rest
+    assert field in refusal("npv", "-f", "-", stdin=json.dumps(inputs))
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_estimate_has_hours_dollars_and_energy_of_every_stage(files: tuple[str, str], output: str) -> None:
+    found = yaml.safe_load(answer("estimate", "-f", files[0], "--plans", files[1], "-o", output))
+    for stage in found["stages"]:
+        assert set(stage["hours"]) == set(stage["usd"]) == set(stage["kwh"]) == {"p10", "p50", "p90"}
+    assert found["totals"]["usd"]["p90"] > found["totals"]["usd"]["p10"] > 0
+
+
+def test_tables_name_every_stage_and_plan(files: tuple[str, str]) -> None:
+    table = answer("estimate", "-f", files[0], "--plans", files[1])
+    assert all(
+        name in table for name in ("Preflight", "Curation", "Training", "Evaluation", "Total", "with development")
+    )
+    table = answer("compare", "-f", files[0], "--plans", files[1])
+    assert all(name in table for name in ("h100-rented", "h100-owned", "owning pays from"))
+
+
+def test_compare_weighs_the_jobs_plans_against_each_other(files: tuple[str, str]) -> None:
+    found = json.loads(answer("compare", "-f", files[0], "--plans", files[1], "-o", "json"))
+    assert [plan["plan"] for plan in found["plans"]] == ["h100-rented", "h100-owned"]
+    assert found["rentOrOwn"][0]["breakEvenUtilization"] == pytest.approx(0.51, abs=0.005)
+
+
+def test_the_page_stands_alone_and_is_small(files: tuple[str, str]) -> None:
+    page = answer("compare", "-f", files[0], "--plans", files[1], "-o", "html")
+    assert len(page.encode()) < 1_000_000
+    assert not any(reference in page for reference in ("<script", "src=", "@import", "url(", "<link"))
+
+
+def test_a_missing_plan_is_named(files: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "cpu.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "cpu"}, "spec": PLANS["cpu"]}))  # fmt: skip
+    said = refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "cpu.yaml"))
+    assert "spec.training.cluster.planRef.name" in said
+    assert "h100-rented" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "is no YAML"),
+        ("kind: Pod", "must hold one LLMTrainingJob"),
+        ("{kind: LLMTrainingJob, metadata: {name: x}, spec: {}}", "LLMTrainingJob `x`, spec.storage"),
+        ("{kind: LLMTrainingJob, metadata: {}, spec: {}}", "metadata.name"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused_with_file_and_field(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    message = refusal("estimate", "-f", str(tmp_path / "x.yaml"))
+    assert said in message
+    assert "x.yaml" in message
+
+
+def test_an_unquoted_price_is_refused_as_the_apiserver_would(files: tuple[str, str], tmp_path: Path) -> None:
+    plan = {"tenure": "Rented", "accelerator": {"product": "H100-SXM-80GB"}, "rented": {"acceleratorHourUsd": 3.99}}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan}))
+    assert "rented.acceleratorHourUsd" in refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "p.yaml"))
+
+
+def test_a_price_per_month_has_no_field_to_be_mistaken_in(files: tuple[str, str], tmp_path: Path) -> None:
+    plan = {
+        "tenure": "Rented",
+        "accelerator": {"product": "H100-SXM-80GB"},
+        "rented": {"acceleratorMonthUsd": "2912.7"},
+    }
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan}))
+    said = refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "p.yaml"))
+    assert "acceleratorMonthUsd" in said
+    assert "is no field" in said
+
+
+def test_plans_import_prints_manifests_that_estimate_reads(files: tuple[str, str], tmp_path: Path) -> None:
+    catalog = (
+        "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,GpuInfo,SpotPrice\n"
+        "p5.48xlarge,H100,8.0,192.0,2048.0,55.04,us-east-1,{},\n"
+    )
+    plans = answer("plans", "import", "-", "--provider", "aws", "--date", "2026-11-01", stdin=catalog)
+    (tmp_path / "aws.yaml").write_text(plans)
+    manifest = yaml.safe_load(Path(files[0]).read_text())
+    manifest["spec"]["comparePlans"] = ["aws-h100-us-east-1"]
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(manifest))
+    found = json.loads(answer("compare", "-f", str(tmp_path / "job.yaml"), "--plans", files[1], "--plans", str(tmp_path / "aws.yaml"), "-o", "json"))  # fmt: skip
+    assert found["plans"][1]["usdPerAcceleratorHour"] == 6.88
+    assert found["plans"][1]["source"] == {"name": "SkyPilot catalog, aws p5.48xlarge us-east-1", "date": "2026-11-01"}
+
+
+def test_prices_that_ship_carry_date_and_source() -> None:
+    assert "epoch" in answer("plans", "prices", "H100").lower()
+
+
+def test_accuracy_prints_the_table_and_takes_other_runs(tmp_path: Path) -> None:
+    assert "this estimate" in answer("accuracy")
+    header = "model,family,params_active,n_layers,hidden,n_heads,n_kv_heads,ffn,n_mlp_mats,vocab,seq_len,tokens,accelerator,accel_count,accel_hours"
+    (tmp_path / "runs.csv").write_text(f"{header}\nOurs,Ours,7e9,,,,,,,,2048,1e12,A100-SXM-80GB,256,100000\n")
+    assert "Ours" in answer("accuracy", "--runs", str(tmp_path / "runs.csv"))
+    (tmp_path / "bad.csv").write_text("model\nx\n")
+    assert "columns" in refusal("accuracy", "--runs", str(tmp_path / "bad.csv"))
+
+
+def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
+    """What makes `estimate` answer in well under a second: no torch, ray or pyarrow."""
+    code = "import sys, llmtrain.cli.main; print([m for m in ('torch', 'ray', 'pyarrow', 'numpy', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
