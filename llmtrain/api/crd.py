@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from llmtrain.api import GROUP, VERSION
 from llmtrain.api.job import JobSpec
-from llmtrain.api.plan import PlanSpec, PlanStatus
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
+from llmtrain.api.trainingbudget import TrainingBudgetSpec, TrainingBudgetStatus
 from llmtrain.api.transitions import transition_rules
 
 Schema = dict[str, Any]
@@ -41,7 +43,22 @@ JOB_COLUMNS = [
 ]
 PLAN_COLUMNS = [
     ("Tenure", "string", ".spec.tenure", 0),
+    ("Accelerator", "string", ".spec.accelerator.product", 0),
     ("USD/accelerator-hour", "string", ".status.usdPerAcceleratorHour", 0),
+    ("USD/core-hour", "string", ".status.usdPerCoreHour", 0),
+    ("USD/GiB-hour", "string", ".status.usdPerGibHour", 1),
+    ("Marginal", "string", ".status.marginalUsdPerAcceleratorHour", 1),
+    ("Priced", "string", ".status.conditions[?(@.type=='Priced')].status", 0),
+    ("Fresh", "string", ".status.conditions[?(@.type=='PriceFresh')].status", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+]
+BUDGET_COLUMNS = [
+    ("Period", "string", ".spec.period", 0),
+    ("Limit", "string", ".spec.limitUsd", 0),
+    ("Spent", "string", ".status.spentUsd", 0),
+    ("Reserved", "string", ".status.reservedUsd", 0),
+    ("Available", "string", ".status.availableUsd", 0),
+    ("OnBreach", "string", ".spec.onBreach", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 ]
 
@@ -119,6 +136,16 @@ def plan_crd() -> Schema:
     return _crd("ComputePlan", [], "Cluster", PlanSpec, PlanStatus, PLAN_COLUMNS, [])
 
 
+def budget_crd() -> Schema:
+    """TrainingBudget."""
+    return _crd("TrainingBudget", [], "Namespaced", TrainingBudgetSpec, TrainingBudgetStatus, BUDGET_COLUMNS, [])
+
+
+def crds() -> list[Schema]:
+    """All resources."""
+    return [job_crd(), plan_crd(), budget_crd()]
+
+
 def _crd(
     kind: str,
     short: list[str],
@@ -182,14 +209,14 @@ def template(crd: Schema) -> str:
 
 def files() -> dict[str, str]:
     """Chart templates by file name."""
-    return {f"{crd['spec']['names']['plural']}.yaml": template(crd) for crd in (job_crd(), plan_crd())}
+    return {f"{crd['spec']['names']['plural']}.yaml": template(crd) for crd in crds()}
 
 
 def main() -> None:
     """Write or check."""
     mode, folder = sys.argv[1], Path(sys.argv[2])
     if mode == "--print":
-        print(yaml.dump_all([job_crd(), plan_crd()], Dumper=_Dumper))
+        print(yaml.dump_all(crds(), Dumper=_Dumper))
         return
     stale = [
         name for name, text in files().items() if not (folder / name).exists() or (folder / name).read_text() != text

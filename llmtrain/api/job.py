@@ -79,6 +79,9 @@ class Budget(Model):
     """Upper bound of what the whole job may cost."""
 
     limit_usd: DecimalString = Field(description="US dollars.")
+    warn_at_share: Annotated[list[DecimalString], Field(max_length=8)] = Field(
+        [], description="Shares of the limit, 0 to 1, at which an event warns."
+    )
     on_breach: OnBreach = Field(OnBreach.SUSPEND, description="What happens when the bill reaches the limit.")
 
 

@@ -162,6 +162,14 @@ class Placement(Model):
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field([], description="Taints that are tolerated.")
 
 
+class NamespaceSelector(Model):
+    """Namespaces by their labels."""
+
+    match_labels: Annotated[dict[str, ShortText], Field(max_length=16)] = Field(
+        description="Labels that a namespace must have; every namespace has `kubernetes.io/metadata.name`."
+    )
+
+
 class PlanSpec(Model):
     """One way to get compute."""
 
@@ -171,6 +179,9 @@ class PlanSpec(Model):
     owned: Owned | None = Field(None, description="Inputs of an owned plan.")
     price_stale_after_days: int = Field(90, ge=1, le=3650, description="Age after which a price is called stale.")
     placement: Placement = Field(Placement(), description="Where the plan's pods run.")
+    allowed_namespaces: NamespaceSelector | None = Field(
+        None, description="Namespaces whose jobs may use the plan; absent: all."
+    )
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
@@ -194,12 +205,3 @@ class PlanSpec(Model):
             ),
         )
     }
-
-
-class PlanStatus(Model):
-    """What the operator derives."""
-
-    usd_per_accelerator_hour: Annotated[str, Field(max_length=32)] = Field(
-        "", description="US dollars per accelerator-hour."
-    )
-    message: Annotated[str, Field(max_length=1024)] = Field("", description="What is wrong with the plan, if anything.")

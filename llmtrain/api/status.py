@@ -54,6 +54,10 @@ class Progress(StatusModel):
     mfu: Key = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
     checkpoint: Key = Field("", description="Training: newest complete checkpoint.")
     detail: Line = Field("", description="What the stage is doing.")
+    working_seconds: int = Field(0, description="Seconds of this attempt in which the work moved forward.")
+    redone_seconds: int = Field(0, description="Seconds of this attempt spent on work that was done before.")
+    checkpoint_seconds: int = Field(0, description="Seconds of this attempt that stood still for checkpoints.")
+    save_seconds: int = Field(0, description="Longest time that one complete save took; 0: not measured.")
 
 
 class Outcome(StatusModel):
@@ -68,6 +72,15 @@ class Outcome(StatusModel):
     failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
     exit_code: int | None = Field(None, description="Exit code of the container that ended the attempt.")
     node: Key = Field("", description="Node that was lost.")
+
+
+class Phases(StatusModel):
+    """Where the time of the current attempt went, as its head told; seconds of the wall clock."""
+
+    working: int = Field(0, description="The work moved forward.")
+    redone: int = Field(0, description="Work that was done before.")
+    checkpointing: int = Field(0, description="Stood still for checkpoints.")
+    head_end: Time | None = Field(None, description="When the head's container ended.")
 
 
 class WorkerState(StatusModel):
@@ -127,6 +140,9 @@ class StageStatus(StatusModel):
     workers: Annotated[list[WorkerState], Field(max_length=4096)] = Field([], description="Worker slots.")
     progress: Progress | None = Field(None, description="What the stage last said of itself.")
     scores: Annotated[dict[str, str], Field(max_length=256)] = Field({}, description="Results, metric by name.")
+    phases: Phases = Field(Phases(), description="Where the time of the current attempt went.")
+    plan: Key = Field("", description="ComputePlan that prices its pods.")
+    tenure: Key = Field("", description="Rented or Owned.")
     working_pod_seconds: int = Field(0, description="Pod-seconds in which the stage's work moved forward.")
     message: Line = Field("", description="What people should know.")
 
@@ -144,16 +160,35 @@ class Amounts(StatusModel):
     cost_micro_usd: int = Field(0, description="Microdollars.")
 
 
+class Split(StatusModel):
+    """Billed seconds by what they were spent on; they add up to the billed seconds."""
+
+    waiting: int = Field(0, description="On a node, before its volumes and network were ready.")
+    pulling: int = Field(0, description="Until its container started: the image.")
+    starting: int = Field(0, description="The container ran, the stage's work had not begun.")
+    working: int = Field(0, description="The stage's work moved forward.")
+    redone: int = Field(0, description="Work that a lost attempt had done already.")
+    checkpointing: int = Field(0, description="Work stood still for a checkpoint.")
+    stopping: int = Field(0, description="After the work was over; also what a plan bills beyond the pod's end.")
+
+
 class LedgerEntry(Amounts):
     """Settled bill of all pods of one stage, role, plan and tenure."""
 
     pods: int = Field(0, description="Pods that were settled.")
+    split: Split = Field(Split(), description="Billed seconds by what they were spent on.")
+    energy_joules: int = Field(0, description="Electricity of the accelerators, the building's losses included.")
 
 
 class HighWater(Amounts):
-    """Provisional bill of one pod that is not settled: what it owes at least, and to whom it is booked."""
+    """One pod that is not settled. The amounts are what it owes at least, whatever its kubelet reports later."""
 
     uid: Key = Field(description="The pod's uid.")
+    alive_seconds: int = Field(0, description="Seconds from its start to when it was last observed alive.")
+    micro_usd_per_hour: int = Field(0, description="Its frozen price, microdollars per hour.")
+    increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
+    minimum_seconds: int = Field(0, description="Shortest time that is billed.")
+    accelerators: int = Field(0, description="Accelerators that it requests.")
 
 
 class Ledger(StatusModel):

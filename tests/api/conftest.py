@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmtrain.api.crd import job_crd, plan_crd
+from llmtrain.api.crd import crds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +62,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = next(line for line in cluster("env", "--state", state).splitlines() if "PATH=" in line)
     kubectl = os.path.join(folder.split('PATH="')[1].split(":")[0], "kubectl")
     api = Api(kubeconfig, kubectl)
-    for crd in (job_crd(), plan_crd()):
+    for crd in crds():
         api.apply(crd)
     waited = api.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     assert waited.returncode == 0, waited.stderr
