@@ -1,31 +1,159 @@
-"""The job's budget: what is spent, and whether the next minute still fits."""
+"""Limits of a job's bill: its own budget, and what it holds of the namespace's TrainingBudgets."""
 
 from dataclasses import dataclass
 
-from llmtrain.api.job import Budget, OnBreach
-from llmtrain.api.status import Ledger
-from llmtrain.cost.money import format_usd, micro_usd
-from llmtrain_operator.manifests import GRACE_SECONDS
+from llmtrain.api.job import OnBreach
+from llmtrain.api.status import Outcome, StageState, StageStatus
+from llmtrain.cost.money import amount_micro_usd, format_usd, micro_usd
+from llmtrain_operator.blueprints import cluster_of, plan_name, worker_count
+from llmtrain_operator.budget_state import BudgetState
+from llmtrain_operator.estimates import remaining_upper_micro_usd
+from llmtrain_operator.exposure import LOOK_SECONDS, exposure, price_for, save_seconds, settled_micro_usd, stop_seconds
+from llmtrain_operator.pricing import Price, pod_price
+from llmtrain_operator.turn import Turn
+
+SHORTEST_RUN_SECONDS = 60
+"""A cluster that could not even run for so long is not started."""
+UNKNOWN_STAGE_SECONDS = 3600
+"""What is reserved for a stage without an estimate; it is extended while the stage runs."""
 
 
 @dataclass(frozen=True)
-class BudgetView:
-    """Whether there is budget left, in a word and for people."""
+class Limit:
+    """What the job's whole bill may reach, microdollars, who says so, and what could be had by asking for more."""
 
-    available: bool
-    message: str
-    stop: bool
-    fail: bool
+    name: str
+    granted: int
+    attainable: int
+    on_breach: OnBreach
+
+    @property
+    def binding(self) -> bool:
+        """Whether reaching it stops the job."""
+        return self.on_breach is not OnBreach.WARN
 
 
-def view(budget: Budget | None, ledger: Ledger, burn_micro_per_hour: int) -> BudgetView:
-    """The stop begins while what is left still pays for saving and taking down at the present burn rate."""
-    if budget is None:
-        return BudgetView(True, "no budget is set", stop=False, fail=False)
-    limit = micro_usd(budget.limit_usd)
-    reserve = burn_micro_per_hour * GRACE_SECONDS // 3600
-    available = ledger.total_micro_usd + reserve < limit
-    spent = f"{format_usd(ledger.total_micro_usd)} of {budget.limit_usd} USD spent"
-    message = spent if available else f"{spent}; raise `spec.budget.limitUsd` to go on"
-    stops = not available and budget.on_breach is not OnBreach.WARN
-    return BudgetView(available, message, stops, stops and budget.on_breach is OnBreach.FAIL)
+def limits(turn: Turn) -> list[Limit]:
+    """All limits of the job."""
+    own = turn.spec.budget
+    limit = micro_usd(own.limit_usd) if own else 0
+    mine = [Limit("`spec.budget.limitUsd`", limit, limit, own.on_breach)] if own else []
+    return mine + [_shared(turn, budget) for budget in turn.seen.budgets]
+
+
+def _shared(turn: Turn, budget: BudgetState) -> Limit:
+    entry = budget.entry(turn.seen.job.uid)
+    attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
+    granted = entry.ceiling if entry else attainable
+    return Limit(f"TrainingBudget `{budget.name}`", granted, attainable, budget.spec.on_breach)
+
+
+def baseline(turn: Turn, budget: BudgetState) -> int:
+    """What the job had spent before the budget's period, or before the budget was there, microdollars."""
+    entry = budget.entry(turn.seen.job.uid)
+    if entry:
+        return entry.baseline_micro_usd
+    created = str(turn.seen.job.raw["metadata"].get("creationTimestamp", ""))
+    return 0 if created >= budget.status.period_start else turn.status.ledger.total_micro_usd
+
+
+def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:
+    """Prices of all pods of the stage's cluster, the head's first."""
+    plan = turn.seen.plans.get(plan_name(turn.spec, stage.name))
+    if plan is None:
+        return []
+    cluster = cluster_of(turn.spec, stage.name)
+    workers = cluster.workers
+    worker = pod_price(plan, workers.cpu, workers.memory, workers.accelerators_per_worker)
+    head = pod_price(plan, cluster.head.cpu, cluster.head.memory, 0)
+    return [head] + [worker] * worker_count(turn.spec, stage.name)
+
+
+def missing_prices(turn: Turn, stage: StageStatus) -> list[Price]:
+    """Prices of the pods that the running stage's cluster lacks and is about to get."""
+    prices = cluster_prices(turn, stage)
+    pods = turn.pods_of(stage)
+    there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
+    absent = [w for w in stage.workers if (w.index, w.incarnation) not in there]
+    head = [] if any(pod.is_head for pod in pods) else prices[:1]
+    return head + prices[-1:] * len(absent)
+
+
+def committed(turn: Turn, stage: StageStatus, seconds: int) -> int:
+    """The whole bill if the stop begins `seconds` after the next look, microdollars."""
+    span = seconds + LOOK_SECONDS + stop_seconds(stage.progress)
+    return exposure(
+        turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, span, missing_prices(turn, stage)
+    )
+
+
+def breach(turn: Turn, stage: StageStatus) -> Outcome | None:
+    """A running stage stops while what is left still pays for the save and the tear-down."""
+    bill = committed(turn, stage, 0)
+    broken = [limit for limit in limits(turn) if limit.binding and bill > limit.granted]
+    if not broken:
+        return None
+    fails = any(limit.on_breach is OnBreach.FAIL for limit in broken)
+    stage.budget_stop_micro_usd = min(limit.attainable for limit in broken)
+    return Outcome(
+        state=StageState.FAILED if fails else StageState.SUSPENDED,
+        reason="BudgetExceeded",
+        message="; ".join(_spent(turn, limit) for limit in broken),
+        grace_seconds=save_seconds(stage.progress),
+    )
+
+
+def _spent(turn: Turn, limit: Limit) -> str:
+    spent, whole = format_usd(turn.status.ledger.total_micro_usd), format_usd(limit.attainable)
+    return f"{spent} of {whole} USD spent, the rest pays for the stop; raise {limit.name} to go on"
+
+
+def stage_need(turn: Turn, stage: StageStatus) -> int:
+    """What is reserved before the stage starts, microdollars: the upper estimate, at least a start and a stop."""
+    prices = cluster_prices(turn, stage)
+    burn = sum(price.microUsdPerHour for price in prices)
+    least = SHORTEST_RUN_SECONDS + LOOK_SECONDS + stop_seconds(None)
+    upper = remaining_upper_micro_usd(turn, stage)
+    if upper is None:
+        upper = amount_micro_usd(UNKNOWN_STAGE_SECONDS, burn)
+    return max(upper, sum(price_for(price, least) for price in prices))
+
+
+def shortfall(turn: Turn, stage: StageStatus) -> str:
+    """Why the stage may not start, and by how much it does not fit; empty where it does."""
+    need, spent = stage_need(turn, stage), settled_micro_usd(turn.status.ledger)
+    short = [limit for limit in limits(turn) if limit.binding and spent + need > limit.attainable]
+    if short:
+        return "; ".join(_short(limit, stage, need, spent) for limit in short)
+    binding = [limit.attainable for limit in limits(turn) if limit.binding]
+    if stage.budget_stop_micro_usd and binding and min(binding) <= stage.budget_stop_micro_usd:
+        return f"stopped by the budget at {format_usd(spent)} USD; raise {_tightest(turn).name} to go on"
+    return ""
+
+
+def _tightest(turn: Turn) -> Limit:
+    return min((limit for limit in limits(turn) if limit.binding), key=lambda limit: limit.attainable)
+
+
+def _short(limit: Limit, stage: StageStatus, need: int, spent: int) -> str:
+    left, over = max(0, limit.attainable - spent), need + spent - limit.attainable
+    return (
+        f"{stage.name.value} may cost {format_usd(need)} USD, {limit.name} leaves {format_usd(left)} USD: "
+        f"{format_usd(over)} USD too little"
+    )
+
+
+def standing(turn: Turn, stage: StageStatus | None) -> tuple[bool, str]:
+    """Whether there is budget for what comes next, and how it stands, for people."""
+    found = limits(turn)
+    if not found:
+        return True, "no budget is set"
+    told = "; ".join(
+        f"{format_usd(turn.status.ledger.total_micro_usd)} of {format_usd(limit.attainable)} USD spent ({limit.name})"
+        for limit in found
+    )
+    if stage is not None and stage.outcome is not None and stage.outcome.reason == "BudgetExceeded":
+        return False, stage.outcome.message
+    if turn.blocked is not None and turn.blocked[0] == "BudgetExceeded":
+        return False, turn.blocked[1]
+    return all(turn.status.ledger.total_micro_usd <= limit.attainable for limit in found), told

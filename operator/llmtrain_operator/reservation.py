@@ -1,0 +1,104 @@
+"""Reservations in the namespace's TrainingBudgets: before a stage starts, while it runs, after it.
+
+Each is one write that the apiserver refuses where somebody else was faster; then everything is read and decided anew.
+A stage starts one turn after its reservation was seen in the budget, so no crash can lose the order of the two.
+"""
+
+from datetime import timedelta
+
+from llmtrain.api.status import StageState, StageStatus
+from llmtrain.api.trainingbudget import Reservation
+from llmtrain_operator.billing import parse_time
+from llmtrain_operator.budget import baseline, committed, shortfall, stage_need
+from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
+from llmtrain_operator.exposure import settled_micro_usd
+from llmtrain_operator.observation import Reserve
+from llmtrain_operator.turn import Turn
+
+AHEAD_SECONDS = 120
+"""A reservation is extended so long before it is used up."""
+CHUNK_SECONDS = 600
+"""What an extension pays for."""
+REFRESH = timedelta(seconds=60)
+"""Age at which the share that is spent is written anew."""
+
+
+def reserve_for_start(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
+    """Why the stage may not start yet: it does not fit, or its reservation is only now being asked for."""
+    short = shortfall(turn, stage)
+    if short:
+        return "BudgetExceeded", short
+    bill = settled_micro_usd(turn.status.ledger) + stage_need(turn, stage)
+    asked = [budget for budget in turn.seen.budgets if _lacks(turn, budget, bill)]
+    for budget in asked:
+        _hold(turn, budget, bill)
+    return ("Reserving", f"reserving in TrainingBudget `{asked[0].name}`") if asked else None
+
+
+def keep_reserved(turn: Turn, stage: StageStatus) -> None:
+    """Extend what a running stage has reserved before it is used up, as far as there is room; tell what is spent."""
+    soon, later = committed(turn, stage, AHEAD_SECONDS), committed(turn, stage, CHUNK_SECONDS)
+    for budget in turn.seen.budgets:
+        if _lacks(turn, budget, soon):
+            attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
+            _extend(turn, budget, later if later <= attainable or not _binding(budget) else attainable)
+        else:
+            _refresh(turn, budget)
+
+
+def free_unused(turn: Turn) -> None:
+    """What no pod will spend is given back; what was spent stays."""
+    stage = turn.stage
+    busy = stage is not None and stage.state in (StageState.RUNNING, StageState.STOPPING)
+    asking = turn.blocked is not None and turn.blocked[0] == "Reserving"
+    if busy or asking or turn.seen.pods:
+        return
+    spent = settled_micro_usd(turn.status.ledger)
+    for budget in turn.seen.budgets:
+        entry = budget.entry(turn.seen.job.uid)
+        if entry is not None and entry.ceiling != spent:
+            _hold(turn, budget, spent)
+        elif entry is None and spent > baseline(turn, budget):
+            _hold(turn, budget, spent)
+
+
+def _binding(budget: BudgetState) -> bool:
+    return budget.spec.on_breach.value != "Warn"
+
+
+def _lacks(turn: Turn, budget: BudgetState, bill: int) -> bool:
+    entry = budget.entry(turn.seen.job.uid)
+    return entry is None or entry.ceiling < bill
+
+
+def _extend(turn: Turn, budget: BudgetState, bill: int) -> None:
+    """A reservation that is there is never cut while pods run: they may spend it."""
+    entry = budget.entry(turn.seen.job.uid)
+    if entry is None or bill > entry.ceiling:
+        _hold(turn, budget, bill)
+
+
+def _refresh(turn: Turn, budget: BudgetState) -> None:
+    entry = budget.entry(turn.seen.job.uid)
+    if entry is None:
+        return
+    last = parse_time(entry.update_time)
+    spent = turn.status.ledger.total_micro_usd - entry.baseline_micro_usd
+    if (last is None or turn.now - last >= REFRESH) and spent != entry.spent_micro_usd:
+        _hold(turn, budget, entry.ceiling)
+
+
+def _hold(turn: Turn, budget: BudgetState, bill: int) -> None:
+    """Ask for the right to a bill of this height."""
+    before = baseline(turn, budget)
+    spent = max(0, turn.status.ledger.total_micro_usd - before)
+    job = turn.seen.job
+    entry = Reservation(
+        uid=job.uid,
+        job=job.name,
+        baseline_micro_usd=before,
+        spent_micro_usd=spent,
+        reserved_micro_usd=max(0, bill - before - spent),
+        update_time=turn.stamp,
+    )
+    turn.actions.append(Reserve(budget.name, body_of(budget, with_entry(budget, entry))))
