@@ -1,5 +1,6 @@
 """`ComputePlan`: what an hour costs, rented or owned, and where its pods run."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -168,6 +169,10 @@ class NamespaceSelector(Model):
     match_labels: Annotated[dict[str, ShortText], Field(max_length=16)] = Field(
         description="Labels that a namespace must have; every namespace has `kubernetes.io/metadata.name`."
     )
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether a namespace with these labels is meant."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items())
 
 
 class PlanSpec(Model):

@@ -72,6 +72,7 @@ class Outcome(StatusModel):
     failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
     exit_code: int | None = Field(None, description="Exit code of the container that ended the attempt.")
     node: Key = Field("", description="Node that was lost.")
+    grace_seconds: int | None = Field(None, description="Seconds that the head has for its save; absent: the pod's.")
 
 
 class Phases(StatusModel):
@@ -143,6 +144,9 @@ class StageStatus(StatusModel):
     phases: Phases = Field(Phases(), description="Where the time of the current attempt went.")
     plan: Key = Field("", description="ComputePlan that prices its pods.")
     tenure: Key = Field("", description="Rented or Owned.")
+    budget_stop_micro_usd: int = Field(
+        0, description="Limit that a budget stopped the stage at, microdollars; it goes on once there is more."
+    )
     working_pod_seconds: int = Field(0, description="Pod-seconds in which the stage's work moved forward.")
     message: Line = Field("", description="What people should know.")
 

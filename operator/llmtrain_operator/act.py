@@ -1,10 +1,12 @@
 """Carry out decisions. Every act can be repeated: creates tolerate what is ours, deletes what is gone."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from llmtrain.api import API_VERSION
 from llmtrain_operator import manifests
 from llmtrain_operator.billing import format_time
+from llmtrain_operator.budget_release import BUDGETS, release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import FINALIZER_JOB, Attempt
 from llmtrain_operator.namespace_ledger import book_job
@@ -21,6 +23,7 @@ from llmtrain_operator.observation import (
     Job,
     ReleaseJob,
     ReleasePod,
+    Reserve,
 )
 
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
@@ -35,9 +38,9 @@ class NameTakenError(Exception):
 class Actor:
     """Acts for one job."""
 
-    def __init__(self, cluster: Cluster, job: Job) -> None:
+    def __init__(self, cluster: Cluster, job: Job, clock: Callable[[], datetime]) -> None:
         """`cluster` is where it acts."""
-        self._cluster, self._job = cluster, job
+        self._cluster, self._job, self._clock = cluster, job, clock
 
     async def perform(self, action: Action) -> None:
         """Do it."""
@@ -64,6 +67,8 @@ class Actor:
                 await cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
             case ReleaseJob():
                 await self._release_job()
+            case Reserve(budget, body):
+                await cluster.replace(BUDGETS, job.namespace, budget, body, "status")
             case DeleteJob():
                 await cluster.delete(JOBS, job.namespace, job.name, job.uid, None)
 
@@ -96,6 +101,7 @@ class Actor:
 
     async def _release_job(self) -> None:
         job = self._job
+        await release_reservations(self._cluster, job, self._clock())
         await book_job(self._cluster, job)
         finalizers = [name for name in job.finalizers if name != FINALIZER_JOB]
         await self._cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)

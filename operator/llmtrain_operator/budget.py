@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from llmtrain.api.job import OnBreach
 from llmtrain.api.status import Outcome, StageState, StageStatus
-from llmtrain.cost.money import amount_micro_usd, format_usd, micro_usd
+from llmtrain.cost.money import format_usd, micro_usd
 from llmtrain_operator.blueprints import cluster_of, plan_name, worker_count
 from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.estimates import remaining_upper_micro_usd
@@ -14,8 +14,8 @@ from llmtrain_operator.turn import Turn
 
 SHORTEST_RUN_SECONDS = 60
 """A cluster that could not even run for so long is not started."""
-UNKNOWN_STAGE_SECONDS = 3600
-"""What is reserved for a stage without an estimate; it is extended while the stage runs."""
+UNKNOWN_STAGE_SECONDS = 600
+"""What is reserved for a stage without an estimate beyond its start and stop; it is extended while the stage runs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _shared(turn: Turn, budget: BudgetState) -> Limit:
     entry = budget.entry(turn.seen.job.uid)
     attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
     granted = entry.ceiling if entry else attainable
-    return Limit(f"TrainingBudget `{budget.name}`", granted, attainable, budget.spec.on_breach)
+    return Limit(f"`spec.limitUsd` of TrainingBudget `{budget.name}`", granted, attainable, budget.spec.on_breach)
 
 
 def baseline(turn: Turn, budget: BudgetState) -> int:
@@ -82,9 +82,7 @@ def missing_prices(turn: Turn, stage: StageStatus) -> list[Price]:
 def committed(turn: Turn, stage: StageStatus, seconds: int) -> int:
     """The whole bill if the stop begins `seconds` after the next look, microdollars."""
     span = seconds + LOOK_SECONDS + stop_seconds(stage.progress)
-    return exposure(
-        turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, span, missing_prices(turn, stage)
-    )
+    return exposure(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, span, missing_prices(turn, stage))
 
 
 def breach(turn: Turn, stage: StageStatus) -> Outcome | None:
@@ -111,12 +109,10 @@ def _spent(turn: Turn, limit: Limit) -> str:
 def stage_need(turn: Turn, stage: StageStatus) -> int:
     """What is reserved before the stage starts, microdollars: the upper estimate, at least a start and a stop."""
     prices = cluster_prices(turn, stage)
-    burn = sum(price.microUsdPerHour for price in prices)
-    least = SHORTEST_RUN_SECONDS + LOOK_SECONDS + stop_seconds(None)
     upper = remaining_upper_micro_usd(turn, stage)
-    if upper is None:
-        upper = amount_micro_usd(UNKNOWN_STAGE_SECONDS, burn)
-    return max(upper, sum(price_for(price, least) for price in prices))
+    run = SHORTEST_RUN_SECONDS if upper is not None else UNKNOWN_STAGE_SECONDS
+    least = run + LOOK_SECONDS + stop_seconds(None)
+    return max(upper or 0, sum(price_for(price, least) for price in prices))
 
 
 def shortfall(turn: Turn, stage: StageStatus) -> str:
@@ -137,10 +133,8 @@ def _tightest(turn: Turn) -> Limit:
 
 def _short(limit: Limit, stage: StageStatus, need: int, spent: int) -> str:
     left, over = max(0, limit.attainable - spent), need + spent - limit.attainable
-    return (
-        f"{stage.name.value} may cost {format_usd(need)} USD, {limit.name} leaves {format_usd(left)} USD: "
-        f"{format_usd(over)} USD too little"
-    )
+    what = f"{stage.name.value} may cost {format_usd(need)} USD, {format_usd(left)} USD are left"
+    return f"{what}: raise {limit.name} by {format_usd(over)} USD"
 
 
 def standing(turn: Turn, stage: StageStatus | None) -> tuple[bool, str]:

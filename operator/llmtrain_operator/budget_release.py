@@ -3,32 +3,34 @@
 The entry's absence is the mark that this is done, so a crash at any point repeats nothing.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 
 from llmtrain.api import API_VERSION
 from llmtrain_operator.budget_state import body_of, read_budget, without_entry
 from llmtrain_operator.client import ApiError, Cluster
+from llmtrain_operator.exposure import settled_micro_usd
+from llmtrain_operator.observation import Job
 
 BUDGETS = f"apis/{API_VERSION}/trainingbudgets"
 TRIES = 10
 
 
-async def release_reservations(cluster: Cluster, namespace: str, uid: str, clock: Callable[[], datetime]) -> None:
-    """Take the job out of every budget of its namespace."""
-    found = await cluster.find(BUDGETS, namespace, "")
+async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> None:
+    """Take a job whose pods are all settled out of every budget of its namespace."""
+    found = await cluster.find(BUDGETS, job.namespace, "")
     for raw in found.items:
-        await _release(cluster, namespace, raw["metadata"]["name"], uid, clock)
+        await _release(cluster, raw["metadata"]["name"], job, now)
 
 
-async def _release(cluster: Cluster, namespace: str, name: str, uid: str, clock: Callable[[], datetime]) -> None:
+async def _release(cluster: Cluster, name: str, job: Job, now: datetime) -> None:
     for _ in range(TRIES):
-        raw = await cluster.get(BUDGETS, namespace, name)
-        budget = read_budget(raw, clock()) if raw else None
-        if budget is None or budget.entry(uid) is None:
+        raw = await cluster.get(BUDGETS, job.namespace, name)
+        budget = read_budget(raw, now) if raw else None
+        if budget is None or budget.entry(job.uid) is None:
             return
+        status = without_entry(budget, job.uid, settled_micro_usd(job.status.ledger))
         try:
-            await cluster.replace(BUDGETS, namespace, name, body_of(budget, without_entry(budget, uid)), "status")
+            await cluster.replace(BUDGETS, job.namespace, name, body_of(budget, status), "status")
         except ApiError as error:
             if error.code != 409:
                 raise

@@ -77,10 +77,10 @@ def with_entry(budget: BudgetState, entry: Reservation) -> TrainingBudgetStatus:
     return shown(budget, budget.status.model_copy(update={"reservations": [*others, entry]}))
 
 
-def without_entry(budget: BudgetState, uid: str) -> TrainingBudgetStatus:
-    """The status once a job is gone: what it spent stays booked, what it had reserved is free."""
+def without_entry(budget: BudgetState, uid: str, bill: int) -> TrainingBudgetStatus:
+    """The status once a job is gone with this final bill: that stays booked, what it had reserved is free."""
     entry = budget.entry(uid)
-    booked = budget.status.booked_micro_usd + (entry.spent_micro_usd if entry else 0)
+    booked = budget.status.booked_micro_usd + (max(0, bill - entry.baseline_micro_usd) if entry else 0)
     others = [item for item in budget.status.reservations if item.uid != uid]
     return shown(budget, budget.status.model_copy(update={"reservations": others, "booked_micro_usd": booked}))
 

@@ -15,6 +15,7 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
 )
+from llmtrain_operator.reservation import free_unused
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import settle, vanished
 from llmtrain_operator.starting import start
@@ -39,6 +40,7 @@ def decide(seen: Observation) -> Decision:
     else:
         _advance(turn)
         expire(turn)
+        free_unused(turn)
     _release_settled(turn)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)

@@ -42,7 +42,12 @@ def settled_micro_usd(ledger: Ledger) -> int:
 
 
 def exposure(
-    ledger: Ledger, pods: Sequence[PodState], nodes: Mapping[str, Node], now: datetime, seconds: int, more: Iterable[Price]
+    ledger: Ledger,
+    pods: Sequence[PodState],
+    nodes: Mapping[str, Node],
+    now: datetime,
+    seconds: int,
+    more: Iterable[Price],
 ) -> int:
     """The whole bill, microdollars, if every pod that lives, and `more` that are asked for now, end in `seconds`."""
     alive = [pod for pod in pods if pod.uid not in ledger.settled]
@@ -52,7 +57,9 @@ def exposure(
 
 def price_for(price: Price, seconds: int) -> int:
     """What a pod of this price owes for so many seconds."""
-    return amount_micro_usd(billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds), price.microUsdPerHour)
+    return amount_micro_usd(
+        billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds), price.microUsdPerHour
+    )
 
 
 def _owed(pod: PodState, nodes: Mapping[str, Node], now: datetime, seconds: int) -> int:

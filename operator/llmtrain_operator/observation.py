@@ -8,6 +8,7 @@ from typing import Any
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, Progress
 from llmtrain_operator.billing import Node
+from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
@@ -69,6 +70,10 @@ class Observation:
     """Random digits, new in every turn."""
     network: NetworkSettings = NO_POLICY
     progress: Progress | None = None
+    budgets: Sequence[BudgetState] = ()
+    """TrainingBudgets of the namespace that select the job."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the job's namespace, where a plan asks for them."""
     refusal: str = ""
     """What the apiserver said when it refused the last object that was to be created."""
 
@@ -133,6 +138,14 @@ class DeleteJob:
     """Delete the job itself, whose time after its end is up."""
 
 
+@dataclass(frozen=True)
+class Reserve:
+    """Write a TrainingBudget's status with the job's reservation in it; refused where it was changed meanwhile."""
+
+    budget: str
+    body: dict[str, Any]
+
+
 Action = (
     CreateObjects
     | CreateHead
@@ -143,6 +156,7 @@ Action = (
     | HoldJob
     | ReleaseJob
     | DeleteJob
+    | Reserve
 )
 
 

@@ -72,6 +72,25 @@ def pod_price(plan: Plan, cpu: str, memory: str, accelerators: int) -> Price:
     )
 
 
+def unpriced(plan: Plan, accelerators: int) -> str:
+    """What the plan does not price of a stage with so many accelerators a worker; empty where nothing is missing.
+
+    A price of "0" is a price: the manifest says that it is free. Cores of a plan with accelerators come with them.
+    """
+    rented, name = plan.spec.rented, f"ComputePlan `{plan.name}`"
+    if accelerators and plan.spec.accelerator is None:
+        return f"{name} has no `spec.accelerator`, but `acceleratorsPerWorker` is {accelerators}"
+    if rented is None:
+        return "" if plan.spec.owned else f"{name} has no price: set `spec.rented` or `spec.owned`, as `tenure` says"
+    if plan.spec.accelerator is not None:
+        missing = ["acceleratorHourUsd"] if rented.accelerator_hour_usd is None else []
+    else:
+        prices = {"cpuHourUsd": rented.cpu_hour_usd, "memoryGibHourUsd": rented.memory_gib_hour_usd}
+        missing = [field for field, price in prices.items() if price is None]
+    fields = " and ".join(f"`spec.rented.{field}`" for field in missing)
+    return f"{name} has no {fields}; '0' says that it is free" if missing else ""
+
+
 def owned_inputs(owned: Owned) -> OwnedInputs:
     """The plan's strings as numbers."""
     values = {name: getattr(owned, name) for name in OwnedInputs.__dataclass_fields__}

@@ -20,6 +20,8 @@ from llmtrain.api.status import JobStatus, Progress
 from llmtrain_operator.act import Actor, NameTakenError
 from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.blueprints import plan_name, stages_of
+from llmtrain_operator.budget_release import BUDGETS
+from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
@@ -79,7 +81,7 @@ class Reconciler:
         memory.progress = None
         decision = decide(seen)
         raw = await self._write_status(raw, decision, seen, memory)
-        actor = Actor(self.cluster, replace(seen.job, status=decision.status))
+        actor = Actor(self.cluster, replace(seen.job, status=decision.status), self.clock)
         memory.refusal = await self._act(actor, decision)
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
@@ -101,8 +103,24 @@ class Reconciler:
             nonce=secrets.token_hex(4),
             network=self.network,
             progress=memory.progress if memory.progress_of in {pod.uid for pod in pods} else None,
+            budgets=await self._budgets(job),
+            namespace_labels=await self._namespace_labels(job.namespace, plans),
             refusal=memory.refusal,
         )
+
+    async def _budgets(self, job: Job) -> list[BudgetState]:
+        """Budgets that select the job, by name."""
+        found = await self.cluster.find(BUDGETS, job.namespace, "")
+        budgets = [read_budget(raw, self.clock()) for raw in found.items]
+        labels = job.raw["metadata"].get("labels") or {}
+        return sorted((b for b in budgets if b.spec.job_selector.matches(labels)), key=lambda b: b.name)
+
+    async def _namespace_labels(self, namespace: str, plans: Mapping[str, Plan]) -> Mapping[str, str]:
+        if not any(plan.spec.allowed_namespaces for plan in plans.values()):
+            return {}
+        found = await self.cluster.get("api/v1/namespaces", "", namespace)
+        labels: Mapping[str, str] = (found or {"metadata": {}})["metadata"].get("labels") or {}
+        return labels
 
     async def _nodes(self) -> dict[str, Node]:
         return {

@@ -56,9 +56,8 @@ def free_unused(turn: Turn) -> None:
     spent = settled_micro_usd(turn.status.ledger)
     for budget in turn.seen.budgets:
         entry = budget.entry(turn.seen.job.uid)
-        if entry is not None and entry.ceiling != spent:
-            _hold(turn, budget, spent)
-        elif entry is None and spent > baseline(turn, budget):
+        written = entry.ceiling if entry else baseline(turn, budget)
+        if written != spent:
             _hold(turn, budget, spent)
 
 

@@ -6,13 +6,13 @@ from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.budget import view
+from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
-from llmtrain_operator.metering import burn_micro_per_hour
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import FATAL_WAITS, PodState
 from llmtrain_operator.refusal import reason_of
+from llmtrain_operator.reservation import keep_reserved
 from llmtrain_operator.retry import Failure, after_failure
 from llmtrain_operator.starting import create_missing
 from llmtrain_operator.stopping import begin_stop
@@ -23,24 +23,22 @@ from llmtrain_operator.workers import memory_limit, replace_workers
 def run(turn: Turn, stage: StageStatus) -> None:
     """One look at a working cluster; the first check that has something to say decides."""
     take_progress(turn, stage)
-    outcome = requested_stop(turn) or head_outcome(turn, stage) or run_deadline(turn, stage)
+    keep_reserved(turn, stage)
+    outcome = requested_stop(turn, stage) or head_outcome(turn, stage) or run_deadline(turn, stage)
     outcome = outcome or late_start(turn, stage) or rotation(turn, stage) or stall(turn, stage)
-    outcome = outcome or replace_workers(turn, stage)
+    # A worker's successor is paid for anew, so the budget is asked again.
+    outcome = outcome or replace_workers(turn, stage) or breach(turn, stage)
     if outcome:
         begin_stop(turn, stage, outcome)
     else:
         create_missing(turn, stage)
 
 
-def requested_stop(turn: Turn) -> Outcome | None:
+def requested_stop(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Suspension and budget: not failures."""
     if turn.spec.suspend:
         return Outcome(state=StageState.SUSPENDED, reason="Suspended", message="`spec.suspend` is true")
-    budget = view(turn.spec.budget, turn.status.ledger, burn_micro_per_hour(turn.seen.pods))
-    if not budget.stop:
-        return None
-    state = StageState.FAILED if budget.fail else StageState.SUSPENDED
-    return Outcome(state=state, reason="BudgetExceeded", message=budget.message)
+    return breach(turn, stage)
 
 
 def head_outcome(turn: Turn, stage: StageStatus) -> Outcome | None:

@@ -2,9 +2,10 @@
 
 from llmtrain.api.status import StageState, StageStatus, WorkerState
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.blueprints import blueprint_of, plan_name, worker_count
-from llmtrain_operator.budget import view
+from llmtrain_operator.blueprints import blueprint_of, cluster_of, plan_name, worker_count
 from llmtrain_operator.observation import CreateHead, CreateObjects, CreateWorker
+from llmtrain_operator.pricing import unpriced
+from llmtrain_operator.reservation import reserve_for_start
 from llmtrain_operator.turn import Turn
 
 
@@ -27,16 +28,28 @@ def start(turn: Turn, stage: StageStatus) -> None:
 
 def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     """Why the stage may not start now: reason and message."""
-    plan = plan_name(turn.spec, stage.name)
-    if plan not in turn.seen.plans:
-        what = f"ComputePlan `{plan}` of {stage.name.value} does not exist"
-        return "PlanNotFound", f"{what}; create it or change `planRef`"
-    budget = view(turn.spec.budget, turn.status.ledger, 0)
-    if budget.stop:
-        return "BudgetExceeded", budget.message
+    refused = plan_refusal(turn, stage)
+    if refused:
+        return refused
     if stage.not_before and turn.now < (parse_time(stage.not_before) or turn.now):
         return "Backoff", f"attempt {stage.attempt + 1} starts at {stage.not_before}; {stage.message}"[:1024]
-    return None
+    return reserve_for_start(turn, stage)
+
+
+def plan_refusal(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
+    """Why the stage's plan cannot be used: it is not there, not for this namespace, or names no price."""
+    name = plan_name(turn.spec, stage.name)
+    plan = turn.seen.plans.get(name)
+    if plan is None:
+        what = f"ComputePlan `{name}` of {stage.name.value} does not exist"
+        return "PlanNotFound", f"{what}; create it or change `planRef`"
+    allowed = plan.spec.allowed_namespaces
+    if allowed and not allowed.matches(turn.seen.namespace_labels):
+        wanted = ", ".join(f"{key}={value}" for key, value in sorted(allowed.match_labels.items()))
+        return "PlanNotAllowed", f"ComputePlan `{name}` is for namespaces with labels {wanted}"
+    accelerators = cluster_of(turn.spec, stage.name).workers.accelerators_per_worker
+    missing = unpriced(plan, accelerators if worker_count(turn.spec, stage.name) else 0)
+    return ("PlanUnpriced", missing) if missing else None
 
 
 def create_missing(turn: Turn, stage: StageStatus) -> None:

@@ -29,7 +29,7 @@ def stop(turn: Turn, stage: StageStatus) -> None:
     """Take the cluster down, one phase after the other."""
     head = turn.head_of(stage)
     if head is not None and not turn.ended(head):
-        turn.delete(head)
+        turn.delete(head, stage.outcome.grace_seconds if stage.outcome else None)
         return
     if head is not None:
         read_result(turn, stage, head)

@@ -3,13 +3,14 @@
 from llmtrain.api.job import Condition
 from llmtrain.api.status import JobStatus, StageState, StageStatus
 from llmtrain_operator.billing import format_time
-from llmtrain_operator.budget import view
-from llmtrain_operator.metering import burn_micro_per_hour
+from llmtrain_operator.budget import standing
 from llmtrain_operator.observation import Observation
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.waiting import STARTING, waiting
 
 ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded")
+
+PLAN_REFUSALS = ("PlanNotFound", "PlanNotAllowed", "PlanUnpriced")
 
 
 def summarize(turn: Turn) -> None:
@@ -20,15 +21,15 @@ def summarize(turn: Turn) -> None:
     status.stage, status.state = shown.name.value, _state(turn, stage)
     status.waiting = waiting(turn, stage)
     status.eta_seconds = _eta(stage)
-    missing = turn.blocked is not None and turn.blocked[0] == "PlanNotFound"
-    accepted = ("False", *turn.blocked) if missing and turn.blocked else ("True", "Valid", "")
-    budget = view(turn.spec.budget, status.ledger, burn_micro_per_hour(turn.seen.pods))
+    refused = turn.blocked is not None and turn.blocked[0] in PLAN_REFUSALS
+    accepted = ("False", *turn.blocked) if refused and turn.blocked else ("True", "Valid", "")
+    affordable, budget = standing(turn, stage)
     suspended = stage is not None and stage.state is StageState.SUSPENDED
     values = {
         "Accepted": accepted,
         "Progressing": _progressing(turn, stage),
         "Suspended": (_truth(suspended), _word(suspended, "Suspended"), stage.message if stage else ""),
-        "BudgetAvailable": (_truth(budget.available), _budget_word(budget.available), budget.message),
+        "BudgetAvailable": (_truth(affordable), _budget_word(affordable), budget),
         "Succeeded": _succeeded(stage),
     }
     _set_conditions(status, values, turn.stamp)
