@@ -28,6 +28,9 @@ NAMESPACED = (
     Grant(OURS, ("llmtrainingjobs",), ("patch",), "Put our finalizer on a job, and take it off once it is billed."),
     Grant(OURS, ("llmtrainingjobs",), ("delete",), "`ttlSecondsAfterFinished`."),
     Grant(OURS, ("llmtrainingjobs/status",), ("update",), "The one status write of a turn."),
+    Grant(OURS, ("trainingbudgets",), ("list",), "Budgets that a job must fit into."),
+    Grant(OURS, ("trainingbudgets",), ("get",), "A budget is read anew when a job's reservation ends."),
+    Grant(OURS, ("trainingbudgets/status",), ("update",), "Reservations are conditional writes to a status."),
     Grant("", ("pods",), ("create", "delete"), "Stage pods."),
     Grant("", ("pods",), ("list",), "Which pods a job has, read live: nothing costly rests on a cache."),
     Grant("", ("pods",), ("watch",), "Wake a job's loop when a pod changes."),
@@ -43,6 +46,7 @@ NAMESPACED = (
 )
 CLUSTER = (
     Grant(OURS, ("computeplans",), ("get",), "Prices and placement."),
+    Grant("", ("namespaces",), ("get",), "Labels that a plan's `allowedNamespaces` asks for."),
     Grant("", ("nodes",), ("list",), "A container on a lost node ends with the node."),
 )
 
