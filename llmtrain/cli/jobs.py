@@ -1,25 +1,97 @@
-"""What a person does with jobs: status, watch."""
+"""What a person does with jobs: submit, list, status, watch, logs, suspend, resume, report."""
 
+import json
+import os
+import subprocess
+import sys
 import time
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+import yaml
+from rich.console import Console
+from rich.live import Live
 
+from llmtrain.api.job import Storage
 from llmtrain.api.status import JobStatus
-from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
-from llmtrain.cli.tables import line, report
+from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
+from llmtrain.cli.live import View, draw, utc_now, view_of
+from llmtrain.cli.tables import job_table, line, report
+from llmtrain.report.facts import facts_of
+from llmtrain.report.page import now_text, render
+from llmtrain.storage.errors import StorageError
+from llmtrain.storage.store import Store, open_store
 
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the job.")]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Namespace of the job; default: kubectl's current one.")
+]
+
+
+def complete_job(incomplete: str) -> list[str]:
+    """Names of jobs for the shell; none where the cluster does not answer."""
+    try:
+        found = kubectl_json("get", "llmjob")["items"]
+    except KubectlError:
+        return []
+    return [job["metadata"]["name"] for job in found if job["metadata"]["name"].startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(help="Name of the job.", autocompletion=complete_job)]
 ENDED = ("Succeeded", "Failed", "Invalid")
+LOOK_SECONDS = 2.0
+FRAMES_PER_SECOND = 2
+LABEL = "llmtrain.dev"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(status)
-    app.command()(watch)
+    for command in (submit, status, watch, logs, suspend, resume, report_page):
+        app.command(name="report" if command is report_page else None)(command)
+    app.command(name="list")(list_jobs)
 
 
-def status(name: str, namespace: Namespace = "default") -> None:
+def submit(
+    file: Annotated[
+        Path, typer.Argument(help="Manifest: a job, and whatever else the file holds.", exists=True, dir_okay=False)
+    ],
+    namespace: Namespace = "",
+    follow: Annotated[bool, typer.Option("--watch", "-w", help="Follow the job to its end.")] = False,
+) -> None:
+    """Apply a manifest and say how to follow it.
+
+    Example: `llmtrain submit job.yaml -n team-a --watch`
+    """
+    names = job_names(file)
+    with explained():
+        typer.echo(kubectl("apply", "-f", str(file), *of_namespace(namespace)).rstrip())
+    for name, own in names:
+        space = own or namespace
+        typer.echo(f"follow it:  llmtrain watch {name}{f' -n {space}' if space else ''}")
+    if follow and names:
+        name, own = names[0]
+        watch(name, own or namespace)
+
+
+def list_jobs(
+    namespace: Namespace = "",
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Jobs of all namespaces.")] = False,
+) -> None:
+    """Jobs with their stage, cost and budget.
+
+    Example: `llmtrain list -A`
+    """
+    with explained():
+        found = kubectl_json("get", "llmjob", *(["-A"] if everywhere else of_namespace(namespace)))
+    if not found["items"]:
+        typer.echo("no jobs")
+        return
+    Console().print(job_table(found["items"], utc_now()))
+
+
+def status(name: Name, namespace: Namespace = "") -> None:
     """Stages, cost, comparison and scores of a job.
 
     Example: `llmtrain status docs-gpt -n team-a`
@@ -28,30 +100,190 @@ def status(name: str, namespace: Namespace = "default") -> None:
 
 
 def watch(
-    name: str,
-    namespace: Namespace = "default",
+    name: Name,
+    namespace: Namespace = "",
     timeout: Annotated[int, typer.Option(help="Seconds to wait for the end.")] = 86400,
 ) -> None:
-    """Follow a job until it ends; the exit code says how."""
-    end, last = time.monotonic() + timeout, ""
+    """Follow a job until it ends: 0 succeeded, 1 failed, 2 not within the time.
+
+    On a terminal it draws progress, cost and the time left; into a pipe it writes a line for each change.
+
+    Example: `llmtrain watch docs-gpt -n team-a`
+    """
+    looks = look(name, namespace, timeout)
+    last = follow_live(looks) if sys.stdout.isatty() else follow_lines(looks)
+    if last is None or last.status.state not in ENDED:
+        typer.echo(f"{name} did not end within {timeout} s", err=True)
+        raise typer.Exit(2)
+    typer.echo(report(last.status))
+    raise typer.Exit(0 if last.status.state == "Succeeded" else 1)
+
+
+def look(name: str, namespace: str, timeout: float) -> Iterator[View]:
+    """Views of the job, one every few seconds, until it ends or time is up. A cluster that is away for a moment is no end."""
+    end, view = time.monotonic() + timeout, None
     while time.monotonic() < end:
-        seen = read(name, namespace)
-        now = line(seen)
+        try:
+            view = view_of(fetch(name, namespace), utc_now(), view)
+        except KubectlError as error:
+            if view is None or "NotFound" in str(error):
+                raise or_exit(error) from error
+            typer.echo(f"{error}; trying again", err=True)
+        else:
+            yield view
+            if view.status.state in ENDED:
+                return
+        time.sleep(LOOK_SECONDS)
+
+
+def follow_live(looks: Iterator[View]) -> View | None:
+    """Draw until the end; the cost ticks between two looks."""
+    view = next(looks, None)
+    if view is None:
+        return None
+    shown = [view]
+    with Live(get_renderable=lambda: draw(shown[0], utc_now()), refresh_per_second=FRAMES_PER_SECOND) as live:
+        for view in looks:
+            shown[0] = view
+            live.refresh()
+    return shown[0]
+
+
+def follow_lines(looks: Iterator[View]) -> View | None:
+    """A line for each change."""
+    last, view = "", None
+    for view in looks:
+        now = line(view.status)
         if now != last:
             typer.echo(now)
             last = now
-        if seen.state in ENDED:
-            typer.echo(report(seen))
-            raise typer.Exit(0 if seen.state == "Succeeded" else 1)
-        time.sleep(2)
-    typer.echo(f"{name} did not end within {timeout} s", err=True)
-    raise typer.Exit(2)
+    return view
+
+
+def logs(
+    name: Name,
+    namespace: Namespace = "",
+    stage: Annotated[
+        str, typer.Option(help="Preflight, Curation, Training or Evaluation; default: the current one.")
+    ] = "",
+    worker: Annotated[int | None, typer.Option(help="Index of a worker; default: the head.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it is written.")] = False,
+) -> None:
+    """The log of a job's head, or of one of its workers.
+
+    A stage's pods are gone once it is done; what they said last is in the job's status.
+
+    Example: `llmtrain logs docs-gpt -n team-a -f`
+    """
+    with explained():
+        wanted = stage or read(name, namespace).stage
+        role = "role=head" if worker is None else f"role=worker,{LABEL}/index={worker}"
+        selector = f"{LABEL}/job={name},{LABEL}/stage={wanted},{LABEL}/{role}"
+        pods = kubectl_json("get", "pods", "-l", selector, *of_namespace(namespace))["items"]
+    if not pods:
+        typer.echo(
+            f"no pod of {name} in {wanted or 'any stage'}; `llmtrain status {name}` says where it stands", err=True
+        )
+        raise typer.Exit(1)
+    newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    command = ["kubectl", "logs", newest["metadata"]["name"], *of_namespace(namespace), *(["-f"] if follow else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def suspend(name: Name, namespace: Namespace = "") -> None:
+    """Save a checkpoint and release every pod. A suspended job costs nothing.
+
+    Example: `llmtrain suspend docs-gpt -n team-a`
+    """
+    _set_suspend(name, namespace, value=True)
+
+
+def resume(name: Name, namespace: Namespace = "") -> None:
+    """Go on from the last complete checkpoint.
+
+    Example: `llmtrain resume docs-gpt -n team-a`
+    """
+    _set_suspend(name, namespace, value=False)
+
+
+def report_page(
+    name: Name,
+    namespace: Namespace = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: NAME.html.")] = None,
+    artifacts: Annotated[
+        str,
+        typer.Option(help="Where the job's storage can be read from here: a folder, or `s3` for the spec's bucket."),
+    ] = "",
+) -> None:
+    """One self-contained HTML page of a run: data, curves, scores, bill, reproducibility record.
+
+    Credentials of `--artifacts s3` are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment.
+
+    Example: `llmtrain report docs-gpt -n team-a --artifacts /mnt/llm -o docs-gpt.html`
+    """
+    with explained():
+        job = fetch(name, namespace)
+    page = render(facts_of(job, store_at(artifacts, job)), now_text(utc_now()))
+    file = out or Path(f"{name}.html")
+    file.write_text(page)
+    typer.echo(f"{file} ({len(page) // 1024 + 1} KiB)")
+
+
+def store_at(artifacts: str, job: dict[str, Any]) -> Store | None:
+    """The job's storage as this machine reaches it; None where it is not given."""
+    if not artifacts:
+        return None
+    storage = Storage.model_validate(job["spec"]["storage"])
+    if artifacts != "s3":
+        sub_path = storage.persistent_volume_claim.sub_path if storage.persistent_volume_claim else ""
+        volume = Storage.model_validate({"persistentVolumeClaim": {"claimName": "local"}})
+        folder = Path(artifacts, sub_path)
+        return open_store(volume, str(folder if folder.is_dir() else artifacts), {})
+    credentials = {key: os.environ[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if key in os.environ}
+    try:
+        return open_store(storage, "", credentials, patience_seconds=10)
+    except StorageError as error:
+        raise or_exit(KubectlError(error.message)) from error
+
+
+def _set_suspend(name: str, namespace: str, *, value: bool) -> None:
+    body = json.dumps({"spec": {"suspend": value}})
+    with explained():
+        kubectl("patch", "llmjob", name, *of_namespace(namespace), "--type=merge", "-p", body)
+    what = "is being suspended; its pods go once a checkpoint is saved" if value else "goes on"
+    typer.echo(f"{name} {what}")
+
+
+def fetch(name: str, namespace: str) -> dict[str, Any]:
+    """A job as the API has it."""
+    return kubectl_json("get", "llmjob", name, *of_namespace(namespace))
 
 
 def read(name: str, namespace: str) -> JobStatus:
     """A job's status."""
+    with explained():
+        return JobStatus.model_validate(fetch(name, namespace).get("status") or {})
+
+
+def of_namespace(namespace: str) -> list[str]:
+    """kubectl's option; its own default where none is given."""
+    return ["-n", namespace] if namespace else []
+
+
+def job_names(file: Path) -> list[tuple[str, str]]:
+    """Name and namespace of the jobs in a manifest; an exit that names the file where it is no YAML."""
     try:
-        job = kubectl_json("get", "llmjob", name, "-n", namespace)
+        bodies = [body for body in yaml.safe_load_all(file.read_text()) if isinstance(body, dict)]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise or_exit(KubectlError(f"{file} is no YAML: {error}")) from error
+    jobs = [body.get("metadata", {}) for body in bodies if body.get("kind") == "LLMTrainingJob"]
+    return [(meta.get("name", ""), meta.get("namespace", "")) for meta in jobs]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn kubectl's failure into one line and an exit code."""
+    try:
+        yield
     except KubectlError as error:
         raise or_exit(error) from error
-    return JobStatus.model_validate(job.get("status") or {})

@@ -1,13 +1,36 @@
 """A job's status as text."""
 
 import io
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api.status import Amounts, JobStatus, StageStatus
+from llmtrain.cli.live import span
 from llmtrain.cost.money import format_usd
+
+
+def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+    """One row a job."""
+    table = Table("namespace", "job", "stage", "state", "GPUs", "cost", "budget", "age", box=None)
+    for job in jobs:
+        meta, status = job["metadata"], JobStatus.model_validate(job.get("status") or {})
+        budget = (job["spec"].get("budget") or {}).get("limitUsd", "")
+        age = now - datetime.fromisoformat(meta["creationTimestamp"])
+        table.add_row(
+            meta["namespace"],
+            meta["name"],
+            status.stage or "-",
+            status.state or "Pending",
+            str(status.accelerators or "-"),
+            f"${status.ledger.cost_usd}",
+            f"${budget}" if budget else "-",
+            span(int(age.total_seconds())),
+        )
+    return table
 
 
 def line(status: JobStatus) -> str:

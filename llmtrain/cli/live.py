@@ -1,0 +1,170 @@
+"""`llmtrain watch` on a terminal: the stages with their progress, the bill ticking, what is being waited for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
+from llmtrain.cost.money import MICRO, format_usd
+
+COLOURS = {
+    StageState.PENDING: "dim",
+    StageState.RUNNING: "cyan",
+    StageState.STOPPING: "yellow",
+    StageState.SUSPENDED: "yellow",
+    StageState.SUCCEEDED: "green",
+    StageState.FAILED: "red",
+}
+BAR = 28
+
+
+@dataclass(frozen=True)
+class View:
+    """What is drawn. The bill between two looks grows by what it grew by between the last two."""
+
+    name: str
+    namespace: str
+    status: JobStatus
+    spec: Mapping[str, Any]
+    seen_at: datetime
+    burn_micro_per_second: float = 0.0
+
+    def cost_micro(self, now: datetime) -> int:
+        """The bill at `now`, between the operator's writes."""
+        since = max(0.0, (now - self.seen_at).total_seconds())
+        return self.status.ledger.total_micro_usd + round(self.burn_micro_per_second * since)
+
+
+def view_of(job: Mapping[str, Any], now: datetime, before: View | None) -> View:
+    """A job as it is now; `before` gives the burn rate."""
+    meta = job["metadata"]
+    status = JobStatus.model_validate(job.get("status") or {})
+    return View(meta["name"], meta["namespace"], status, job.get("spec") or {}, now, burn(status, now, before))
+
+
+def burn(status: JobStatus, now: datetime, before: View | None) -> float:
+    """Microdollars a second; nothing where no pod is billed."""
+    if before is None or not status.ledger.high_water:
+        return 0.0
+    grown = status.ledger.total_micro_usd - before.status.ledger.total_micro_usd
+    seconds = (now - before.seen_at).total_seconds()
+    if grown <= 0 or seconds <= 0:
+        return before.burn_micro_per_second
+    return grown / seconds
+
+
+def draw(view: View, now: datetime) -> RenderableType:
+    """Everything, for one frame."""
+    parts: list[RenderableType] = [_title(view, now), _stages(view, now)]
+    if view.status.waiting:
+        waiting = view.status.waiting
+        held = f", ${usd(waiting.held_micro_usd)} for pods held meanwhile" if waiting.held_micro_usd else ""
+        parts.append(Text(f"waiting: {waiting.reason}: {waiting.message}{held}", style="yellow"))
+    return Group(*parts)
+
+
+def _title(view: View, now: datetime) -> Text:
+    text = Text()
+    text.append(f"{view.namespace}/{view.name}", style="bold")
+    text.append(f"  ${usd(view.cost_micro(now))}", style="bold green")
+    limit = (view.spec.get("budget") or {}).get("limitUsd")
+    if limit:
+        text.append(f" of ${limit}")
+    if view.burn_micro_per_second:
+        text.append(f"  ${view.burn_micro_per_second * 3600 / 1e6:.2f}/h")
+    if view.status.accelerators:
+        text.append(f"  {view.status.accelerators} GPUs")
+    if view.status.eta_seconds is not None:
+        text.append(f"  stage done in {span(view.status.eta_seconds)}")
+    return text
+
+
+def _stages(view: View, now: datetime) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, justify in (("stage", "left"), ("state", "left"), ("", "left"), ("done", "right"), ("", "left"),
+                          ("time", "right"), ("cost", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for stage in view.status.stages:
+        state = "Reused" if stage.reused else stage.state.value
+        table.add_row(
+            stage.name.value,
+            Text(state, style=COLOURS[stage.state]),
+            bar(stage),
+            amount(stage),
+            facts(stage),
+            elapsed(stage, now),
+            f"${usd(cost_of(view.status, stage.name))}",
+        )
+    return table
+
+
+def bar(stage: StageStatus) -> RenderableType:
+    """How far the stage is."""
+    if stage.state is StageState.SUCCEEDED:
+        return ProgressBar(total=1, completed=1, width=BAR)
+    progress = (
+        stage.progress if stage.state in (StageState.RUNNING, StageState.STOPPING, StageState.SUSPENDED) else None
+    )
+    if progress is None or not progress.total:
+        return Text(" " * BAR)
+    return ProgressBar(total=progress.total, completed=progress.done, width=BAR)
+
+
+def amount(stage: StageStatus) -> str:
+    """Units done of all."""
+    progress = stage.progress
+    if progress is None or not progress.total or stage.state is StageState.PENDING:
+        return ""
+    return f"{progress.done:,}/{progress.total:,} {progress.unit}"
+
+
+def facts(stage: StageStatus) -> str:
+    """Loss and speed, or what it is doing."""
+    progress = stage.progress
+    if progress is None or stage.state is not StageState.RUNNING:
+        return stage.message[:60] if stage.state is StageState.FAILED else ""
+    said = [("loss", progress.loss), ("tok/s", progress.tokens_per_second), ("MFU", progress.mfu)]
+    return "  ".join(f"{name} {value}" for name, value in said if value) or progress.detail
+
+
+def elapsed(stage: StageStatus, now: datetime) -> str:
+    """From the first attempt to the end, or so far."""
+    if not stage.start_time or stage.reused:
+        return ""
+    begin = datetime.fromisoformat(stage.start_time)
+    end = datetime.fromisoformat(stage.completion_time) if stage.completion_time else now
+    return span(int((end - begin).total_seconds()))
+
+
+def cost_of(status: JobStatus, stage: Stage) -> int:
+    """Microdollars of a stage, settled and provisional."""
+    items = [*status.ledger.entries, *status.ledger.high_water]
+    return sum(item.cost_micro_usd for item in items if item.stage is stage)
+
+
+def usd(micro: int) -> str:
+    """Dollars that are seen to tick: four decimals below a hundred dollars, cents above."""
+    return f"{micro / MICRO:.4f}" if micro < 100 * MICRO else format_usd(micro)
+
+
+def span(seconds: int) -> str:
+    """A duration for people: 45s, 3m20s, 2h05m, 3d4h."""
+    whole = timedelta(seconds=max(0, seconds))
+    minutes, rest = divmod(whole.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if whole.days:
+        return f"{whole.days}d{hours}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def utc_now() -> datetime:
+    """The clock of the command line."""
+    return datetime.now(UTC)

@@ -1,0 +1,210 @@
+"""The commands as a person uses them, over a kubectl that says what it is told to say."""
+
+import json
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from llmtrain.cli import jobs
+from llmtrain.cli.live import draw, span, view_of
+from llmtrain.cli.main import app
+from tests.unit.report.job import finished, running
+
+NOW = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
+
+
+class Kubectl:
+    """A program of that name on the PATH; it logs its arguments and answers from files, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        script = f"""#!/bin/sh
+echo "$@" >> {folder}/calls
+n=$(wc -l < {folder}/calls | tr -d ' ')
+[ -f {folder}/error ] && {{ cat {folder}/error >&2; exit 1; }}
+[ -f {folder}/answer-$n ] && cat {folder}/answer-$n || cat {folder}/answer
+"""
+        (folder / "kubectl").write_text(script)
+        (folder / "kubectl").chmod(0o755)
+
+    def says(self, body: Any, call: int | None = None) -> None:
+        name = "answer" if call is None else f"answer-{call}"
+        (self.folder / name).write_text(body if isinstance(body, str) else json.dumps(body))
+
+    def fails(self, text: str) -> None:
+        (self.folder / "error").write_text(text)
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.0)
+    return Kubectl(tmp_path)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_submit_applies_and_says_how_to_follow(kubectl: Kubectl, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "kind: ComputePlan\nmetadata: {name: p}\n---\nkind: LLMTrainingJob\nmetadata: {name: docs-gpt, namespace: team-a}\n"
+    )
+    kubectl.says("llmtrainingjob.llmtrain.dev/docs-gpt created\n")
+    done = run("submit", str(file))
+    assert done.exit_code == 0
+    assert "llmtrain watch docs-gpt -n team-a" in done.stdout
+    assert kubectl.calls == [f"apply -f {file}"]
+
+
+def test_what_kubectl_refuses_is_one_line_and_an_exit_code(kubectl: Kubectl, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("kind: LLMTrainingJob\nmetadata: {name: a}\n")
+    kubectl.fails("spec.training.tokens: Invalid value: 0")
+    done = run("submit", str(file))
+    assert (done.exit_code, done.stderr) == (1, "error: spec.training.tokens: Invalid value: 0\n")
+
+
+def test_a_manifest_that_is_no_yaml_is_named(kubectl: Kubectl, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("kind: [")
+    done = run("submit", str(file))
+    assert done.exit_code == 1
+    assert f"{file} is no YAML" in done.stderr
+
+
+def test_without_kubectl_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("status", "docs-gpt")
+    assert done.exit_code == 1
+    assert "kubectl is not on the PATH" in done.stderr
+
+
+def test_list_shows_stage_cost_and_budget(kubectl: Kubectl) -> None:
+    kubectl.says({"items": [finished(), running()]})
+    done = run("list", "-A")
+    assert re.search(r"team-a +docs-gpt +Training +Running +2 +\$0.267358 +\$40.00", done.stdout)
+    kubectl.says({"items": []})
+    assert "no jobs" in run("list").stdout
+
+
+def test_watch_into_a_pipe_writes_a_line_a_change_and_ends_with_the_bill(kubectl: Kubectl) -> None:
+    kubectl.says(running(), 1)
+    kubectl.says(running(), 2)
+    kubectl.says(finished())
+    done = run("watch", "docs-gpt", "-n", "team-a")
+    assert done.exit_code == 0
+    assert done.stdout.count("600000/1000000 tokens") == 1
+    assert "0.267358" in done.stdout
+    assert set(kubectl.calls) == {"get llmjob docs-gpt -n team-a -o json"}
+
+
+def test_watch_says_by_its_exit_code_how_the_job_ended(kubectl: Kubectl) -> None:
+    failed = finished()
+    failed["status"]["state"] = "Failed"
+    kubectl.says(failed)
+    assert run("watch", "docs-gpt").exit_code == 1
+    kubectl.says(running())
+    done = run("watch", "docs-gpt", "--timeout", "0")
+    assert (done.exit_code, "did not end within 0 s" in done.stderr) == (2, True)
+
+
+def test_suspend_and_resume_patch_the_spec(kubectl: Kubectl) -> None:
+    kubectl.says("patched")
+    assert "pods go" in run("suspend", "docs-gpt", "-n", "a").stdout
+    assert "goes on" in run("resume", "docs-gpt", "-n", "a").stdout
+    assert kubectl.calls == [
+        f'patch llmjob docs-gpt -n a --type=merge -p {{"spec": {{"suspend": {value}}}}}' for value in ("true", "false")
+    ]
+
+
+def test_logs_are_the_newest_head_of_the_current_stage(kubectl: Kubectl) -> None:
+    pods = [
+        {"metadata": {"name": f"docs-gpt-trn-{n}-head", "creationTimestamp": f"2026-03-01T12:0{n}:00Z"}} for n in (1, 2)
+    ]
+    kubectl.says(running(), 1)
+    kubectl.says({"items": pods}, 2)
+    kubectl.says("a line of the log\n")
+    assert run("logs", "docs-gpt", "-n", "team-a").exit_code == 0
+    assert "llmtrain.dev/stage=Training,llmtrain.dev/role=head" in kubectl.calls[1]
+    assert kubectl.calls[2] == "logs docs-gpt-trn-2-head -n team-a"
+
+
+def test_logs_of_pods_that_are_gone_say_where_to_look(kubectl: Kubectl) -> None:
+    kubectl.says({"items": []})
+    done = run("logs", "docs-gpt", "--stage", "Curation", "--worker", "1")
+    assert done.exit_code == 1
+    assert "llmtrain status docs-gpt" in done.stderr
+    assert "role=worker,llmtrain.dev/index=1" in kubectl.calls[0]
+
+
+def test_report_writes_the_page(kubectl: Kubectl, tmp_path: Path) -> None:
+    kubectl.says(finished())
+    out = tmp_path / "page.html"
+    done = run("report", "docs-gpt", "-o", str(out), "--artifacts", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert "$0.267358" in out.read_text()
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    for command in ("submit", "list", "status", "watch", "logs", "suspend", "resume", "report", "corpus"):
+        text = run(command, "--help").stdout
+        assert f"llmtrain {command}" in text, command
+
+
+def test_the_shell_completes_names_of_jobs(kubectl: Kubectl) -> None:
+    kubectl.says({"items": [finished()]})
+    assert jobs.complete_job("do") == ["docs-gpt"]
+    assert jobs.complete_job("x") == []
+    kubectl.fails("no cluster")
+    assert jobs.complete_job("do") == []
+
+
+def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115 - lives as long as the test
+    console.print(draw(view_of(job, now, None), now))
+    console.file.close()
+    return console.export_text()
+
+
+def test_a_frame_shows_progress_cost_and_the_time_left() -> None:
+    frame = drawn(running())
+    assert "team-a/docs-gpt  $0.2674 of $40.00  2 GPUs  stage done in 3m20s" in frame
+    assert re.search(r"Training +Running +[━╸╺ ]+ +600,000/1,000,000 tokens +loss 3.21 +tok/s 2000 +3m00s +\$0.2660", frame)
+    assert re.search(r"Curation +Succeeded", frame)
+
+
+def test_a_frame_says_what_is_waited_for_and_what_it_costs() -> None:
+    job = running()
+    job["status"]["waiting"] = {"reason": "Unschedulable", "message": "Insufficient nvidia.com/gpu", "since": "2026-03-01T12:00:00Z",
+                                "heldMicroUsd": 1500000}  # fmt: skip
+    assert "waiting: Unschedulable: Insufficient nvidia.com/gpu, $1.5000 for pods held" in drawn(job)
+
+
+def test_the_cost_ticks_between_two_looks_and_stands_still_without_pods() -> None:
+    first = view_of(running(), NOW, None)
+    later = running()
+    later["status"]["ledger"]["totalMicroUsd"] += 20000
+    second = view_of(later, NOW + timedelta(seconds=10), first)
+    assert second.burn_micro_per_second == 2000
+    assert second.cost_micro(NOW + timedelta(seconds=15)) == 267358 + 20000 + 10000
+    third = view_of(finished(), NOW + timedelta(seconds=20), second)
+    assert third.cost_micro(NOW + timedelta(hours=1)) == 267358
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5s"), (200, "3m20s"), (7500, "2h05m"), (270000, "3d3h"), (-1, "0s")]
+)
+def test_durations_are_short(seconds: int, text: str) -> None:
+    assert span(seconds) == text

@@ -1,0 +1,135 @@
+"""The page of a run: its numbers are the status', it fetches nothing, and what is missing is told."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from llmtrain.api.job import Storage
+from llmtrain.report.drawing import bars, curve, thinned
+from llmtrain.report.facts import facts_of
+from llmtrain.report.page import render
+from llmtrain.storage.store import Store, open_store
+from tests.unit.report.job import finished, running
+
+VOLUME = Storage.model_validate({"persistentVolumeClaim": {"claimName": "llm"}})
+
+
+class Cells(HTMLParser):
+    """Rows of all tables, and every attribute that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self._in_cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [
+            f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href", "srcset", "action")
+        ]
+        self.fetched += [tag] if tag in ("script", "link", "iframe", "img", "object") else []
+        if tag not in ("meta", "line", "polyline", "br"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "line", "polyline", "br"):
+            assert self.open.pop() == tag
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[-1][-1] += data
+
+
+def cells(page: str) -> Cells:
+    parser = Cells()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(VOLUME, str(tmp_path), {})
+    lines = [{"step": s, "tokens": 100 * s, "loss": 9.0 / s, "time": 1.0} for s in range(1, 11)]
+    again = [{"step": 10, "tokens": 1000, "loss": 0.5, "time": 2.0}]
+    for number, part in enumerate((lines, again), start=1):
+        text = "\n".join(json.dumps(line) for line in part)
+        store.write(f"artifacts/training/t1/loss/attempt-000{number}-1.jsonl", text.encode())
+    fates = {"read": 10, "kept": 7, "duplicate": 2, "gopher": 1}
+    store.complete("curation", "c1", {"report.json": json.dumps({"documents": fates}).encode()}, {"train_tokens": 4000})
+    store.write("artifacts/training/t1/record.json", json.dumps({"torch": "2.9"}).encode())
+    return store
+
+
+@pytest.mark.parametrize("job", [finished(), running()], ids=["finished", "running"])
+def test_the_bill_is_the_status_to_the_microdollar(job: dict[str, object]) -> None:
+    page = render(facts_of(job, None), "now")
+    rows = cells(page).rows
+    assert ["Training", "worker", "h100-rented", "Rented", "0.0333", "0.0667", "7.9800", "$0.266000"] in rows
+    assert ["Curation", "head", "cpu", "Rented", "0.0278", "0.0000", "0.0489", "$0.001358"] in rows
+    assert ["total", "", "", "", "0.0611", "0.0667", "", "$0.267358"] in rows
+    assert "<b>$0.267358</b>" in page
+    assert "$40.00" in page
+
+
+def test_the_page_fetches_nothing_and_forbids_it() -> None:
+    page = render(facts_of(finished(), None), "now")
+    assert cells(page).fetched == []
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\(|@import", page)
+
+
+def test_curves_data_and_record_come_from_the_artifacts(store: Store) -> None:
+    facts = facts_of(finished(), store)
+    assert [p.step for p in facts.losses] == list(range(1, 11))
+    assert facts.losses[-1].loss == 0.5
+    page = render(facts, "now")
+    assert "last loss 0.5000" in page
+    assert "10 documents were read" in page
+    assert "torch: &#x27;2.9&#x27;" in page
+    assert "Not on this page" not in page
+    assert cells(page).fetched == []
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_stands(tmp_path: Path) -> None:
+    page = render(facts_of(finished(), open_store(VOLUME, str(tmp_path), {})), "now")
+    assert "Not on this page: curation report.json" in page
+    assert "$0.267358" in page
+    assert "--artifacts" in render(facts_of(finished(), None), "now")
+
+
+def test_a_job_that_has_not_begun_has_a_page() -> None:
+    job = finished() | {"status": {}}
+    assert "Nothing has been billed." in render(facts_of(job, None), "now")
+
+
+def test_what_users_wrote_cannot_become_markup() -> None:
+    job = finished()
+    job["status"]["conditions"][0]["message"] = "<script>alert(1)</script>"
+    job["spec"]["curation"] = {"sources": [{"name": "</pre><script>"}]}
+    assert "script" not in cells(render(facts_of(job, None), "now")).fetched
+
+
+def test_a_curve_keeps_its_ends_and_has_a_text() -> None:
+    points = [(float(i), 1 / (i + 1)) for i in range(5000)]
+    assert (thinned(points)[0], thinned(points)[-1], len(thinned(points))) == (points[0], points[-1], 600)
+    assert 'aria-label="loss over tokens: from 1 at 0 to 0.0002 at 4999"' in curve(points, "tokens", "loss")
+    assert "NaN" not in curve([(1.0, 2.0), (2.0, 2.0)], "tokens", "loss")
+
+
+def test_bars_are_in_proportion() -> None:
+    assert re.findall(r"width:([\d.]+)%", bars([("a", 1, "1"), ("b", 4, "4"), ("c", 0, "0")])) == [
+        "25.00",
+        "100.00",
+        "0.00",
+    ]
