@@ -16,13 +16,15 @@ def curve(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> st
     x_of, y_of = Scale(min(xs), max(xs), LEFT, WIDTH - RIGHT), Scale(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
     path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in shown)
     marks = "".join(_y_tick(value, y_of(value)) for value in ticks(min(ys), max(ys)))
-    marks += "".join(_x_tick(value, x_of(value)) for value in ticks(min(xs), max(xs)))
+    places = ticks(min(xs), max(xs))
+    anchors = ["start", *["middle"] * (len(places) - 2), "end"]
+    marks += "".join(_x_tick(value, x_of(value), at) for value, at in zip(places, anchors, strict=False))
     label = f"{y_name} over {x_name}: from {ys[0]:.4g} at {xs[0]:.4g} to {ys[-1]:.4g} at {xs[-1]:.4g}"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{marks}'
         f'<polyline class="line" points="{path}"/>'
         f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">{escape(x_name)}</text>'
-        f'<text class="axis" x="4" y="10">{escape(y_name)}</text></svg>'
+        "</svg>"
     )
 
 
@@ -58,8 +60,8 @@ def _y_tick(value: float, y: float) -> str:
     )
 
 
-def _x_tick(value: float, x: float) -> str:
-    return f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{short(value)}</text>'
+def _x_tick(value: float, x: float, anchor: str) -> str:
+    return f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="{anchor}">{short(value)}</text>'
 
 
 def short(value: float) -> str:
