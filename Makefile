@@ -51,6 +51,11 @@ test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
 	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool,versitygw
 	$(PY) -m pytest tests/api
 
+.PHONY: test-browser
+test-browser: venv ## Pages as a real headless Chromium shows them
+	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core)
+	$(PY) -m pytest tests/browser --timeout 300
+
 .PHONY: up
 up: ## Start the one-node Kubernetes, build the images and load them
 	python3 hack/cluster up
@@ -66,7 +71,7 @@ test-e2e: venv up ## Tests on the real node with real pods
 	$(PY) -m pytest tests/e2e --timeout 1500
 
 .PHONY: test
-test: lint test-unit test-api test-e2e ## Everything that CI runs
+test: lint test-unit test-browser test-api test-e2e ## Everything that CI runs
 
 .PHONY: bench
 bench: venv up ## Print latencies and overheads of the control plane

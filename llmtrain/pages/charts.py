@@ -50,7 +50,7 @@ class Axis:
         """A tick's label, short enough for the margin."""
         if self.percent:
             return f"{value * 100:.0f}%"
-        size, unit = next(((s, u) for s, u in ((1e6, "M"), (1e3, "k")) if self.high >= 10 * s), (1.0, ""))
+        size, unit = next(((s, u) for s, u in ((1e6, "M"), (1e3, "k")) if self.high >= s), (1.0, ""))
         return f"{self.prefix}{value / size:g}{unit}" if value else "0"
 
 

@@ -6,7 +6,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{font:16px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:52rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}
-small{opacity:.75}sup a{color:inherit;opacity:.7;text-decoration:none}
+small{opacity:.75}sup+sup::before{content:","}sup a{color:inherit;opacity:.7;text-decoration:none}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--faint)}
 dl{display:grid;grid-template-columns:minmax(0,2fr) minmax(0,1fr);gap:.2rem .8rem}dt{opacity:.8}dd{margin:0;font-weight:600}
