@@ -7,67 +7,153 @@ from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, cel
 from llmtrain.api.cluster import Cluster
+from llmtrain.api.endpoint import Endpoint
+from llmtrain.api.evaluationtasks import Form, JudgeTask, Perplexity, TaskKind, Template
+
+METRIC_PATTERN = r"^[a-z0-9-]+/[a-z0-9_]+$"
+SOURCES_OF_A_TASK = ("perplexity", "task", "template", "harness", "judge")
 
 
-class TaskKind(StrEnum):
-    """Kinds of local multiple-choice files that are known by shape."""
-
-    ARC_EASY = "arc_easy"
-    ARC_CHALLENGE = "arc_challenge"
-
-
-class Perplexity(Model):
-    """Held-out perplexity."""
-
-    split: Annotated[str, Field(pattern="^validation$", max_length=16)] = Field("validation", description="The split.")
+def _one_of(*fields: str) -> Rule:
+    """Exactly one of the fields is set."""
+    there = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in fields)
+    names = ", ".join(f"`{field}`" for field in fields[:-1])
+    return Rule(rule=f"{there} == 1", message=f"exactly one of {names} and `{fields[-1]}` must be set")
 
 
 class Task(Model):
     """One evaluation."""
 
     name: Name = Field(description="Name of the result.")
-    perplexity: Perplexity | None = Field(None, description="Held-out perplexity and bits per byte.")
-    task: TaskKind | None = Field(None, description="Multiple-choice task, read from `dataFile`.")
+    perplexity: Perplexity | None = Field(None, description="Perplexity and bits per byte of text.")
+    task: TaskKind | None = Field(
+        None, description="A known benchmark, read from `dataFile`, with the harness' own template and metrics."
+    )
+    template: Template | None = Field(None, description="A task of your own, read from `dataFile`.")
+    harness: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", max_length=128)] | None = Field(
+        None, description="Any task of lm-evaluation-harness by its name; its data comes from a hub or its cache."
+    )
+    judge: JudgeTask | None = Field(None, description="Answers that another model judges, read from `dataFile`.")
     data_file: Path | None = Field(None, description="The task's JSON lines: s3://..., file:///..., or relative.")
-    few_shot: int = Field(0, ge=0, le=64, description="Solved examples before each question.")
+    few_shot_file: Path | None = Field(
+        None, description="JSON lines of the same shape that examples are drawn from; default: `dataFile` itself."
+    )
+    form: Form = Field(Form.PUBLISHED, description="How the answers to choose from are shown and scored.")
+    few_shot: int | None = Field(
+        None, ge=0, le=64, description="Solved examples before each question; default: the task's own number, else 0."
+    )
+    seed: int = Field(1234, ge=0, le=2**31 - 1, description="Seed by which the examples are drawn.")
     limit: int = Field(0, ge=0, le=10**6, description="Questions that are asked; 0: all.")
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
+            _one_of(*SOURCES_OF_A_TASK),
             Rule(
-                rule="has(self.perplexity) != has(self.task)",
-                message="exactly one of `perplexity` and `task` must be set",
+                rule="has(self.dataFile) == (has(self.task) || has(self.template) || has(self.judge))",
+                message="`dataFile` must be set where `task`, `template` or `judge` is, and only there",
             ),
             Rule(
-                rule="has(self.task) == has(self.dataFile)",
-                message="`dataFile` must be set where `task` is, and only there",
+                rule="!has(self.fewShotFile) || has(self.task) || has(self.template)",
+                message="`fewShotFile` may be set only where `task` or `template` is",
             ),
         )
     }
+
+
+class SuitePreset(StrEnum):
+    """Known suites."""
+
+    CORE = "Core"
+    OPEN_LLM = "OpenLlm"
+
+
+class Suite(Model):
+    """Tasks whose scores are put together: (score - chance) / (1 - chance) of each, averaged."""
+
+    name: Name = Field(description="Name of the result.")
+    preset: SuitePreset | None = Field(None, description="A known suite, its files read from `dataFolder`.")
+    data_folder: Path | None = Field(
+        None, description="Folder with one file for each task of the preset: arc_easy.jsonl, piqa.jsonl, ..."
+    )
+    tasks: Annotated[list[Name], Field(max_length=64)] | None = Field(
+        None, description="Names of entries of `evaluation.tasks`."
+    )
+    limit: int = Field(0, ge=0, le=10**6, description="Questions of each of the preset's tasks; 0: all.")
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            _one_of("preset", "tasks"),
+            Rule(
+                rule="has(self.preset) == has(self.dataFolder)",
+                message="`dataFolder` must be set where `preset` is, and only there",
+            ),
+        )
+    }
+
+
+class Against(StrEnum):
+    """What a score is held against."""
+
+    BASELINE = "Baseline"
+    REFERENCE = "Reference"
+    CHANCE = "Chance"
 
 
 class Requirement(Model):
     """Gate on a score."""
 
-    metric: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z_]+$", max_length=128)] = Field(
+    metric: Annotated[str, Field(pattern=METRIC_PATTERN, max_length=128)] = Field(
         description="`task/metric`, for example held-out/bits_per_byte."
     )
     at_most: DecimalString | None = Field(None, description="Upper bound, inclusive.")
     at_least: DecimalString | None = Field(None, description="Lower bound, inclusive.")
+    no_worse_than: Against | None = Field(
+        None, description="The same score of `baseline`, of the `reference` model, or of guessing is the bound."
+    )
+    tolerance: DecimalString = Field("0", description="How much worse than `noWorseThan` it may be.")
 
-    model_config = Model.model_config | {
-        "json_schema_extra": cel(
-            Rule(
-                rule="has(self.atMost) != has(self.atLeast)",
-                message="exactly one of `atMost` and `atLeast` must be set",
-            )
-        )
-    }
+    model_config = Model.model_config | {"json_schema_extra": cel(_one_of("atMost", "atLeast", "noWorseThan"))}
+
+
+class Baseline(Model):
+    """An earlier evaluation of the same tasks."""
+
+    artifact: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] = Field(
+        description="Key of an evaluation in this job's storage, as in `status.stages[].artifact`."
+    )
 
 
 class Evaluation(Model):
     """Step 5: evaluation."""
 
     cluster: Cluster = Field(description="The stage's cluster.")
-    tasks: Annotated[list[Task], Field(min_length=1, max_length=64)] = Field(description="What is measured.")
+    suites: Annotated[list[Suite], Field(max_length=16)] = Field([], description="Scores made of several tasks.")
+    tasks: Annotated[list[Task], Field(max_length=64)] = Field([], description="What is measured.")
+    batch_tokens: int = Field(
+        8192, ge=64, le=2**24, description="Tokens that a worker computes at once; independent of their number."
+    )
+    reference: Endpoint | None = Field(None, description="A model behind an endpoint that the same tasks are asked.")
+    judge: Endpoint | None = Field(None, description="The model that judges answers.")
+    baseline: Baseline | None = Field(None, description="An earlier evaluation to compare with.")
     require: Annotated[list[Requirement], Field(max_length=64)] = Field([], description="Scores that must be reached.")
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="self.tasks.size() + self.suites.size() >= 1",
+                message="`tasks` or `suites` must have an entry",
+            ),
+            Rule(
+                rule="self.tasks.all(t, !has(t.judge)) || has(self.judge)",
+                message="`judge` must be set where a task has one",
+            ),
+            Rule(
+                rule="self.require.all(r, !has(r.noWorseThan) || "
+                "(r.noWorseThan == 'Baseline' ? has(self.baseline) : r.noWorseThan != 'Reference' || has(self.reference)))",
+                message="`noWorseThan: Baseline` needs `baseline`, `noWorseThan: Reference` needs `reference`",
+            ),
+        )
+    }
+
+
+__all__ = ["Against", "Baseline", "Evaluation", "Requirement", "Suite", "SuitePreset", "Task", "TaskKind"]

@@ -126,4 +126,4 @@ def _task_tokens(spec: JobSpec, task: Task) -> float:
         return float(spec.curation.validation.share) * spec.training.tokens
     questions = QUESTIONS.get(task.task, 1000) if task.task else 1000
     asked = min(questions, task.limit) if task.limit else questions
-    return asked * (task.few_shot + 1) * TOKENS_PER_QUESTION
+    return asked * ((task.few_shot or 0) + 1) * TOKENS_PER_QUESTION

@@ -8,7 +8,7 @@ from llmtrain.api.job import JobSpec
 
 CURATION_CODE = "1"
 TRAINING_CODE = "1"
-EVALUATION_CODE = "1"
+EVALUATION_CODE = "2"
 """Raised when the stage's code makes other bytes from the same input."""
 
 
@@ -35,6 +35,8 @@ def training_key(spec: JobSpec, curation: str) -> str:
 
 
 def evaluation_key(spec: JobSpec, training: str, fingerprint: str) -> str:
-    """`fingerprint` identifies the content of the tasks' data files."""
-    tasks = [task.to_dict() for task in spec.evaluation.tasks] if spec.evaluation else []
-    return artifact_key({"code": EVALUATION_CODE, "tasks": tasks, "model": training, "data": fingerprint})
+    """`fingerprint` identifies the content of the tasks' data files. What is required of scores does not change them."""
+    config = spec.evaluation.to_dict() if spec.evaluation else {}
+    for irrelevant in ("cluster", "require", "baseline"):
+        config.pop(irrelevant, None)
+    return artifact_key({"code": EVALUATION_CODE, "config": config, "model": training, "data": fingerprint})

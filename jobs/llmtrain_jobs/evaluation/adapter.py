@@ -1,88 +1,140 @@
-"""lm-evaluation-harness' view of our model: log-likelihoods of continuations and of whole documents."""
+"""lm-evaluation-harness' view of our checkpoint: its own encoding and windows, our batches on our workers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-import torch
-from lm_eval.api.model import LM
+from lm_eval import utils
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tokenizers import Tokenizer
-from torch.nn import functional
 
 from llmtrain_jobs.curation.tokens import END_OF_TEXT
-from llmtrain_jobs.model.transformer import Transformer
+from llmtrain_jobs.evaluation.backend import Backend
+from llmtrain_jobs.evaluation.generation import Prompt, make_prompts
+from llmtrain_jobs.evaluation.plan import Scored, make_plan
+from llmtrain_jobs.evaluation.scoring import Answer
 
-BATCH = 16
+DEFAULT_NEW_TOKENS = 256
+"""The harness' own default for tasks that say nothing."""
 
 
-class Adapter(LM):  # type: ignore[misc]
-    """Our transformer and tokenizer as an `LM`."""
+@dataclass
+class Cuts:
+    """What did not fit the context since the last `take`."""
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
-        """The model is put into evaluation mode."""
+    requests: int = 0
+    tokens: int = 0
+
+    def note(self, excess: int) -> None:
+        """One request lost `excess` tokens on the left."""
+        if excess > 0:
+            self.requests += 1
+            self.tokens += excess
+
+    def take(self) -> "Cuts":
+        """The counts so far, which start anew."""
+        taken = Cuts(self.requests, self.tokens)
+        self.requests = self.tokens = 0
+        return taken
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the model can take: tokens it sees at once, its width D, tokens of a batch."""
+
+    context: int
+    width: int
+    batch_tokens: int
+
+
+class CheckpointModel(TemplateLM):  # type: ignore[misc]
+    """Our transformer and tokenizer as an `LM`; encoding of pairs and rolling windows are the harness'."""
+
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, limits: Limits) -> None:
+        """`backend` computes; this object only plans."""
         super().__init__()
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.context = model.config.context
+        self.backend, self.tokenizer, self.limits, self.cuts = backend, tokenizer, limits, Cuts()
         self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0)
+        self._encode = lru_cache(maxsize=4096)(lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids))
 
-    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:  # noqa: ARG002
-        """(log-likelihood, is greedy) of each continuation after its context."""
-        pairs = [self._encode_pair(*request.args) for request in requests]
-        order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index][0]))
-        results: list[tuple[float, bool]] = [(0.0, False)] * len(pairs)
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
-            for index, result in zip(chosen, self._score([pairs[i] for i in chosen]), strict=True):
-                results[index] = result
-        return results
+    @property
+    def eot_token_id(self) -> int:
+        """End-of-text, which also stands before every document."""
+        return self.end
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model sees at once."""
+        return self.limits.context
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:  # noqa: ARG002
+        """Token ids; there is no begin-of-text token that could be added."""
+        return list(self._encode(string))
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[Any, list[int], list[int]]],
+        disable_tqdm: bool = True,  # noqa: ARG002
+        **_: Any,
+    ) -> list[Answer]:
+        return self.score([self._scored(before or [self.end], after) for _, before, after in requests])
+
+    def _scored(self, before: list[int], after: list[int]) -> Scored:
+        """Cut on the left to what fits; at least the last token is predicted."""
+        whole, most = before + after, self.limits.context + 1
+        if len(whole) < 2:  # The tokenizer joined both into one token.
+            whole = [self.end, *whole]
+        self.cuts.note(len(whole) - most)
+        kept = whole[-most:]
+        return Scored(tuple(kept), min(max(1, len(after)), len(kept) - 1))
+
+    def score(self, sequences: Sequence[Scored]) -> list[Answer]:
+        """Answers in the order of the sequences."""
+        answers: list[Answer] = [(0.0, False)] * len(sequences)
+        batches = make_plan(sequences, self.limits.width, self.limits.batch_tokens)
+        for batch, found in zip(batches, self.backend.score(batches), strict=True):
+            for request, answer in zip(batch.requests.tolist(), found, strict=True):
+                answers[request] = answer
+        return answers
+
+    def windows(self, tokens: Sequence[int]) -> list[Scored]:
+        """The harness' rolling windows of a document: every token predicted once, as much before it as fits."""
+        rolling = utils.get_rolling_token_windows(list(tokens), self.end, self.limits.context, 1)
+        pairs = [utils.make_disjoint_window(pair) for pair in rolling]
+        return [Scored((*before, *after), len(after)) for before, after in pairs]
+
+    def documents(self, documents: Sequence[Sequence[int]]) -> list[float]:
+        """Log-likelihood in nats of each document, given as tokens."""
+        parts = [(index, window) for index, tokens in enumerate(documents) for window in self.windows(tokens)]
+        totals = [0.0] * len(documents)
+        for (index, _), (nats, _) in zip(parts, self.score([window for _, window in parts]), strict=True):
+            totals[index] += nats
+        return totals
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:  # noqa: ARG002
-        """Log-likelihood of whole documents, in windows that do not overlap, each after end-of-text."""
-        return [self._document(request.args[0]) for request in requests]
+        """Log-likelihood of whole texts."""
+        return self.documents([self.tok_encode(request.args[0]) for request in requests])
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
-        """Greedy continuations."""
-        return [self._generate(*request.args) for request in requests]
+        """Greedy continuations up to a stop string, which is left out."""
+        return self.generate([self.prompt(*request.args) for request in requests])
 
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], int]:
-        """Tokens of both, cut on the left, and how many belong to the continuation."""
-        whole = self.tokenizer.encode(context + continuation).ids
-        before = len(self.tokenizer.encode(context).ids)
-        tokens = [self.end, *whole]
-        return tokens[-(self.context + 1) :], max(1, len(whole) - before)
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Texts in the order of the prompts."""
+        texts = [""] * len(prompts)
+        batches = make_prompts(prompts, self.limits.batch_tokens)
+        for batch, found in zip(batches, self.backend.generate(batches), strict=True):
+            for index, text in zip(batch.requests, found, strict=True):
+                texts[index] = text
+        return texts
 
-    @torch.inference_mode()
-    def _score(self, pairs: list[tuple[list[int], int]]) -> list[tuple[float, bool]]:
-        longest = max(len(tokens) for tokens, _ in pairs)
-        padded = torch.tensor([tokens + [self.end] * (longest - len(tokens)) for tokens, _ in pairs])
-        log_BTV = functional.log_softmax(self.model(padded[:, :-1]).float(), dim=-1)
-        return [self._one(log_BTV[row], tokens, count) for row, (tokens, count) in enumerate(pairs)]
-
-    def _one(self, log_TV: torch.Tensor, tokens: list[int], count: int) -> tuple[float, bool]:
-        first = len(tokens) - 1 - count
-        wanted_T = torch.tensor(tokens[first + 1 :])
-        part_TV = log_TV[first : first + count]
-        greedy = bool((part_TV.argmax(dim=-1) == wanted_T).all())
-        return float(part_TV.gather(1, wanted_T.unsqueeze(1)).sum()), greedy
-
-    @torch.inference_mode()
-    def _document(self, text: str) -> float:
-        tokens = [self.end, *self.tokenizer.encode(text).ids]
-        total = 0.0
-        for start in range(0, len(tokens) - 1, self.context):
-            window = tokens[start : start + self.context + 1]
-            total += self._score([(window, len(window) - 1)])[0][0]
-        return total
-
-    @torch.inference_mode()
-    def _generate(self, context: str, options: dict[str, Any]) -> str:
-        tokens = [self.end, *self.tokenizer.encode(context).ids]
-        made: list[int] = []
-        stops = [stop for stop in options.get("until", []) if stop]
-        for _ in range(int(options.get("max_gen_toks", 64))):
-            window = torch.tensor([(tokens + made)[-self.context :]])
-            made.append(int(self.model(window)[0, -1].argmax()))
-            text: str = self.tokenizer.decode(made)
-            if made[-1] == self.end or any(stop in text for stop in stops):
-                break
-        text = self.tokenizer.decode(made)
-        return min((text.split(stop)[0] for stop in stops), key=len, default=text)
+    def prompt(self, context: str, options: dict[str, Any]) -> Prompt:
+        """A prompt under the harness' options. Room for the answer is kept free: half of the context at most."""
+        settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
+        stops = handle_stop_sequences(list(settings["until"]), END_OF_TEXT)
+        new = min(int(settings["max_gen_toks"]), max(1, self.limits.context // 2))
+        tokens, most = self.tok_encode(context) or [self.end], self.limits.context - new
+        self.cuts.note(len(tokens) - most)
+        return Prompt(tuple(tokens[-most:]), new, tuple(stop for stop in stops if stop))

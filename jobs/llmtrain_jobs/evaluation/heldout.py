@@ -1,32 +1,64 @@
-"""Perplexity and bits per byte on the held-out split."""
+"""Perplexity and bits per byte of the held-out split: each document by itself, in the harness' rolling windows.
+
+End-of-text is read before each document and never predicted, so that bytes and predictions are those of the text.
+"""
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from llmtrain_jobs.model.transformer import loss_sum
+from llmtrain_jobs.evaluation.results import TaskResult
 
-BATCH = 16
-
-
-@torch.inference_mode()
-def total_nats(model: nn.Module, tokens: NDArray[np.int64], context: int) -> float:
-    """Summed cross-entropy in nats of every token but the first, in windows that do not overlap."""
-    nats = 0.0
-    whole = (len(tokens) - 1) // context
-    starts = [index * context for index in range(whole)]
-    for first in range(0, whole, BATCH):
-        batch = np.stack([tokens[s : s + context + 1] for s in starts[first : first + BATCH]])
-        nats += float(loss_sum(model, torch.from_numpy(batch)))
-    rest = tokens[whole * context :]
-    if len(rest) > 1:
-        nats += float(loss_sum(model, torch.from_numpy(rest[None, :].copy())))
-    return nats
+LOWER_IS_BETTER = {"bits_per_byte": False, "token_perplexity": False, "unigram_bits_per_byte": False}
 
 
-def scores(nats: float, tokens: int, size: int) -> dict[str, float]:
-    """Bits per byte (independent of the tokenizer) and perplexity by token, of `size` bytes in `tokens` tokens."""
-    return {"bits_per_byte": nats / math.log(2) / size, "token_perplexity": math.exp(nats / max(1, tokens - 1))}
+@dataclass(frozen=True)
+class Document:
+    """Tokens of one held-out document, its size in bytes of UTF-8, and the source it came from ("" where unknown)."""
+
+    tokens: tuple[int, ...]
+    size: int
+    source: str = ""
+
+
+def split_documents(
+    tokens: NDArray[np.int64], end: int, size_of: Callable[[Sequence[int]], int], source: str = ""
+) -> list[Document]:
+    """A stream of tokens cut at end-of-text; `size_of` tells the bytes of a document's text."""
+    bounds = np.flatnonzero(tokens == end)
+    parts = np.split(tokens, bounds + 1)
+    texts = [part[part != end].tolist() for part in parts]
+    return [Document(tuple(text), size_of(text), source) for text in texts if text]
+
+
+def scores(nats: Sequence[float], documents: Sequence[Document]) -> dict[str, float]:
+    """Bits per byte (independent of the tokenizer) and perplexity by token; `nats` are minus the log-likelihoods."""
+    total, size = sum(nats), sum(document.size for document in documents)
+    count = sum(len(document.tokens) for document in documents)
+    return {"bits_per_byte": total / math.log(2) / size, "token_perplexity": math.exp(total / count)}
+
+
+def bits_error(nats: Sequence[float], documents: Sequence[Document]) -> float:
+    """Standard error of bits per byte, a ratio of sums over documents (Cochran 1977, 6.4)."""
+    size = np.array([document.size for document in documents], dtype=np.float64)
+    bits = np.array(nats) / math.log(2)
+    rest = bits - bits.sum() / size.sum() * size
+    n = len(documents)
+    return float(math.sqrt(n / (n - 1) * float((rest**2).sum())) / size.sum())
+
+
+def held_out_result(name: str, likelihoods: Sequence[float], documents: Sequence[Document]) -> TaskResult:
+    """Scores of all documents, and of each source where there are several."""
+    nats = [-value for value in likelihoods]
+    result = TaskResult(name, scores(nats, documents), higher_is_better=dict(LOWER_IS_BETTER), count=len(documents))
+    result.primary = "bits_per_byte"
+    if len(documents) > 1:
+        result.errors["bits_per_byte"] = bits_error(nats, documents)
+    for source in sorted({document.source for document in documents}):
+        chosen = [index for index, document in enumerate(documents) if document.source == source]
+        if source:
+            result.parts[source] = scores([nats[i] for i in chosen], [documents[i] for i in chosen])
+    return result

@@ -9,6 +9,10 @@ from llmtrain.storage.keys import curation_key, evaluation_key, training_key
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.read import read_records, source_files
 from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.inputs import check_all, files_of
+from llmtrain_jobs.evaluation.requirements import check
+from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
+from llmtrain_jobs.evaluation.suites import all_tasks
 
 PROBE = b"llmtrain preflight probe\n"
 
@@ -19,6 +23,7 @@ def run(context: Context) -> Result:
     size = sum(check_source(context, index) for index in range(len(context.config.spec.curation.sources)))
     check_tasks(context)
     keys = keys_of(context)
+    check_existing_scores(context, keys)
     existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
     message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
     return Result(outcome="Succeeded", message=message, existing=existing, scores={"source_bytes": str(size)})
@@ -47,19 +52,16 @@ def check_source(context: Context, index: int) -> int:
 
 
 def check_tasks(context: Context) -> None:
-    """Every benchmark file is there and holds JSON lines."""
-    evaluation = context.config.spec.evaluation
-    for index, task in enumerate(evaluation.tasks if evaluation else []):
-        if not task.data_file:
-            continue
-        with context.store.open(task.data_file) as file:
-            line = file.readline()
-        try:
-            json.loads(line)
-        except ValueError as error:
-            raise bad_input(
-                f"`spec.evaluation.tasks[{index}].dataFile`: line 1 of `{task.data_file}` is no JSON"
-            ) from error
+    """Every file that evaluation reads is there and is what its task needs, before training is paid for."""
+    if context.config.spec.evaluation:
+        check_all(context.store, context.config.spec.evaluation)
+
+
+def check_existing_scores(context: Context, keys: dict[Stage, str]) -> None:
+    """An evaluation that exists already is held against the requirements here: no cluster is needed for the answer."""
+    evaluation, key = context.config.spec.evaluation, keys.get(Stage.EVALUATION)
+    if evaluation and key and (found := stored_results(context.store, key)):
+        check(evaluation.require, bars_of(found, baseline_of(context.store, evaluation)))
 
 
 def keys_of(context: Context) -> dict[Stage, str]:
@@ -81,11 +83,11 @@ def source_fingerprint(context: Context) -> str:
 
 
 def task_fingerprint(context: Context) -> str:
-    """The same of the benchmark files."""
+    """The same of the files that evaluation reads."""
     evaluation = context.config.spec.evaluation
-    return _fingerprint(
-        context, [task.data_file for task in (evaluation.tasks if evaluation else []) if task.data_file]
-    )
+    tasks = all_tasks(evaluation) if evaluation else []
+    rated = [task.judge.ratings_file for task in tasks if task.judge and task.judge.ratings_file]
+    return _fingerprint(context, [*(file for task in tasks for file in files_of(task)), *rated])
 
 
 def _fingerprint(context: Context, files: list[str]) -> str:

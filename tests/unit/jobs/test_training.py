@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from llmtrain_jobs.evaluation.heldout import scores, total_nats
 from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training.data import Windows, samples_of
 from llmtrain_jobs.training.loop import Group, NonFiniteLoss, Plan, Step, Trainer
 from llmtrain_jobs.training.schedule import learning_rate
-from torch import nn
 
 TINY = ModelConfig(layers=2, heads=2, embedding=16, feed_forward=64, context=8, vocabulary=64)
 PLAN = Plan(
@@ -101,17 +99,3 @@ def test_the_rate_warms_up_and_ends_at_a_tenth() -> None:
     assert learning_rate(0, 1000, 100, 1.0) == pytest.approx(0.01)
     assert learning_rate(100, 1000, 100, 1.0) == pytest.approx(1.0)
     assert learning_rate(1000, 1000, 100, 1.0) == pytest.approx(0.1)
-
-
-class Uniform(nn.Module):
-    """Every token is equally likely."""
-
-    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(*tokens_BT.shape, 256)
-
-
-def test_bits_per_byte_of_a_uniform_model_are_its_logarithm() -> None:
-    data = np.random.default_rng(0).integers(0, 256, 1001)
-    found = scores(total_nats(Uniform(), data, 64), len(data), 500)
-    assert found["bits_per_byte"] == pytest.approx(1000 * 8 / 500)
-    assert found["token_perplexity"] == pytest.approx(256, rel=1e-5)

@@ -1,0 +1,1 @@
+"""Models behind OpenAI-compatible endpoints: a reference beside ours, and a judge."""

@@ -1,0 +1,107 @@
+"""A reference model behind an endpoint as a harness `LM`: the same tasks, asked in text.
+
+Log-likelihoods need a server that echoes a prompt with its log-probabilities (`/completions` with `echo` and
+`logprobs`, as vLLM and llama.cpp have it). The server's own tokens are told apart by their places in the text, so that
+no tokenizer is needed here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.api.model import LM
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.adapter import DEFAULT_NEW_TOKENS, Cuts
+from llmtrain_jobs.evaluation.endpoints.client import Body, Client
+from llmtrain_jobs.evaluation.generation import Prompt
+from llmtrain_jobs.evaluation.scoring import Answer
+
+SEED = 1234
+BEFORE_NOTHING = "\n"
+"""Stands before text that has nothing before it: a server gives no probability of the first token."""
+
+
+class EndpointModel(LM):  # type: ignore[misc]
+    """`LM` over HTTP."""
+
+    def __init__(self, client: Client) -> None:
+        """Requests go out when the harness asks."""
+        super().__init__()
+        self.client, self.cuts = client, Cuts()
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[Answer]:  # noqa: ARG002
+        """(log-likelihood, is greedy) of each continuation."""
+        pairs = [(request.args[0] or BEFORE_NOTHING, request.args[1]) for request in requests]
+        return self._echoed(pairs)
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:  # noqa: ARG002
+        """Log-likelihood of whole texts, which must fit the server's context."""
+        return self.texts([request.args[0] for request in requests])
+
+    def texts(self, texts: Sequence[str]) -> list[float]:
+        """Log-likelihood in nats of each text."""
+        return [nats for nats, _ in self._echoed([(BEFORE_NOTHING, text) for text in texts])]
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
+        """Greedy continuations up to a stop string."""
+        prompts = []
+        for context, options in (request.args for request in requests):
+            settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
+            stops = tuple(stop for stop in settings["until"] if stop)
+            prompts.append((context, Prompt((), int(settings["max_gen_toks"]), stops)))
+        return self.written(prompts)
+
+    def written(self, prompts: Sequence[tuple[str, Prompt]]) -> list[str]:
+        """Text after each prompt, under the prompt's limits."""
+        bodies: list[Body] = [
+            {"prompt": text, "max_tokens": prompt.new, "temperature": 0, "seed": SEED}
+            # Servers allow four stop strings; the rest is cut here.
+            | ({"stop": list(prompt.stops[:4])} if prompt.stops else {})
+            for text, prompt in prompts
+        ]
+        answers = self.client.post_all("completions", bodies)
+        texts = [str(self._choice(answer).get("text", "")) for answer in answers]
+        return [cut_at(text, prompt.stops) for text, (_, prompt) in zip(texts, prompts, strict=True)]
+
+    def _echoed(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        bodies: list[Body] = [
+            {"prompt": before + after, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True, "seed": SEED}
+            for before, after in pairs
+        ]
+        answers = self.client.post_all("completions", bodies)
+        return [self._answer(found, *pair) for found, pair in zip(answers, pairs, strict=True)]
+
+    def _answer(self, found: Body, before: str, after: str) -> Answer:
+        logs = self._choice(found).get("logprobs") or {}
+        offsets, values = logs.get("text_offset"), logs.get("token_logprobs")
+        if not offsets or not values or len(offsets) != len(values):
+            raise bad_input(
+                f"`{self.client.field}`: {self.client.endpoint.base_url} gives no log-probabilities of the prompt; the "
+                "server must support `echo` with `logprobs` in /completions, or be asked generation tasks only",
+                "EndpointHasNoLikelihoods",
+            )
+        return _sum(offsets, values, logs.get("top_logprobs") or [], len(before), len(before) + len(after))
+
+    def _choice(self, answer: Body) -> Body:
+        choices = answer.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise bad_input(
+                f"`{self.client.field}`: {self.client.endpoint.base_url} gave no `choices`", "EndpointRefused"
+            )
+        return choices[0]
+
+
+def _sum(offsets: list[int], values: list[Any], tops: list[Any], start: int, end: int) -> Answer:
+    """Tokens that reach into start..end of the text; the one that was generated stands at `end`."""
+    ends = [*offsets[1:], end]
+    inside = [
+        i for i, (a, b) in enumerate(zip(offsets, ends, strict=True)) if b > start and a < end and values[i] is not None
+    ]
+    greedy = all(i >= len(tops) or not tops[i] or values[i] >= max(tops[i].values()) for i in inside)
+    return float(sum(values[i] for i in inside)), greedy
+
+
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """What stands before the first stop string."""
+    return min((text.split(stop)[0] for stop in stops), key=len, default=text)

@@ -1,0 +1,133 @@
+"""All tasks of a manifest by one model: each result is stored as it comes, so that none is ever computed twice."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmtrain.api.evaluation import Evaluation, Task
+from llmtrain.api.stageconfig import StageConfig
+from llmtrain.api.status import Stage
+from llmtrain.storage.keys import EVALUATION_CODE, artifact_key
+from llmtrain.storage.store import Store, artifact_folder
+from llmtrain_jobs.evaluation.adapter import CheckpointModel
+from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
+from llmtrain_jobs.evaluation.harness import run_named, run_parts
+from llmtrain_jobs.evaluation.heldout import Document, held_out_result, split_documents
+from llmtrain_jobs.evaluation.inputs import read_inputs
+from llmtrain_jobs.evaluation.judged import Judging
+from llmtrain_jobs.evaluation.results import TaskResult
+from llmtrain_jobs.evaluation.tasks.catalogue import parts_of
+from llmtrain_jobs.evaluation.tasks.texts import text_part
+
+KIND = "evaluation-task"
+RESULT, SAMPLES = "result.json", "samples.jsonl"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under evaluation. `identity` is what its results depend on."""
+
+    lm: CheckpointModel | EndpointModel
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs tasks against the job's storage."""
+
+    config: StageConfig
+    store: Store
+    evaluation: Evaluation
+    judging: Judging
+
+    def result(self, task: Task, subject: Subject) -> TaskResult:
+        """Stored, or computed and stored."""
+        key = self._key(task, subject)
+        if self.store.manifest(KIND, key):
+            return self._stored(key)
+        subject.lm.cuts.take()
+        found = self._compute(task, subject)
+        cuts = subject.lm.cuts.take()
+        found.cut_requests, found.cut_tokens = cuts.requests, cuts.tokens
+        samples = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in found.samples)
+        files = {RESULT: json.dumps(found.to_dict(), indent=1).encode(), SAMPLES: samples.encode()}
+        self.store.complete(KIND, key, files, {"task": task.name})
+        return found
+
+    def _stored(self, key: str) -> TaskResult:
+        folder = artifact_folder(KIND, key)
+        lines = self.store.read(f"{folder}/{SAMPLES}").decode().splitlines()
+        return TaskResult.from_dict(
+            json.loads(self.store.read(f"{folder}/{RESULT}")), [json.loads(line) for line in lines]
+        )
+
+    def _key(self, task: Task, subject: Subject) -> str:
+        config = task.to_dict()
+        if task.judge is not None:
+            # People's ratings are added to a stored result; they do not change what was judged.
+            config["judge"].pop("ratingsFile", None)
+            config["by"] = self.judging.identity(task)
+        named = [task.data_file, task.few_shot_file, *(task.perplexity.files if task.perplexity else [])]
+        marks = [[file, *self.store.info(file)] for file in named if file]
+        parts = {"code": EVALUATION_CODE, "task": config, "model": subject.identity, "files": marks}
+        return artifact_key(parts | {"data": self.config.artifacts.get(Stage.CURATION, "") if task.perplexity else ""})
+
+    def _compute(self, task: Task, subject: Subject) -> TaskResult:
+        if task.perplexity is not None:
+            return self._perplexity(task, subject)
+        if task.harness is not None:
+            return run_named(task.name, task.harness, task.few_shot, task.limit, subject.lm, task.seed)
+        inputs = read_inputs(self.store, task)
+        if task.judge is not None:
+            return self.judging.result(task, task.judge, inputs, subject.lm)
+        found = run_parts(task.name, parts_of(task, inputs.docs, inputs.examples), subject.lm, task.seed)
+        found.details |= {
+            "dataFile": task.data_file,
+            "sha256": inputs.sha256,
+            "seed": task.seed,
+            "form": task.form.value,
+        }
+        return found
+
+    def _perplexity(self, task: Task, subject: Subject) -> TaskResult:
+        perplexity = task.perplexity
+        if perplexity is not None and perplexity.files:
+            part = text_part(task, perplexity, self.store)
+            return run_parts(task.name, [part], subject.lm, task.seed)
+        documents = self._held_out(task.limit)
+        if isinstance(subject.lm, CheckpointModel):
+            likelihoods = subject.lm.documents([document.tokens for document in documents])
+        else:
+            likelihoods = subject.lm.texts([self._decode(document.tokens) for document in documents])
+        found = held_out_result(task.name, likelihoods, documents)
+        counts = self._curation()["counts"]
+        if isinstance(subject.lm, CheckpointModel):
+            found.scores["unigram_bits_per_byte"] = float(counts["unigram_bits_per_byte"])
+        found.details = {"split": "validation", "curation": self.config.artifacts[Stage.CURATION]}
+        return found
+
+    def _curation(self) -> dict[str, Any]:
+        return self.store.manifest("curation", self.config.artifacts[Stage.CURATION]) or {}
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        text: str = self.judging.tokenizer.decode(list(tokens), skip_special_tokens=False)
+        return text
+
+    def _held_out(self, limit: int) -> list[Document]:
+        """Documents of the split, shard after shard; a shard's folder below `validation/` is its source."""
+        manifest, end = self._curation(), int(self._curation()["counts"].get("end_of_text", 0))
+        dtype = np.dtype(manifest["counts"]["dtype"]).newbyteorder("<")
+        folder = artifact_folder("curation", self.config.artifacts[Stage.CURATION])
+        size_of: Callable[[Sequence[int]], int] = lambda tokens: len(self._decode(tokens).encode())  # noqa: E731
+        by_source: dict[str, list[str]] = {}
+        for name in sorted(file["name"] for file in manifest["files"] if file["name"].startswith("validation/")):
+            by_source.setdefault("/".join(name.split("/")[1:-1]), []).append(name)
+        documents: list[Document] = []
+        for source, names in by_source.items():
+            data = b"".join(self.store.read(f"{folder}/{name}") for name in names)
+            tokens = np.frombuffer(data, dtype=dtype).astype(np.int64)
+            documents += split_documents(tokens, end, size_of, source)
+        return documents[:limit] if limit else documents

@@ -1,0 +1,46 @@
+"""Evaluations that exist already: read back, compared, held against requirements."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrain.api.evaluation import Against, Evaluation
+from llmtrain.storage.store import Store, artifact_folder
+from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.requirements import Bars
+
+RESULTS = "results.json"
+
+
+def stored_results(store: Store, key: str) -> dict[str, Any] | None:
+    """Results of a complete evaluation."""
+    if store.manifest("evaluation", key) is None:
+        return None
+    found: dict[str, Any] = json.loads(store.read(f"{artifact_folder('evaluation', key)}/{RESULTS}"))
+    return found
+
+
+def baseline_of(store: Store, evaluation: Evaluation) -> dict[str, Any] | None:
+    """Results of the run to compare with."""
+    if evaluation.baseline is None:
+        return None
+    found = stored_results(store, evaluation.baseline.artifact)
+    if found is None:
+        raise bad_input(
+            f"`spec.evaluation.baseline.artifact`: there is no evaluation `{evaluation.baseline.artifact}` in the job's "
+            "storage; take the key from `status.stages[].artifact` of the run to compare with",
+            "NoBaseline",
+        )
+    return found
+
+
+def bars_of(results: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> Bars:
+    """What requirements are held against, from stored results."""
+    tasks = results["tasks"]
+    lower = {f"{n}/{m}" for n, task in tasks.items() for m, higher in task["higher_is_better"].items() if not higher}
+    others = {
+        Against.CHANCE: results["chance"],
+        Against.REFERENCE: results["referenceScores"],
+        Against.BASELINE: baseline["scores"] if baseline else {},
+    }
+    return Bars(results["scores"], others, frozenset(lower))
