@@ -43,9 +43,17 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "no tokens": ("spec.training.tokens", 0, "spec.training.tokens"),
     "batch": ("spec.training.globalBatchTokens", 8193, "must be a multiple of `model.contextLength`"),
     "learning rate": ("spec.training.optimizer.peakLearningRate", "fast", "peakLearningRate"),
-    "empty task": ("spec.evaluation.tasks", [{"name": "a"}], "exactly one of `perplexity`, `task`, `template`, `harness` and `judge`"),
+    "empty task": (
+        "spec.evaluation.tasks",
+        [{"name": "a"}],
+        "exactly one of `perplexity`, `task`, `template`, `harness` and `judge`",
+    ),
     "task without data": ("spec.evaluation.tasks", [{"name": "a", "task": "arc_easy"}], "`dataFile` must be set"),
-    "open requirement": ("spec.evaluation.require", [{"metric": "a/b"}], "exactly one of `atMost`, `atLeast` and `noWorseThan`"),
+    "open requirement": (
+        "spec.evaluation.require",
+        [{"metric": "a/b"}],
+        "exactly one of `atMost`, `atLeast` and `noWorseThan`",
+    ),
     "long name": ("metadata.name", "x" * 41, "no more than 40 characters"),
 }
 # Rules across fields are CEL's alone: the operator reads only what the apiserver has let in.
