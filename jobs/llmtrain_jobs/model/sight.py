@@ -41,6 +41,8 @@ def look(
     `positions_BT` and `mask_BTS` (true: may be seen) stand in for counting and causality where rows are packed;
     together, and without a cache. `heads` are those of this rank where tensor parallelism splits them.
     """
+    if (mask_BTS is None) != (positions_BT is None):
+        raise ValueError("positions_BT and mask_BTS go together")
     if mask_BTS is not None and positions_BT is not None:
         query, key = positions_BT, positions_BT
         mask: Tensor | None = _windowed(mask_BTS, query, key, config.sliding_window).unsqueeze(1)
@@ -54,6 +56,15 @@ def look(
     if config.positions is PositionKind.ALIBI:
         mask = _alibi(query, key, mask, slopes(config.heads, like.device)[heads], like.dtype)
     return Sight(query, _rotation(config, query, like.dtype), mask, causal=mask is None and length > 1, cache=cache)
+
+
+def packed(documents_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions and mask of rows in which documents lie one after the other, by the number of each token's document.
+
+    (B, T) -> (B, T) positions that start anew with each document, (B, T, T) true within a document and backwards.
+    """
+    mask_BTT = (documents_BT.unsqueeze(1) == documents_BT.unsqueeze(2)).tril()
+    return mask_BTT.sum(dim=-1) - 1, mask_BTT
 
 
 def _causal(query_T: Tensor, key_S: Tensor, padding_B: Tensor | None, window: int) -> Tensor | None:

@@ -8,6 +8,7 @@ import torch
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.cache import Cache
 from llmtrain_jobs.model.config import ModelConfig
+from llmtrain_jobs.model.sight import packed
 from llmtrain_jobs.model.transformer import Transformer, cut, loss_sum
 from torch import Tensor
 
@@ -105,12 +106,13 @@ def test_a_window_of_four_hides_what_is_four_back_in_one_layer(name: str) -> Non
 @every_config
 def test_packed_documents_do_not_see_each_other(config: ModelConfig) -> None:
     model, tokens = build(config), some_tokens(1, 12)
-    positions = torch.tensor([[*range(5), *range(7)]])
-    document = torch.tensor([[0] * 5 + [1] * 7])
-    mask = (document.unsqueeze(1) == document.unsqueeze(2)).tril()
-    packed = model(tokens, positions_BT=positions, mask_BTS=mask)
+    positions, mask = packed(torch.tensor([[3] * 5 + [4] * 7]))
+    assert positions.tolist() == [[*range(5), *range(7)]]
+    together = model(tokens, positions_BT=positions, mask_BTS=mask)
     apart = torch.cat([model(tokens[:, :5]), model(tokens[:, 5:])], dim=1)
-    torch.testing.assert_close(packed, apart, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ValueError, match="go together"):
+        model(tokens, positions_BT=positions)
 
 
 @every_config
@@ -119,9 +121,9 @@ def test_continuations_beside_each_other_share_their_prefix(config: ModelConfig)
     positions = torch.tensor([[*range(6), *range(6, 11), *range(6, 15)]])
     mask = torch.ones(20, 20).tril().bool()
     mask[11:, 6:11] = False
-    packed = model(torch.cat([prefix, one, other], dim=1), positions_BT=positions, mask_BTS=mask.unsqueeze(0))
-    torch.testing.assert_close(packed[:, 6:11], model(torch.cat([prefix, one], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(packed[:, 11:], model(torch.cat([prefix, other], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
+    found = model(torch.cat([prefix, one, other], dim=1), positions_BT=positions, mask_BTS=mask.unsqueeze(0))
+    torch.testing.assert_close(found[:, 6:11], model(torch.cat([prefix, one], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found[:, 11:], model(torch.cat([prefix, other], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
 
 
 def test_stages_in_a_row_are_the_whole_model() -> None:

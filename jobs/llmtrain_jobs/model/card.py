@@ -1,0 +1,166 @@
+"""The model card of an export: what the model is, what it was made of, how well it does and what it cost.
+
+Every number comes from a manifest or the job's status; what was not recorded is said to be so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from llmtrain.api.counts import Convention, flops_per_token, parameters
+from llmtrain.api.dimensions import ModelConfig
+from llmtrain.api.job import JobSpec
+from llmtrain.api.status import JobStatus, Stage
+from llmtrain.cost.money import format_usd
+
+UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card is written from. `curation` and `training` are the counts of the manifests."""
+
+    name: str
+    family: str
+    config: ModelConfig
+    spec: JobSpec
+    status: JobStatus
+    keys: Mapping[Stage, str]
+    curation: Mapping[str, Any]
+    training: Mapping[str, Any]
+    fates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def card(facts: Facts) -> str:
+    """README.md with its front matter."""
+    sections = [
+        _front_matter(facts),
+        f"# {facts.name}\n\n{_opening(facts)}",
+        f"## Architecture\n\n{_table(_architecture(facts.config, facts.family))}",
+        f"## Data\n\n{_data(facts)}",
+        f"## Training\n\n{_table(_training(facts))}",
+        f"## Scores\n\n{_scores(facts)}",
+        f"## Bill\n\n{_bill(facts.status)}",
+        f"## Reproduction\n\n{_table(_reproduction(facts))}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def scores_of(status: JobStatus) -> Mapping[str, str]:
+    """Scores of the evaluation, `task/metric` by value."""
+    return next((stage.scores for stage in status.stages if stage.name is Stage.EVALUATION), {})
+
+
+def _front_matter(facts: Facts) -> str:
+    results = [
+        {
+            "task": {"type": "text-generation"},
+            "dataset": {"name": name.rpartition("/")[0] or name, "type": name.rpartition("/")[0] or name},
+            "metrics": [{"type": name.rpartition("/")[2], "value": float(value)}],
+        }
+        for name, value in sorted(scores_of(facts.status).items())
+    ]
+    head: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["llmtrain"]}
+    if results:
+        head["model-index"] = [{"name": facts.name, "results": results}]
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---"
+
+
+def _opening(facts: Facts) -> str:
+    count = parameters(facts.config)
+    return (
+        f"A causal language model with {count:,} parameters, trained from scratch. "
+        f"`transformers` loads it as {facts.family}. Documents were separated by one end-of-text token in training: "
+        "start a text with it."
+    )
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _architecture(config: ModelConfig, family: str) -> list[tuple[str, str]]:
+    gated = ", gated" if config.gated else ""
+    return [
+        ("family", family),
+        ("parameters", f"{parameters(config):,}"),
+        ("layers x width", f"{config.layers} x {config.embedding}"),
+        ("heads", f"{config.heads} of {config.width}, {config.groups} of keys and values"),
+        ("feed-forward", f"{config.feed_forward}, {config.activation.value}{gated}"),
+        ("norm", f"{config.norm.value}, {config.placement.value}"),
+        ("positions", f"{config.positions.value}, context {config.context}"),
+        ("vocabulary", f"{config.vocabulary:,}, output {'tied' if config.tied else 'not tied'}"),
+        ("training FLOPs per token", f"{flops_per_token(config, Convention.PALM):.3e} (6 N + 12 L H K T)"),
+    ]
+
+
+def _data(facts: Facts) -> str:
+    sources = ["| source | path | licence |", "|---|---|---|"] + [
+        f"| {source.name} | `{source.path}` | {source.licence or UNKNOWN} |" for source in facts.spec.curation.sources
+    ]
+    counted = [(name.replace("_", " "), _number(value)) for name, value in facts.curation.items() if _is_count(value)]
+    parts = ["\n".join(sources), _table(counted) if counted else f"Counts: {UNKNOWN}."]
+    if facts.fates:
+        fates = [f"| {name} | {fate['documents']:,} | {fate['bytes']:,} |" for name, fate in facts.fates.items()]
+        parts.append("\n".join(["What became of the documents:\n", "| | documents | bytes |", "|---|---|---|", *fates]))
+    return "\n\n".join(parts)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _training(facts: Facts) -> list[tuple[str, str]]:
+    training, last = facts.spec.training, _stage_scores(facts.status, Stage.TRAINING)
+    seen = facts.training.get("tokens")
+    return [
+        ("tokens", f"{seen:,}" if isinstance(seen, int) else UNKNOWN),
+        ("optimizer steps", f"{facts.training['step']:,}" if "step" in facts.training else UNKNOWN),
+        ("tokens a step", f"{training.global_batch_tokens:,}"),
+        ("precision", training.precision.value),
+        ("peak learning rate", training.optimizer.peak_learning_rate),
+        *((name.replace("_", " "), value) for name, value in sorted(last.items()) if name != "tokens"),
+    ]
+
+
+def _stage_scores(status: JobStatus, name: Stage) -> Mapping[str, str]:
+    return next((stage.scores for stage in status.stages if stage.name is name), {})
+
+
+def _scores(facts: Facts) -> str:
+    scores = scores_of(facts.status)
+    if not scores:
+        return f"Scores: {UNKNOWN}."
+    return "\n".join(
+        ["| task and metric | value |", "|---|---|", *(f"| {n} | {v} |" for n, v in sorted(scores.items()))]
+    )
+
+
+def _bill(status: JobStatus) -> str:
+    entries = status.ledger.entries
+    if not entries:
+        return f"Bill: {UNKNOWN}."
+    rows = [
+        f"| {e.stage.value} | {e.role} | {e.plan} | {e.tenure} | {e.billed_seconds:,} | {e.accelerator_seconds:,} "
+        f"| {format_usd(e.cost_micro_usd)} |"
+        for e in entries
+    ]
+    total = sum(entry.cost_micro_usd for entry in entries)
+    head = [
+        "| stage | role | plan | tenure | billed pod-seconds | accelerator-seconds | USD |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    reused = [stage.name.value for stage in status.stages if stage.reused]
+    note = f" Reused, paid for by an earlier job: {', '.join(reused)}." if reused else ""
+    return "\n".join([*head, *rows]) + f"\n\nSettled in all: **{format_usd(total)} USD**.{note}"
+
+
+def _reproduction(facts: Facts) -> list[tuple[str, str]]:
+    keys = [(f"artifact of {stage.value.lower()}", f"`{key}`") for stage, key in facts.keys.items()]
+    return [("seed", str(facts.spec.seed)), *keys]
