@@ -49,6 +49,8 @@ class Result(Model):
     checkpoint: str = Field("", description="Training: newest complete checkpoint.")
     scores: dict[str, str] = Field({}, description="Numbers for people: kept tokens, bits per byte, accuracy.")
     working_seconds: float = Field(0.0, description="Seconds that moved the stage forward.")
+    redone_seconds: float = Field(0.0, description="Training: seconds of steps that an earlier try had done already.")
+    checkpoint_seconds: float = Field(0.0, description="Training: seconds that the steps stood still for checkpoints.")
 
 
 __all__ = ["EXIT_CODES", "ExitCode", "FailureClass", "Result", "StageConfig"]

@@ -81,6 +81,7 @@ class Phases(StatusModel):
     working: int = Field(0, description="The work moved forward.")
     redone: int = Field(0, description="Work that was done before.")
     checkpointing: int = Field(0, description="Stood still for checkpoints.")
+    complete_time: Time | None = Field(None, description="When the last pod of the whole cluster started.")
     head_end: Time | None = Field(None, description="When the head's container ended.")
 
 

@@ -61,7 +61,7 @@ def format_time(time: datetime) -> str:
 
 def interval(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Interval:
     """Start and end of the billed interval."""
-    start = _condition_time(pod, "PodScheduled", status="True")
+    start = condition_time(pod, "PodScheduled", status="True")
     end = _end(pod, nodes, now)
     return Interval(start, end or now, end is not None)
 
@@ -98,8 +98,14 @@ def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
     if running:
         return _lost_node_end(pod, nodes, deleted, now)
     if deleted and (over or _never_starts(pod, nodes, now)):
-        return deleted - timedelta(seconds=_grace(pod))
-    return _last_condition_time(pod) if over else None
+        return deletion_time(pod)
+    return last_condition_time(pod) if over else None
+
+
+def deletion_time(pod: Pod) -> datetime | None:
+    """When the deletion was asked for; the API adds the grace period to what it stores."""
+    deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
+    return deleted - timedelta(seconds=_grace(pod)) if deleted else None
 
 
 def _grace(pod: Pod) -> int:
@@ -130,7 +136,7 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
     """Rule (d): the kubelet will never report this container's end."""
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
-    return _condition_time(pod, "DisruptionTarget") or deleted
+    return condition_time(pod, "DisruptionTarget") or deleted
 
 
 def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
@@ -141,13 +147,15 @@ def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     return not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
 
 
-def _condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:
+def condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:
+    """When a condition took its present status, if it has the one that is asked for."""
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == kind and (status is None or condition["status"] == status):
             return parse_time(condition.get("lastTransitionTime"))
     return None
 
 
-def _last_condition_time(pod: Pod) -> datetime | None:
+def last_condition_time(pod: Pod) -> datetime | None:
+    """The latest transition among the pod's conditions."""
     times = [parse_time(c.get("lastTransitionTime")) for c in pod.get("status", {}).get("conditions", [])]
     return max((time for time in times if time is not None), default=None)

@@ -3,7 +3,7 @@
 from llmtrain.api.status import Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.comparison import compare
-from llmtrain_operator.metering import accelerators_alive, goodput
+from llmtrain_operator.metering import accelerators_alive, goodput, working
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.nodes import abandoned
 from llmtrain_operator.observation import (
@@ -15,6 +15,7 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
 )
+from llmtrain_operator.phases import observe_phases
 from llmtrain_operator.reservation import free_unused
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import settle, vanished
@@ -44,6 +45,8 @@ def decide(seen: Observation) -> Decision:
     _release_settled(turn)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)
+    for stage in turn.status.stages:
+        stage.working_pod_seconds = working(turn.status, stage.name)
     turn.status.comparison = compare(turn.status.ledger, turn.spec.compare_plans, seen.plans)
     summarize(turn)
     return Decision(turn.status, turn.actions, turn.events)
@@ -65,7 +68,8 @@ def _decide_invalid(seen: Observation) -> Decision:
 def _bill(turn: Turn) -> None:
     for mark in vanished(turn.status.ledger, turn.seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
-    turn.status.ledger = settle(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now)
+    observe_phases(turn)
+    turn.status.ledger = settle(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, turn.stage)
 
 
 def _advance(turn: Turn) -> None:

@@ -19,8 +19,9 @@ from llmtrain.api.stageconfig import (
     TOKEN_PATH,
     StageConfig,
 )
-from llmtrain_operator.names import FINALIZER_POD, HEAD, PRICE_ANNOTATION, WORKER, Attempt
+from llmtrain_operator.names import FINALIZER_POD, HEAD, POWER_ANNOTATION, PRICE_ANNOTATION, WORKER, Attempt
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
+from llmtrain_operator.power import pod_power
 from llmtrain_operator.pricing import Plan, pod_price
 
 Object = dict[str, Any]
@@ -122,7 +123,11 @@ def _pod(
     pod = _object(blueprint, "Pod", name)
     pod["metadata"] |= {
         "labels": dict(blueprint.spec.pod.labels) | labels,
-        "annotations": dict(blueprint.spec.pod.annotations) | {PRICE_ANNOTATION: price.to_json()},
+        "annotations": dict(blueprint.spec.pod.annotations)
+        | {
+            PRICE_ANNOTATION: price.to_json(),
+            POWER_ANNOTATION: pod_power(blueprint.plan.spec, accelerators).to_json(),
+        },
         "finalizers": [FINALIZER_POD],
     }
     container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}

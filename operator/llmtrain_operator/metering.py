@@ -20,8 +20,13 @@ def accelerators_alive(pods: Iterable[PodState]) -> int:
 def goodput(status: JobStatus) -> str:
     """Share of training's billed pod-seconds in which it worked; empty before anything was billed."""
     billed = sum(e.billed_seconds for e in status.ledger.entries if e.stage is Stage.TRAINING)
-    worked = sum(s.working_pod_seconds for s in status.stages if s.name is Stage.TRAINING)
-    return f"{min(1.0, worked / billed):.3f}" if billed and worked else ""
+    worked = working(status, Stage.TRAINING)
+    return f"{worked / billed:.3f}" if billed and worked else ""
+
+
+def working(status: JobStatus, stage: Stage) -> int:
+    """Settled pod-seconds of a stage in which its work moved forward."""
+    return sum(entry.split.working for entry in status.ledger.entries if entry.stage is stage)
 
 
 def _scheduled(pod: PodState) -> bool:

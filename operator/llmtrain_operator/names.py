@@ -8,6 +8,7 @@ from llmtrain.api.status import Stage
 FINALIZER_POD = f"{GROUP}/settle"
 FINALIZER_JOB = f"{GROUP}/ledger"
 PRICE_ANNOTATION = f"{GROUP}/price"
+POWER_ANNOTATION = f"{GROUP}/power"
 LEDGER_CONFIG_MAP = "llmtrain-ledger"
 
 LABEL_JOB = f"{GROUP}/job"

@@ -217,7 +217,7 @@ def _without_running_bill(status: Mapping[str, Any]) -> str:
     for key in ("totalMicroUsd", "costUsd"):
         ledger.pop(key, None)
     for mark in ledger.get("highWater", []):
-        for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd"):
+        for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"):
             mark.pop(key, None)
     if copy.get("waiting"):
         copy["waiting"].pop("heldMicroUsd", None)

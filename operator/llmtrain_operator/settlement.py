@@ -2,19 +2,33 @@
 
 (1) the pod has stopped by the rule of billing.py; (2) one status write adds its amounts and its uid to `settled`;
 (3) its finalizer is removed; (4) once the object is gone the uid is dropped. Repeating any step changes nothing.
+
+A pod that lives has a high-water mark: what it owes at least, and when it was last observed alive. One that vanishes
+unsettled, its finalizer stripped by hand, is billed up to then.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Stage
-from llmtrain.cost.money import format_usd
-from llmtrain_operator.billing import Bill, Node, bill, interval
+from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, Stage, StageStatus
+from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
+from llmtrain_operator import wastesplit
+from llmtrain_operator.billing import Interval, Node, accelerators, bill, frozen_price, interval
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.power import frozen_power, joules
+from llmtrain_operator.provisional import certain_seconds
+
+Key = tuple[str, str, str, str]
 
 
-def settle(ledger: Ledger, pods: Sequence[PodState], nodes: Mapping[str, Node], now: datetime) -> Ledger:
-    """The ledger after this observation; the one passed in is left alone."""
+def settle(
+    ledger: Ledger,
+    pods: Sequence[PodState],
+    nodes: Mapping[str, Node],
+    now: datetime,
+    stage: StageStatus | None = None,
+) -> Ledger:
+    """The ledger after this observation; the one passed in is left alone. `stage`: the one whose phases are known."""
     entries = {_key(entry): entry.model_copy() for entry in ledger.entries}
     marks = {mark.uid: mark for mark in ledger.high_water}
     alive = {pod.uid for pod in pods}
@@ -22,14 +36,14 @@ def settle(ledger: Ledger, pods: Sequence[PodState], nodes: Mapping[str, Node], 
     for pod in pods:
         if pod.uid in settled:
             continue
-        before, mark = marks.pop(pod.uid, None), _mark(pod, bill(pod.raw, nodes, now))
-        if interval(pod.raw, nodes, now).final:
-            _book(entries, mark)
+        before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
+        if span.final:
+            _book(entries, final_entry(pod, span, nodes, _phases_of(pod, stage)))
             settled.append(pod.uid)
         else:
-            marks[pod.uid] = _raise(before, mark)
+            marks[pod.uid] = raised(before, mark_of(pod, span, now))
     for uid in [uid for uid in marks if uid not in alive]:
-        _book(entries, marks.pop(uid))
+        _book(entries, vanished_entry(marks.pop(uid)))
     return _total(ledger, list(entries.values()), settled, list(marks.values()))
 
 
@@ -39,37 +53,91 @@ def vanished(ledger: Ledger, pods: Sequence[PodState]) -> list[HighWater]:
     return [mark for mark in ledger.high_water if mark.uid not in alive]
 
 
-def _key(item: LedgerEntry | HighWater) -> tuple[str, str, str, str]:
-    return item.stage.value, item.role, item.plan, item.tenure
-
-
-def _mark(pod: PodState, owed: Bill) -> HighWater:
-    return HighWater(
-        uid=pod.uid,
+def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases: Phases) -> LedgerEntry:
+    """The bill of a pod that has ended."""
+    owed = bill(pod.raw, nodes, span.end)
+    split = wastesplit.split_pod(pod.raw, span, owed.billed, phases)
+    return LedgerEntry(
         stage=Stage(pod.stage),
         role=pod.role,
         plan=owed.price.plan,
         tenure=owed.price.tenure,
+        pods=1,
         pod_seconds=owed.seconds,
         billed_seconds=owed.billed,
         accelerator_seconds=owed.accelerator_seconds,
         cost_micro_usd=owed.micro_usd,
+        split=split,
+        energy_joules=joules(frozen_power(pod.raw), owed.seconds, split),
     )
 
 
-def _raise(before: HighWater | None, now: HighWater) -> HighWater:
+def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
+    """The mark of a pod that was just observed alive."""
+    price = frozen_price(pod.raw)
+    mark = HighWater(
+        uid=pod.uid,
+        stage=Stage(pod.stage),
+        role=pod.role,
+        plan=price.plan,
+        tenure=price.tenure,
+        alive_seconds=span.seconds,
+        micro_usd_per_hour=price.microUsdPerHour,
+        increment_seconds=price.incrementSeconds,
+        minimum_seconds=price.minimumSeconds,
+        accelerators=accelerators(pod.raw),
+    )
+    return priced(mark, min(span.seconds, certain_seconds(pod.raw, span.start, now)))
+
+
+def priced(mark: HighWater, seconds: int) -> HighWater:
+    """The mark with the amounts of so many seconds."""
+    billed = billed_seconds(seconds, mark.increment_seconds, mark.minimum_seconds)
+    return mark.model_copy(
+        update={
+            "pod_seconds": seconds,
+            "billed_seconds": billed,
+            "accelerator_seconds": billed * mark.accelerators,
+            "cost_micro_usd": amount_micro_usd(billed, mark.micro_usd_per_hour),
+        }
+    )
+
+
+def raised(before: HighWater | None, now: HighWater) -> HighWater:
     """A high-water mark never falls, so counters do not either, whatever a clock does."""
-    return before if before is not None and before.pod_seconds > now.pod_seconds else now
+    if before is None:
+        return now
+    alive = max(before.alive_seconds, now.alive_seconds)
+    higher = before if before.pod_seconds > now.pod_seconds else now
+    return higher.model_copy(update={"alive_seconds": alive})
 
 
-def _book(entries: dict[tuple[str, str, str, str], LedgerEntry], mark: HighWater) -> None:
-    key = _key(mark)
-    entry = entries.setdefault(key, LedgerEntry(stage=mark.stage, role=mark.role, plan=mark.plan, tenure=mark.tenure))
-    entry.pods += 1
-    entry.pod_seconds += mark.pod_seconds
-    entry.billed_seconds += mark.billed_seconds
-    entry.accelerator_seconds += mark.accelerator_seconds
-    entry.cost_micro_usd += mark.cost_micro_usd
+def vanished_entry(mark: HighWater) -> LedgerEntry:
+    """The bill of a pod that nobody can look at any more: up to when it was last observed alive."""
+    owed = priced(mark, max(mark.alive_seconds, mark.pod_seconds))
+    fields = {name: getattr(owed, name) for name in ("stage", "role", "plan", "tenure", "pod_seconds",
+              "billed_seconds", "accelerator_seconds", "cost_micro_usd")}  # fmt: skip
+    return LedgerEntry(pods=1, split=Split(starting=owed.billed_seconds), **fields)
+
+
+def _phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
+    """Of the attempt that the pod belongs to, where it is the current one."""
+    same = stage is not None and (stage.name.value, stage.attempt) == (pod.stage, pod.attempt)
+    return stage.phases if same and stage is not None else Phases()
+
+
+def _key(item: LedgerEntry) -> Key:
+    return item.stage.value, item.role, item.plan, item.tenure
+
+
+def _book(entries: dict[Key, LedgerEntry], one: LedgerEntry) -> None:
+    entry = entries.get(_key(one))
+    if entry is None:
+        entries[_key(one)] = one
+        return
+    for name in ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules"):
+        setattr(entry, name, getattr(entry, name) + getattr(one, name))
+    entry.split = wastesplit.add(entry.split, one.split)
 
 
 def _total(ledger: Ledger, entries: list[LedgerEntry], settled: list[str], marks: list[HighWater]) -> Ledger:

@@ -1,6 +1,6 @@
 """A stage that waits for its turn: when its next attempt may start, and what is created then."""
 
-from llmtrain.api.status import StageState, StageStatus, WorkerState
+from llmtrain.api.status import Phases, StageState, StageStatus, WorkerState
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import blueprint_of, cluster_of, plan_name, worker_count
 from llmtrain_operator.observation import CreateHead, CreateObjects, CreateWorker
@@ -21,6 +21,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.progress_time, stage.worker_failures, stage.nonce = None, 0, turn.seen.nonce
     stage.image = turn.spec.image or turn.seen.image
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
+    stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
     turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
     create_missing(turn, stage)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, Stage, StageState, StageStatus
-from llmtrain_operator.billing import format_time, interval
+from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of, stages_of
 from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
 from llmtrain_operator.observation import DeleteObjects
@@ -49,9 +49,6 @@ def read_result(turn: Turn, stage: StageStatus, head: PodState) -> None:
         stage.artifact = result.artifact
         _mark_existing(turn, result)
     stage.scores, stage.checkpoint = stage.scores | result.scores, result.checkpoint or stage.checkpoint
-    if head.uid not in turn.seen.job.status.ledger.settled:
-        seconds = min(int(result.working_seconds), interval(head.raw, turn.seen.nodes, turn.now).seconds)
-        stage.working_pod_seconds += seconds * (1 + len(stage.workers))
 
 
 def _mark_existing(turn: Turn, result: Result) -> None:

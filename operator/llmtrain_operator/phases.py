@@ -1,0 +1,56 @@
+"""What the current attempt's pods and head tell of its time, kept in the status for pods that end after the head."""
+
+from llmtrain.api.stageconfig import Result
+from llmtrain.api.status import Phases, Progress, StageStatus
+from llmtrain_operator.billing import Pod, container_statuses, format_time, parse_time
+from llmtrain_operator.turn import Turn
+
+
+def observe_phases(turn: Turn) -> None:
+    """Update the current stage's phases from what was seen."""
+    stage = turn.stage
+    if stage is None or not turn.pods_of(stage):
+        return
+    head = turn.head_of(stage)
+    progress = turn.seen.progress or stage.progress
+    if head is not None and head.over:
+        told = head.result() or progress
+        stage.phases = _told(stage.phases, told).model_copy(update={"head_end": _end_of(head.raw)})
+    else:
+        stage.phases = _told(stage.phases, progress)
+    stage.phases = stage.phases.model_copy(update={"complete_time": _completion(turn, stage)})
+
+
+def _told(phases: Phases, by: Result | Progress | None) -> Phases:
+    """What the head said; without any word the last ones stand."""
+    if by is None:
+        return phases
+    said = {
+        "working": int(by.working_seconds),
+        "redone": int(by.redone_seconds),
+        "checkpointing": int(by.checkpoint_seconds),
+    }
+    return phases.model_copy(update={key: max(value, getattr(phases, key)) for key, value in said.items()})
+
+
+def _end_of(pod: Pod) -> str | None:
+    ends = [(s.get("state", {}).get("terminated") or {}).get("finishedAt") for s in container_statuses(pod)]
+    return max((end for end in ends if end), default=None)
+
+
+def _completion(turn: Turn, stage: StageStatus) -> str | None:
+    """When the last pod of the first whole cluster started."""
+    if stage.phases.complete_time:
+        return stage.phases.complete_time
+    pods = turn.pods_of(stage)
+    starts = [parse_time(_start_of(pod.raw)) for pod in pods]
+    known = [start for start in starts if start is not None]
+    return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None
+
+
+def _start_of(pod: Pod) -> str | None:
+    for status in container_statuses(pod):
+        for state in (status.get("state") or {}).values():
+            if state and state.get("startedAt"):
+                return str(state["startedAt"])
+    return None

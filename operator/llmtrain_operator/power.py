@@ -1,0 +1,60 @@
+"""Electricity of a pod's accelerators: watts frozen at its creation, joules once it has ended."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.status import Split
+from llmtrain.cost.assumptions import KW_PER_TFLOPS, LOAD_SHARE, RENTED_PUE
+from llmtrain.cost.errors import InputError
+from llmtrain.pricing.plans import chip_of
+from llmtrain_operator.billing import Pod
+from llmtrain_operator.names import POWER_ANNOTATION
+
+IDLE_SHARE = 0.30
+"""Of full power, of a machine that waits: the reference model's."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """Watts of all accelerators of one pod with their share of the server, the building's losses included."""
+
+    load: int = 0
+    idle: int = 0
+
+    def to_json(self) -> str:
+        """The annotation's value."""
+        return json.dumps({f"{name}Watts": watts for name, watts in asdict(self).items()}, sort_keys=True)
+
+
+def pod_power(plan: PlanSpec, accelerators: int) -> Power:
+    """Of a pod with so many accelerators; zero where the accelerator is unknown."""
+    if plan.owned is not None:
+        full = float(plan.owned.power_kw_per_accelerator) * float(plan.owned.pue)
+        load, idle = float(plan.owned.load_share), float(plan.owned.idle_share)
+    else:
+        full, load, idle = _server_kilowatts(plan) * RENTED_PUE, LOAD_SHARE, IDLE_SHARE
+    return Power(round(accelerators * full * load * 1000), round(accelerators * full * idle * 1000))
+
+
+def _server_kilowatts(plan: PlanSpec) -> float:
+    if plan.accelerator is None:
+        return 0.0
+    try:
+        chip = chip_of(plan.accelerator)
+    except InputError:
+        return 0.0
+    return chip.server_kw if chip.server_kw is not None else chip.peak_tflops * KW_PER_TFLOPS
+
+
+def frozen_power(pod: Pod) -> Power:
+    """What the pod's annotation says."""
+    text = pod["metadata"].get("annotations", {}).get(POWER_ANNOTATION)
+    watts = json.loads(text) if text else {}
+    return Power(watts.get("loadWatts", 0), watts.get("idleWatts", 0))
+
+
+def joules(power: Power, seconds: int, split: Split) -> int:
+    """Of a pod that lived so long: full load while it stepped, also over work that was done before."""
+    busy = min(seconds, split.working + split.redone)
+    return power.load * busy + power.idle * (seconds - busy)

@@ -1,0 +1,89 @@
+"""Where a pod's billed seconds went: waiting, pulling, starting, working, redone, checkpointing, stopping.
+
+Times of the pod object say when it waited, pulled and was told to stop; the head says how long the work moved forward.
+The parts add up to the billed seconds by construction: each takes what the ones before it left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from llmtrain.api.status import Phases, Split
+from llmtrain_operator.billing import Interval, Pod, condition_time, container_statuses, deletion_time, parse_time
+
+KINDS = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
+WASTE = tuple(kind for kind in KINDS if kind != "working")
+
+
+@dataclass
+class _Rest:
+    """Seconds that are not yet given to a part."""
+
+    seconds: int
+
+    def take(self, wanted: float) -> int:
+        """As many of them as there are."""
+        taken = max(0, min(self.seconds, int(wanted)))
+        self.seconds -= taken
+        return taken
+
+
+def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
+    """The split of one pod that has ended. What a plan bills beyond the pod's end counts as stopping."""
+    if span.start is None or billed <= 0:
+        return Split(stopping=max(0, billed))
+    rest = _Rest(span.seconds)
+    begun = _started(pod) or span.end
+    ready = min(begun, condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod) or span.start)
+    waiting = rest.take(_between(span.start, ready))
+    pulling = rest.take(_between(max(ready, span.start), begun))
+    stopping = rest.take(_between(max(begun, _stop_began(pod, span, phases)), span.end))
+    waiting += rest.take(_between(begun, parse_time(phases.complete_time) or begun))
+    working = rest.take(phases.working)
+    redone = rest.take(phases.redone)
+    checkpointing = rest.take(phases.checkpointing)
+    return Split(
+        waiting=waiting,
+        pulling=pulling,
+        starting=rest.seconds,
+        working=working,
+        redone=redone,
+        checkpointing=checkpointing,
+        stopping=stopping + billed - span.seconds,
+    )
+
+
+def add(one: Split, other: Split) -> Split:
+    """Sum, part by part."""
+    return Split(**{kind: getattr(one, kind) + getattr(other, kind) for kind in KINDS})
+
+
+def seconds_of(split: Split) -> Mapping[str, int]:
+    """The parts by name."""
+    return {kind: getattr(split, kind) for kind in KINDS}
+
+
+def _between(begin: datetime, end: datetime) -> float:
+    return max(timedelta(0), end - begin).total_seconds()
+
+
+def _started(pod: Pod) -> datetime | None:
+    """When the first container started."""
+    times = []
+    for status in container_statuses(pod):
+        for key in ("state", "lastState"):
+            parts = status.get(key) or {}
+            for part in ("running", "terminated"):
+                times.append(parse_time((parts.get(part) or {}).get("startedAt")))
+    return min((time for time in times if time is not None), default=None)
+
+
+def _accepted(pod: Pod) -> datetime | None:
+    """When the kubelet took the pod."""
+    return parse_time(pod.get("status", {}).get("startTime"))
+
+
+def _stop_began(pod: Pod, span: Interval, phases: Phases) -> datetime:
+    """When there was nothing more to do: the head had ended, or the pod was told to."""
+    times = [span.end, parse_time(phases.head_end), deletion_time(pod)]
+    return min(time for time in times if time is not None)

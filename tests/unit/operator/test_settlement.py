@@ -1,0 +1,178 @@
+"""The ledger against random lives of pods: exact, the same whatever the operator misses, and never falling."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llmtrain_operator.billing import Node
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.settlement import settle
+
+from llmtrain.api.status import Amounts, Ledger, Phases, Stage, StageStatus
+from llmtrain.cost.money import amount_micro_usd, billed_seconds
+from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule
+
+END = 4000
+STAGE = StageStatus(name=Stage.TRAINING, attempt=1, phases=Phases(working=300, redone=20, checkpointing=7))
+
+
+def lives(seed: int, count: int = 12) -> list[Life]:
+    rng = random.Random(seed)
+    return [life(rng, number, rng.choice(KINDS)) for number in range(count)]
+
+
+def look(ledger: Ledger, born: list[Life], released: set[str], second: int, order: random.Random) -> Ledger:
+    """One turn of an operator that starts from the stored ledger: settle, write, release what is settled."""
+    stored = Ledger.model_validate(json.loads(json.dumps(ledger.to_dict())))
+    pods = [PodState(pod) for one in born if one.uid not in released and (pod := one.seen_at(second))]
+    order.shuffle(pods)
+    nodes = {f"node-{one.uid[4:]}": Node(True, at(0)) for one in born
+             if one.node_gone_at is None or second < one.node_gone_at}  # fmt: skip
+    after = settle(stored, pods, nodes, at(second), STAGE)
+    assert settle(after, pods, nodes, at(second), STAGE) == after, "a repeated event changes nothing"
+    released |= set(after.settled)
+    return after
+
+
+def run(born: list[Life], seconds: list[int], seed: int = 0) -> tuple[Ledger, list[int]]:
+    ledger, released, order, totals = Ledger(), set[str](), random.Random(seed), []
+    for second in [*sorted(seconds), END, END + 1]:
+        ledger = look(ledger, born, released, second, order)
+        totals.append(ledger.total_micro_usd)
+    return ledger, totals
+
+
+def entries(ledger: Ledger) -> list[dict[str, Any]]:
+    return sorted((entry.to_dict() for entry in ledger.entries), key=lambda e: (e["stage"], e["role"], e["plan"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), max_size=40))
+def test_the_ledger_is_the_rule_whenever_the_operator_looked(seed: int, looks: list[int]) -> None:
+    born = lives(seed)
+    ledger, _ = run(born, looks, seed)
+    assert ledger.total_micro_usd == sum(micro_usd_by_the_rule(one.last) for one in born)
+    assert sum(entry.pods for entry in ledger.entries) == len(born)
+    assert (ledger.settled, ledger.high_water) == ([], [])
+    assert entries(ledger) == entries(run(born, [], 1)[0]), "restarts and missed events change nothing"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), min_size=5, max_size=60))
+def test_a_provisional_bill_never_falls_and_never_exceeds_the_final_one(seed: int, looks: list[int]) -> None:
+    born = lives(seed)
+    ledger, totals = run(born, looks, seed)
+    assert totals == sorted(totals)
+    assert totals[-1] == ledger.total_micro_usd == sum(entry.cost_micro_usd for entry in ledger.entries)
+
+
+def test_the_provisional_bill_follows_a_running_pod_at_a_minutes_distance() -> None:
+    one = next(one for one in lives(3, 40) if one.kind == "succeeded" and one.views[3][0] - one.views[2][0] > 600)
+    started = one.views[2][0]
+    ledger = look(Ledger(), [one], set(), started + 500, random.Random(0))
+    mark = ledger.high_water[0]
+    assert mark.alive_seconds - 60 == mark.pod_seconds > 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_the_split_adds_up_to_the_billed_seconds_of_every_pod(seed: int) -> None:
+    for one in lives(seed):
+        ledger, _ = run([one], [])
+        entry = ledger.entries[0]
+        parts = entry.split.to_dict()
+        assert min(parts.values()) >= 0
+        assert sum(parts.values()) == entry.billed_seconds == billed_by_the_rule(one.last)
+
+
+def test_the_split_says_where_the_time_of_a_worker_went() -> None:
+    """Scheduled 0, taken 2, started 30, cluster whole 40, head over 400, told to end 402, ended 405."""
+    from tests.unit.operator.lifetimes import stamp
+
+    frozen = {"plan": "a", "planResourceVersion": "1", "tenure": "Rented", "microUsdPerHour": 3600,
+              "incrementSeconds": 60, "minimumSeconds": 0}  # fmt: skip
+    ended = {"exitCode": 0, "startedAt": stamp(30), "finishedAt": stamp(405)}
+    pod = {
+        "metadata": {
+            "name": "w",
+            "uid": "w",
+            "labels": {"llmtrain.dev/stage": "Training", "llmtrain.dev/attempt": "1", "llmtrain.dev/role": "worker"},
+            "annotations": {"llmtrain.dev/price": json.dumps(frozen)},
+            "deletionTimestamp": stamp(402),
+            "deletionGracePeriodSeconds": 0,
+        },
+        "spec": {"nodeName": "n", "containers": [{}]},
+        "status": {
+            "phase": "Failed",
+            "startTime": stamp(2),
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(0)}],
+            "containerStatuses": [{"state": {"terminated": ended}}],
+        },
+    }
+    phases = Phases(working=300, redone=20, checkpointing=7, complete_time=stamp(40), head_end=stamp(400))
+    stage = StageStatus(name=Stage.TRAINING, attempt=1, phases=phases)
+    entry = settle(Ledger(), [PodState(pod)], {}, at(500), stage).entries[0]
+    assert entry.split.to_dict() == {
+        "waiting": 2 + 10,
+        "pulling": 28,
+        "starting": 400 - 40 - 327,
+        "working": 300,
+        "redone": 20,
+        "checkpointing": 7,
+        "stopping": 5 + 15,
+    }
+    assert entry.billed_seconds == 420
+
+
+def test_a_pod_whose_finalizer_was_stripped_is_billed_up_to_when_it_was_last_seen_alive() -> None:
+    one = next(one for one in lives(3, 40) if one.kind == "succeeded" and one.views[3][0] - one.views[2][0] > 600)
+    scheduled, seen = one.views[1][0], one.views[2][0] + 500
+    ledger = look(Ledger(), [one], set(), seen, random.Random(0))
+    after = settle(ledger, [], {}, at(seen + 1000))
+    assert after.entries[0].pod_seconds == seen - scheduled
+    assert after.high_water == []
+
+
+@pytest.mark.parametrize("field", ["pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd"])
+def test_no_amount_of_any_label_set_ever_falls(field: str) -> None:
+    for seed in range(20):
+        born, last = lives(seed), dict[tuple[str, str, str], int]()
+        ledger, released, order = Ledger(), set[str](), random.Random(seed)
+        for second in range(0, END, 97):
+            ledger = look(ledger, born, released, second, order)
+            now = dict[tuple[str, str, str], int]()
+            items: list[Amounts] = [*ledger.entries, *ledger.high_water]
+            for item in items:
+                key = (item.stage.value, item.role, item.plan)
+                now[key] = now.get(key, 0) + getattr(item, field)
+            assert all(now.get(key, 0) >= value for key, value in last.items())
+            last = now
+
+
+@given(
+    seconds=st.integers(1, 10**6),
+    cut=st.floats(0, 1),
+    hour=st.integers(0, 10**8),
+    increment=st.integers(1, 3600),
+    minimum=st.integers(0, 3600),
+)
+def test_two_pods_cost_no_less_than_one_and_at_most_an_increment_or_minimum_more(
+    seconds: int, cut: float, hour: int, increment: int, minimum: int
+) -> None:
+    first = int(seconds * cut)
+    pieces = [piece for piece in (first, seconds - first) if piece]
+    whole = amount_micro_usd(billed_seconds(seconds, increment, minimum), hour)
+    parts = sum(amount_micro_usd(billed_seconds(piece, increment, minimum), hour) for piece in pieces)
+    rounding = len(pieces)
+    assert parts >= whole - rounding
+    assert parts - whole <= len(pieces) * max(increment, minimum) * hour / 3600 + rounding
+
+
+@given(pieces=st.lists(st.integers(0, 10**5), min_size=1, max_size=8), hour=st.integers(0, 10**6))
+def test_without_increments_and_minimums_cost_is_linear_in_pod_seconds(pieces: list[int], hour: int) -> None:
+    price = hour * 3600
+    parts = sum(amount_micro_usd(billed_seconds(piece, 1, 0), price) for piece in pieces)
+    assert parts == amount_micro_usd(billed_seconds(sum(pieces), 1, 0), price) == sum(pieces) * hour
