@@ -35,6 +35,11 @@ class NameTakenError(Exception):
     """An object of somebody else has the name that ours must have."""
 
 
+def is_owned(found: Object, uid: str) -> bool:
+    """Whether an object belongs to the job with this uid."""
+    return uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+
+
 class Actor:
     """Acts for one job."""
 
@@ -84,19 +89,17 @@ class Actor:
     async def _check_owner(self, resource: str, name: str) -> None:
         """A 409 is fine for our own object. Secrets cannot be read; nobody else could know their names."""
         found = await self._cluster.get(resource, self._job.namespace, name)
-        if found is not None and not self._owns(found):
+        if found is not None and not is_owned(found, self._job.uid):
             kind = resource.rsplit("/", 1)[1]
             raise NameTakenError(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
 
-    def _owns(self, found: Object) -> bool:
-        return self._job.uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
-
     async def _delete_objects(self, attempt: Attempt) -> None:
+        """The ConfigMap is made first and goes last: while it is there, the others may be."""
         await self._cluster.delete(SECRETS, attempt.namespace, attempt.token, "", None)
-        named = ((SERVICES, attempt.head), (CONFIG_MAPS, attempt.config), (NETWORK_POLICIES, attempt.policy))
+        named = ((SERVICES, attempt.head), (NETWORK_POLICIES, attempt.policy), (CONFIG_MAPS, attempt.config))
         for resource, name in named:
             found = await self._cluster.get(resource, attempt.namespace, name)
-            if found is not None and self._owns(found):
+            if found is not None and is_owned(found, self._job.uid):
                 await self._cluster.delete(resource, attempt.namespace, name, found["metadata"]["uid"], None)
 
     async def _release_job(self) -> None:

@@ -65,6 +65,8 @@ class Observation:
     nodes: Mapping[str, Node]
     plans: Mapping[str, Plan]
     now: datetime
+    objects_left: bool = False
+    """No pod is left of a cluster that is being taken down, but what its pods mounted is."""
     image: str = ""
     nonce: str = ""
     """Random digits, new in every turn."""

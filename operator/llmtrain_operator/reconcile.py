@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.status import JobStatus, Progress
-from llmtrain_operator.act import Actor, NameTakenError
+from llmtrain.api.status import JobStatus, Progress, StageState
+from llmtrain_operator.act import CONFIG_MAPS, Actor, NameTakenError, is_owned
 from llmtrain_operator.billing import Node, parse_time
-from llmtrain_operator.blueprints import plan_name, stages_of
+from llmtrain_operator.blueprints import attempt_of, plan_name, stages_of
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object
@@ -99,6 +99,7 @@ class Reconciler:
             nodes=nodes,
             plans=plans,
             now=self.clock().replace(microsecond=0),
+            objects_left=not pods and await self._objects_left(job),
             image=self.image,
             nonce=secrets.token_hex(4),
             network=self.network,
@@ -121,6 +122,13 @@ class Reconciler:
         found = await self.cluster.get("api/v1/namespaces", "", namespace)
         labels: Mapping[str, str] = (found or {"metadata": {}})["metadata"].get("labels") or {}
         return labels
+
+    async def _objects_left(self, job: Job) -> bool:
+        stage = next((stage for stage in job.status.stages if stage.state is StageState.STOPPING), None)
+        if stage is None:
+            return False
+        found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
+        return found is not None and is_owned(found, job.uid)
 
     async def _nodes(self) -> dict[str, Node]:
         return {

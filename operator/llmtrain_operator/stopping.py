@@ -35,7 +35,10 @@ def stop(turn: Turn, stage: StageStatus) -> None:
         read_result(turn, stage, head)
     for pod in turn.pods_of(stage):
         turn.delete(pod, None if pod.is_head else PROMPTLY)
-    if not turn.seen.pods:
+    if turn.seen.pods or turn.seen.objects_left:
+        # Beside the pods' end, so that the next stage does not wait for it; and until it is seen to be done.
+        turn.actions.append(DeleteObjects(attempt_of(turn.seen.job, stage)))
+    else:
         finish(turn, stage)
 
 
@@ -62,12 +65,11 @@ def _mark_existing(turn: Turn, result: Result) -> None:
 
 
 def finish(turn: Turn, stage: StageStatus) -> None:
-    """Every pod is gone: the outcome takes effect."""
+    """Every pod is gone, and what they mounted: the outcome takes effect."""
     outcome = stage.outcome or Outcome(state=StageState.PENDING, reason="Unknown", retry=True)
     progressed = advanced(turn.status, stage)
     if outcome.reason == ROTATED and not progressed:
         outcome = _fruitless_rotation(turn, stage, outcome)
-    turn.actions.append(DeleteObjects(attempt_of(turn.seen.job, stage)))
     record_attempt(turn.status, stage, outcome, turn.now)
     stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
     stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]
