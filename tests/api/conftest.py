@@ -64,7 +64,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     api = Api(kubeconfig, kubectl)
     for crd in crds():
         api.apply(crd)
-    waited = api.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    waited = api.run(
+        "wait",
+        "--for=jsonpath={.status.conditions[?(@.type=='Established')].status}=True",
+        "crd",
+        "--all",
+        "--timeout=30s",
+    )
     assert waited.returncode == 0, waited.stderr
     yield api
     cluster("down", "--state", state)
