@@ -1,0 +1,74 @@
+"""The real operator as a process of its own, killed and started again as often as a test likes."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+
+class Operator:
+    """One operator for one namespace, or for all."""
+
+    def __init__(self, folder: Path, server: str, namespace: str = "") -> None:
+        self._folder = folder / (namespace or "all")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.kubeconfig = self._folder / "kubeconfig"
+        self.kubeconfig.write_text(json.dumps(kubeconfig(server)))
+        self._namespace = namespace
+        self.starts = 0
+
+    async def start(self) -> None:
+        """Start it."""
+        self.starts += 1
+        self.metrics_port, health = free_ports(2)
+        environment = os.environ | {
+            "KUBECONFIG": str(self.kubeconfig),
+            "LLMTRAIN_NAMESPACES": self._namespace,
+            "LLMTRAIN_METRICS_PORT": str(self.metrics_port),
+            "LLMTRAIN_HEALTH_PORT": str(health),
+            "LLMTRAIN_JOBS_IMAGE": "llmtrain.local/jobs:test",
+        }
+        with (self._folder / f"log-{self.starts}").open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "llmtrain_operator.main", env=environment, stdout=log, stderr=log
+            )
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    async def restart(self) -> None:
+        """SIGKILL, and the next one."""
+        await self.kill()
+        await self.start()
+
+    def log(self) -> str:
+        """What the last one said."""
+        return (self._folder / f"log-{self.starts}").read_text()[-3000:]
+
+
+def kubeconfig(server: str) -> dict[str, object]:
+    """Of a server that asks nobody who he is."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "plane", "cluster": {"server": server}}],
+        "users": [{"name": "operator", "user": {}}],
+        "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "operator"}}],
+        "current-context": "plane",
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

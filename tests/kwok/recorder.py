@@ -1,0 +1,64 @@
+"""An independent meter over all namespaces: the last version of every pod that ever was."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.e2e.recorder import bill
+from tests.kwok.plane import Admin
+
+
+class PodRecorder:
+    """Follows one watch of all pods; call `close` when done."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self.last: dict[str, dict[str, Any]] = {}
+        self.alive: set[str] = set()
+        self.together: set[str] = set()
+
+    async def start(self) -> None:
+        """Read what is there, then follow."""
+        self._task = asyncio.create_task(self._follow())
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Stop following."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        listed = await self._admin.get("/api/v1/pods")
+        for pod in listed["items"]:
+            self._take("ADDED", pod)
+        version = listed["metadata"]["resourceVersion"]
+        url = f"/api/v1/pods?watch=1&resourceVersion={version}"
+        async with self._admin.session.get(url, timeout=None, read_bufsize=2**24) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                self._take(event["type"], event["object"])
+
+    def _take(self, kind: str, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        self.last[uid] = pod
+        self.alive.add(uid)
+        if kind == "DELETED":
+            self.alive.discard(uid)
+        namespace = pod["metadata"]["namespace"]
+        mine = [self.last[one] for one in self.alive if self.last[one]["metadata"]["namespace"] == namespace]
+        clusters = {_cluster(one) for one in mine}
+        jobs = [cluster[0] for cluster in clusters]
+        self.together |= {f"{namespace}/{job}" for job in jobs if jobs.count(job) > 1}
+
+    def pods(self, namespace: str) -> list[dict[str, Any]]:
+        """Every pod that ever was in a namespace."""
+        return [pod for pod in self.last.values() if pod["metadata"]["namespace"] == namespace]
+
+    def micro_usd(self, namespace: str) -> int:
+        """What all of them cost."""
+        return sum(bill(pod) for pod in self.pods(namespace))
+
+
+def _cluster(pod: dict[str, Any]) -> tuple[str, str, str]:
+    labels = pod["metadata"]["labels"]
+    return labels["llmtrain.dev/job"], labels["llmtrain.dev/stage"], labels["llmtrain.dev/attempt"]

@@ -1,0 +1,164 @@
+"""One job from apply to deletion, with an operator that a fault plagues, and what is left of it."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.kwok.operators import Operator
+from tests.kwok.plane import JOBS, Admin, Plane, until
+from tests.kwok.proxy import Fault, Kill, Proxy
+from tests.kwok.recorder import PodRecorder
+
+KINDS = ("pods", "services", "secrets", "configmaps")
+NAME = "gpt"
+
+
+@dataclass
+class World:
+    """The plane and who looks at it."""
+
+    plane: Plane
+    admin: Admin
+    recorder: PodRecorder
+
+    def namespace(self, prefix: str) -> str:
+        """A name that was not used before."""
+        return f"{prefix}-{next(self.plane.numbers):04d}"
+
+
+@dataclass
+class End:
+    """What a run left behind."""
+
+    status: dict[str, Any]
+    pods: int
+    recorded_micro_usd: int
+    ledger_micro_usd: int
+    booked_micro_usd: int
+    left: list[str]
+    writes: int
+    calls: int
+    overlapped: bool
+    restarts: int = 0
+    names: list[str] = field(default_factory=list)
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    """A small job on S3, which needs no volume and no Secret."""
+
+    def cluster(plan: str, workers: int, accelerators: int) -> dict[str, Any]:
+        group = {"replicas": workers, "acceleratorsPerWorker": accelerators, "cpu": "1", "memory": "4Gi"}
+        return {"planRef": {"name": plan}, "workers": group}
+
+    return {
+        "storage": {"s3": {"bucket": "llm"}},
+        "comparePlans": ["gpu"],
+        "curation": {"cluster": cluster("cpu", 1, 0), "sources": [{"name": "docs", "path": "docs/*.jsonl"}]},
+        "model": {"preset": "tiny", "contextLength": 128},
+        "training": {"cluster": cluster("gpu", 2, 1), "tokens": 1000000, "globalBatchTokens": 4096},
+        "evaluation": {"cluster": cluster("gpu", 1, 1), "tasks": [{"name": "held-out", "perplexity": {}}]},
+    } | changes
+
+
+def job(name: str, **changes: Any) -> dict[str, Any]:
+    """The manifest."""
+    return {
+        "apiVersion": "llmtrain.dev/v1alpha1",
+        "kind": "LLMTrainingJob",
+        "metadata": {"name": name},
+        "spec": spec(**changes),
+    }
+
+
+async def play(world: World, prefix: str, fault: Fault, seconds: float = 120) -> End:
+    """Run the job to its end, look at it, delete it, look at what is left."""
+    namespace = world.namespace(prefix)
+    await world.admin.namespace(namespace)
+    async with Proxy(world.plane, fault) as proxy:
+        operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}", namespace)
+        if isinstance(fault, Kill):
+            fault.kill = operator.restart
+        await operator.start()
+        try:
+            return await _play(world, namespace, proxy, operator, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{namespace}: {error}\n{operator.log()}") from error
+        finally:
+            await operator.kill()
+
+
+async def _play(world: World, namespace: str, proxy: Proxy, operator: Operator, seconds: float) -> End:
+    url = f"{JOBS}/namespaces/{namespace}/llmtrainingjobs"
+    await world.admin.post(url, job(NAME))
+
+    async def ended() -> bool:
+        state = (await world.admin.get(f"{url}/{NAME}")).get("status", {}).get("state")
+        pods = await world.admin.get(f"/api/v1/namespaces/{namespace}/pods")
+        return state in ("Succeeded", "Failed") and not pods["items"]
+
+    await until("the end of the job", ended, seconds, every=0.5)
+    await asyncio.sleep(1.5)
+    final = await world.admin.get(f"{url}/{NAME}")
+    await world.admin.delete(f"{url}/{NAME}")
+
+    async def gone() -> bool:
+        return await world.admin.get(f"{url}/{NAME}") is None
+
+    await until("the deletion of the job", gone, seconds, every=0.5)
+    await asyncio.sleep(0.5)
+    return End(
+        status=final["status"],
+        pods=len(world.recorder.pods(namespace)),
+        recorded_micro_usd=world.recorder.micro_usd(namespace),
+        ledger_micro_usd=final["status"]["ledger"]["totalMicroUsd"],
+        booked_micro_usd=await booked(world.admin, namespace),
+        left=await left(world.admin, namespace),
+        writes=proxy.writes,
+        calls=sum(proxy.calls.values()),
+        overlapped=f"{namespace}/{NAME}" in world.recorder.together,
+        restarts=operator.starts - 1,
+        names=sorted(pod["metadata"]["name"] for pod in world.recorder.pods(namespace)),
+    )
+
+
+async def left(admin: Admin, namespace: str) -> list[str]:
+    """Objects of ours that are still there; the namespace's ledger is meant to stay."""
+    found = []
+    for kind in KINDS:
+        items = (await admin.get(f"/api/v1/namespaces/{namespace}/{kind}"))["items"]
+        found += [f"{kind}/{item['metadata']['name']}" for item in items]
+    return [name for name in found if name != "configmaps/llmtrain-ledger"]
+
+
+async def booked(admin: Admin, namespace: str) -> int:
+    """Microdollars in the namespace's ledger."""
+    ledger = await admin.get(f"/api/v1/namespaces/{namespace}/configmaps/llmtrain-ledger")
+    if ledger is None:
+        return 0
+    return sum(total["costMicroUsd"] for total in json.loads(ledger["data"]["ledger.json"])["totals"])
+
+
+def shape(status: dict[str, Any]) -> dict[str, Any]:
+    """A final status without times, uids and amounts, which differ from run to run."""
+    stages = [{key: stage.get(key) for key in ("name", "state", "attempt", "artifact", "reused", "failures")}
+              for stage in status["stages"]]  # fmt: skip
+    entries = sorted((e["stage"], e["role"], e["plan"], e["tenure"], e["pods"]) for e in status["ledger"]["entries"])
+    conditions = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+    rest = {key: status["ledger"].get(key) for key in ("settled", "highWater")}
+    return {"stages": stages, "entries": entries, "conditions": conditions, "rest": rest, "state": status["state"]}
+
+
+def differences(end: End, golden: End) -> list[str]:
+    """Against the same objects, the same status, the same pods, the recorder's bill, nothing left, no two clusters."""
+    expected: dict[str, tuple[Any, Any]] = {
+        key: (value, shape(golden.status)[key]) for key, value in shape(end.status).items()
+    }
+    expected |= {
+        "pods ever created": (end.names, golden.names),
+        "the ledger": (end.ledger_micro_usd, end.recorded_micro_usd),
+        "the namespace's ledger": (end.booked_micro_usd, end.recorded_micro_usd),
+        "what is left": (end.left, []),
+        "two clusters at once": (end.overlapped, False),
+    }
+    return [f"{what}: {found}, not {wanted}" for what, (found, wanted) in expected.items() if found != wanted]

@@ -1,0 +1,165 @@
+"""How KWOK plays the pods of a job: they start, the head works and ends well, what is asked to stop stops.
+
+No stage touches finalizers: KWOK's own pod-delete empties them, and with them the bill.
+"""
+
+import json
+from dataclasses import dataclass
+
+RESULTS = {
+    "Preflight": {"outcome": "Succeeded", "message": "nothing exists yet"},
+    "Curation": {"outcome": "Succeeded", "artifact": "c1", "workingSeconds": 1},
+    "Training": {"outcome": "Succeeded", "artifact": "t1", "workingSeconds": 1},
+    "Evaluation": {"outcome": "Succeeded", "artifact": "e1", "workingSeconds": 1},
+}
+INTERRUPTED = {"outcome": "Failed", "failureClass": "Interrupted", "reason": "Interrupted", "message": "saved"}
+
+
+Expression = tuple[str, str, list[str]]
+NOT_YET: list[Expression] = [(".metadata.deletionGracePeriodSeconds", "NotIn", ["0"])]
+"""The kubelet's last delete sets the grace period to nothing; then only finalizers keep the object."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds. `work` None: heads work for ever."""
+
+    start: int = 300
+    work: int | None = 1200
+    stop: int = 300
+
+
+def render(timing: Timing) -> str:
+    """The `--config` file of kwok."""
+    parts = [_node_ready(), _ready(timing.start), _stopped(timing.stop), _never_started(), _gone()]
+    if timing.work is not None:
+        parts.append(_finished(timing.work))
+    return "---\n".join(parts)
+
+
+def _stage(name: str, expressions: list[Expression], delay: int, following: str, kind: str = "Pod") -> str:
+    rules = [{"key": key, "operator": operator} | ({"values": values} if values else {})
+             for key, operator, values in expressions]  # fmt: skip
+    spec = {"resourceRef": {"apiGroup": "v1", "kind": kind}, "selector": {"matchExpressions": rules}}
+    head = {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
+    lines += ["spec:", *(f"  {key}: {json.dumps(value)}" for key, value in spec.items())]
+    lines += ["  delay:", f"    durationMilliseconds: {delay}", following]
+    return "\n".join(lines) + "\n"
+
+
+def _template(text: str) -> str:
+    indented = "\n".join(f"      {line}" for line in text.strip("\n").splitlines())
+    return f"  next:\n    statusTemplate: |\n{indented}"
+
+
+def _node_ready() -> str:
+    text = """
+{{ $now := Now }}
+conditions:
+- type: Ready
+  status: "True"
+  reason: KubeletReady
+  message: ""
+  lastHeartbeatTime: {{ $now | Quote }}
+  lastTransitionTime: {{ $now | Quote }}
+addresses:
+- {type: InternalIP, address: 127.0.0.1}
+"""
+    expressions: list[Expression] = [
+        ('.status.conditions.[] | select( .type == "Ready" ) | .status', "NotIn", ["True"]),
+    ]
+    return _stage("node-ready", expressions, 0, _template(text), kind="Node")
+
+
+def _ready(delay: int) -> str:
+    text = """
+{{ $now := Now }}
+conditions:
+- {type: Initialized, status: "True", lastTransitionTime: {{ $now | Quote }}}
+- {type: Ready, status: "True", lastTransitionTime: {{ $now | Quote }}}
+- {type: ContainersReady, status: "True", lastTransitionTime: {{ $now | Quote }}}
+containerStatuses:
+{{ range .spec.containers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: true
+  restartCount: 0
+  state: {running: {startedAt: {{ $now | Quote }}}}
+{{ end }}
+hostIP: 127.0.0.1
+podIP: 127.0.0.1
+phase: Running
+startTime: {{ $now | Quote }}
+"""
+    expressions: list[Expression] = [
+        (".metadata.deletionTimestamp", "DoesNotExist", []),
+        (".status.podIP", "DoesNotExist", []),
+    ]
+    return _stage("pod-ready", expressions, delay, _template(text))
+
+
+def _ended(code: str, message: str, phase: str) -> str:
+    return _template(f"""
+{{{{ $now := Now }}}}
+{{{{ $root := . }}}}
+containerStatuses:
+{{{{ range $index, $item := .spec.containers }}}}
+{{{{ $before := index $root.status.containerStatuses $index }}}}
+- name: {{{{ $item.name | Quote }}}}
+  image: {{{{ $item.image | Quote }}}}
+  imageID: ""
+  ready: false
+  restartCount: 0
+  state:
+    terminated:
+      exitCode: {code}
+      reason: {{{{ if eq {code} 0 }}}} Completed {{{{ else }}}} Error {{{{ end }}}}
+      startedAt: {{{{ $before.state.running.startedAt | Quote }}}}
+      finishedAt: {{{{ $now | Quote }}}}
+      message: {message}
+{{{{ end }}}}
+phase: {phase}
+""")
+
+
+def _finished(delay: int) -> str:
+    label = 'index $root.metadata.labels "llmtrain.dev/stage"'
+    choices = "".join(
+        f"{{{{ if eq ({label}) {json.dumps(stage)} }}}}{json.dumps(json.dumps(result))}{{{{ end }}}}"
+        for stage, result in RESULTS.items()
+    )
+    expressions: list[Expression] = [
+        (".metadata.deletionTimestamp", "DoesNotExist", []),
+        (".status.phase", "In", ["Running"]),
+        ('.metadata.labels["llmtrain.dev/role"]', "In", ["head"]),
+        ('.metadata.annotations["test/works-for-ever"]', "DoesNotExist", []),
+    ]
+    return _stage("head-finished", expressions, delay, _ended("0", choices, "Succeeded"))
+
+
+def _stopped(delay: int) -> str:
+    expressions: list[Expression] = [
+        (".metadata.deletionTimestamp", "Exists", []),
+        (".status.phase", "In", ["Running"]),
+    ]
+    return _stage("pod-stopped", expressions, delay, _ended("75", json.dumps(json.dumps(INTERRUPTED)), "Failed"))
+
+
+def _never_started() -> str:
+    expressions: list[Expression] = [
+        (".metadata.deletionTimestamp", "Exists", []),
+        (".status.podIP", "DoesNotExist", []),
+        *NOT_YET,
+    ]
+    return _stage("pod-never-started", expressions, 0, "  next:\n    delete: true")
+
+
+def _gone() -> str:
+    expressions: list[Expression] = [
+        (".metadata.deletionTimestamp", "Exists", []),
+        (".status.phase", "In", ["Succeeded", "Failed"]),
+        *NOT_YET,
+    ]
+    return _stage("pod-gone", expressions, 0, "  next:\n    delete: true")
