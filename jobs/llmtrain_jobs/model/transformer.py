@@ -35,10 +35,19 @@ ACTIVATIONS: dict[ActivationKind, Callable[[Tensor], Tensor]] = {
 }
 
 
+class RMSNorm(nn.RMSNorm):
+    """torch's, with the weight in the type of the input: mixed types would miss the fused kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        assert self.weight is not None
+        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 def make_norm(config: ModelConfig, width: int) -> nn.Module:
     """LayerNorm or RMSNorm over the last dimension."""
     if config.norm is NormKind.RMS_NORM:
-        return nn.RMSNorm(width, eps=config.norm_epsilon)
+        return RMSNorm(width, eps=config.norm_epsilon)
     return nn.LayerNorm(width, eps=config.norm_epsilon, bias=config.norm_bias)
 
 
@@ -58,8 +67,8 @@ class Attention(nn.Module):
         self.query_norm: nn.Module = nn.Identity()
         self.key_norm: nn.Module = nn.Identity()
         if config.query_key_norm is not QueryKeyNorm.NONE:
-            self.query_norm = nn.RMSNorm(config.width if self.by_head else heads, eps=config.norm_epsilon)
-            self.key_norm = nn.RMSNorm(config.width if self.by_head else groups, eps=config.norm_epsilon)
+            self.query_norm = RMSNorm(config.width if self.by_head else heads, eps=config.norm_epsilon)
+            self.key_norm = RMSNorm(config.width if self.by_head else groups, eps=config.norm_epsilon)
 
     def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
         """(B, T, D) -> (B, T, D)."""

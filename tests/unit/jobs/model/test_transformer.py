@@ -212,6 +212,18 @@ def test_what_does_not_divide_is_bad_input_that_names_the_field(change: dict[str
     assert caught.value.failure.value == "BadInput"
 
 
+@every_config
+def test_mixed_precision_is_close_and_free_of_warnings(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model, tokens = Transformer(config), some_tokens(2, 17)
+    exact = float(loss_sum(model, tokens).detach())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = loss_sum(model, tokens)
+    torch.autograd.backward(loss)
+    assert float(loss.detach()) == pytest.approx(exact, rel=2e-3)
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
 def test_loss_is_the_sum_over_all_but_the_first_token() -> None:
     model, tokens = build(GPT2), some_tokens(2, 9)
     chances = model(tokens[:, :-1]).log_softmax(dim=-1)
