@@ -107,7 +107,7 @@ def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
     work = TrainingWork(
         model=model_size(spec.model, vocabulary, spec.training.tokens),
         tokens=float(spec.training.tokens),
-        checkpoint_seconds=float(spec.training.checkpoint.interval.seconds),
+        checkpoint_seconds=float(spec.training.checkpoint.interval.typical_seconds),
         half_speed=cluster.accelerators > 0 and spec.training.precision is Precision.FP32,
     )
     return StageSpec("Training", cluster, work)

@@ -7,7 +7,7 @@ from typing import Any
 from llmtrain.api.job import JobSpec
 
 CURATION_CODE = "1"
-TRAINING_CODE = "1"
+TRAINING_CODE = "2"
 EVALUATION_CODE = "2"
 """Raised when the stage's code makes other bytes from the same input."""
 
@@ -26,10 +26,10 @@ def curation_key(spec: JobSpec, fingerprint: str) -> str:
 
 
 def training_key(spec: JobSpec, curation: str) -> str:
-    """Cluster, precision's hardware and checkpoint interval do not change what is trained."""
+    """Cluster, device, division among processes and checkpoint interval do not change what is trained."""
     config = spec.training.to_dict()
-    for irrelevant in ("cluster", "checkpoint"):
-        config.pop(irrelevant)
+    for irrelevant in ("cluster", "checkpoint", "device", "parallelism", "evaluateEveryTokens"):
+        config.pop(irrelevant, None)
     model = spec.model.to_dict()
     return artifact_key({"code": TRAINING_CODE, "config": config, "model": model, "seed": spec.seed, "data": curation})
 

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -123,6 +123,20 @@ class Store:
             with filesystem.open(path, "rb") as file:
                 yield file
 
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a file piece by piece. It may be seen unfinished: something written after it must say that it is whole."""
+        with translated(name):
+            if self._is_local:
+                self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+            with self._fs.open(self.path(name), "wb") as file:
+                yield file
+
+    def move(self, name: str, new_name: str) -> None:
+        """Rename a file."""
+        with translated(name):
+            self._fs.mv(self.path(name), self.path(new_name))
+
     @property
     def _is_local(self) -> bool:
         return "file" in self._fs.protocol or "local" in self._fs.protocol
@@ -140,9 +154,16 @@ class Store:
         manifest: dict[str, Any] = json.loads(self.read(name))
         return manifest
 
-    def complete(self, kind: str, key: str, files: Mapping[str, Path | bytes], counts: dict[str, Any]) -> None:
-        """Write an artifact's files, then its manifest."""
-        folder, listed = artifact_folder(kind, key), []
+    def complete(
+        self,
+        kind: str,
+        key: str,
+        files: Mapping[str, Path | bytes],
+        counts: dict[str, Any],
+        written: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write an artifact's files, then its manifest. `written` are there already: name, size, sha256 of each."""
+        folder, listed = artifact_folder(kind, key), [dict(file) for file in written]
         for name, content in sorted(files.items()):
             data = content if isinstance(content, bytes) else content.read_bytes()
             self.write(f"{folder}/{name}", data)

@@ -25,6 +25,8 @@ GOLDEN: dict[str, Any] = {
     "model": {"preset": "tiny", "contextLength": 128},
     "training": {
         "cluster": cluster("h100-rented", 2, 1),
+        # The node's GPUs are pretence.
+        "device": "Cpu",
         "tokens": 600000,
         "globalBatchTokens": 8192,
         "optimizer": {"peakLearningRate": "3e-3", "warmupTokens": 80000},

@@ -25,8 +25,9 @@ class Scratch:
         return self._get("progress.json") or "{}"
 
     def put_metrics(self, values: dict[str, float]) -> None:
-        """Replace the stage's gauges, by name."""
-        lines = [f"# TYPE {name} gauge\n{name} {value}\n" for name, value in sorted(values.items())]
+        """Replace the stage's series, by name; those that end in _total are counters."""
+        kinds = {name: "counter" if name.endswith("_total") else "gauge" for name in values}
+        lines = [f"# TYPE {name} {kinds[name]}\n{name} {value}\n" for name, value in sorted(values.items())]
         self._put("metrics.prom", "".join(lines))
 
     def metrics(self) -> str:

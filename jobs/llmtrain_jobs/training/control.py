@@ -1,43 +1,60 @@
-"""Between driver and workers: a small actor on the head that carries "stop" one way and the last step the other."""
+"""Between driver and workers: a small actor on the head that carries "stop" one way and what happened the other."""
 
 from typing import Any
+
+from llmtrain_jobs.training.accounts import Accounts
 
 
 class Control:
     """State of the run; every method is called remotely."""
 
-    def __init__(self) -> None:
-        """Nothing happened yet."""
+    def __init__(self, accounts: dict[str, float]) -> None:
+        """`accounts` of the attempts before."""
         self._stop = False
         self._last: dict[str, Any] = {}
-        self._failure: tuple[str, str] | None = None
-        self._working: dict[int, float] = {}
-        self._finished = False
-        self._saved = 0
+        self._failure: tuple[str, str, str] | None = None
+        self._accounts = Accounts.from_dict(accounts)
+        self._counts = {"roll_backs": 0, "restarts": -1}
+        self._model: dict[str, Any] | None = None
+        self._saved, self._save_seconds = 0, 0.0
 
     def request_stop(self) -> None:
         """Ask the workers to save and end."""
         self._stop = True
 
+    def join(self, roll_backs: int) -> None:
+        """The workers have started, for the first time or after a loss."""
+        self._counts["restarts"] += 1
+        self._counts["roll_backs"] = roll_backs
+
     def step(self, facts: dict[str, Any]) -> bool:
-        """Rank 0 reports a step; whether to stop. A step that is done again counts once."""
+        """Rank 0 reports a step; whether to stop."""
         self._last = facts
-        self._working[facts["step"]] = facts["seconds"]
+        self._accounts.step(facts["step"], facts["seconds"], facts["data_seconds"], facts["skipped"])
+        self._counts["roll_backs"] = facts["roll_backs"]
         return self._stop
 
     def saved(self, step: int) -> None:
         """A checkpoint is complete."""
         self._saved = step
 
-    def fail(self, reason: str, message: str) -> None:
-        """The work itself is at fault: trying again would fail again."""
-        self._failure = (reason, message)
+    def took(self, seconds: float) -> None:
+        """A complete save, from its start until it is whole."""
+        self._save_seconds = max(self._save_seconds, seconds)
 
-    def finish(self) -> None:
-        """All tokens are seen and saved."""
-        self._finished = True
+    def stalled(self, seconds: float) -> None:
+        """The steps stood still for a checkpoint."""
+        self._accounts.checkpointing += seconds
+
+    def fail(self, failure: str, reason: str, message: str) -> None:
+        """The work itself is at fault, or storage is; starting the workers again would not help."""
+        self._failure = self._failure or (failure, reason, message)
+
+    def finish(self, model: dict[str, Any]) -> None:
+        """All tokens are seen and saved; `model` is the written file's name, size and sha256."""
+        self._model = model
 
     def state(self) -> dict[str, Any]:
         """Everything, for the driver."""
-        return {"last": self._last, "failure": self._failure, "working": sum(self._working.values()),
-                "finished": self._finished, "saved": self._saved}  # fmt: skip
+        return {"last": self._last, "failure": self._failure, "accounts": self._accounts.to_dict(),
+                "counts": dict(self._counts), "model": self._model, "saved": self._saved, "save_seconds": self._save_seconds}  # fmt: skip

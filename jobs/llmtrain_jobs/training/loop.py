@@ -1,179 +1,278 @@
-"""The loop itself. It knows torch and numbers; Ray, Kubernetes and storage are passed in as functions."""
+"""The loop itself. It knows torch and numbers; Ray, Kubernetes and storage are passed in."""
 
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from llmtrain_jobs.model.transformer import loss_sum
-from llmtrain_jobs.training.data import Windows, samples_of
-from llmtrain_jobs.training.schedule import learning_rate
-
-MICRO_BATCH_TOKENS = 8192
+from llmtrain.api.training import Reaction
+from llmtrain_jobs.training.checkpoints import Checkpoint, Checkpoints
+from llmtrain_jobs.training.engine import Engine, micro_batches_of
+from llmtrain_jobs.training.gradients import clip, settle, squared_norm
+from llmtrain_jobs.training.group import Group
+from llmtrain_jobs.training.interval import Interval
+from llmtrain_jobs.training.mixture import Cursors
+from llmtrain_jobs.training.optimizers import Optimizers
+from llmtrain_jobs.training.schedule import RatePlan
+from llmtrain_jobs.training.stability import Entry, SkipLedger, StabilityPlan, Trouble, Watch, diagnose
+from llmtrain_jobs.training.stream import Ahead, Batch, TokenStream
+from llmtrain_jobs.training.timeline import StepShape, Timeline
+from llmtrain_jobs.training.wrap import ComputePlan
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is trained, in numbers."""
-
-    total_tokens: int
-    batch_sequences: int
-    context: int
-    peak_learning_rate: float
-    warmup_tokens: int
-    weight_decay: float
-    gradient_clip: float
-    checkpoint_seconds: float
-    bf16: bool = False
-
-    @property
-    def step_tokens(self) -> int:
-        """Tokens of one optimizer step over all ranks."""
-        return self.batch_sequences * self.context
-
-    @property
-    def steps(self) -> int:
-        """Steps until the tokens are seen."""
-        return math.ceil(self.total_tokens / self.step_tokens)
-
-
-@dataclass
 class Step:
-    """What one step has to say."""
+    """What one step has to say. `number` counts from 1, times are seconds."""
 
     number: int
     tokens: int
+    step_tokens: int
     loss: float
     gradient_norm: float
+    learning_rate_factor: float
     seconds: float
+    data_seconds: float
+    reaction: Reaction | None = None
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What all processes found of a step together."""
+
+    loss: float
+    norm: float
+    stop: bool
+    due: bool
+
+
+class Stopped(Exception):
+    """Training cannot go on; the message says at which step and what to change."""
+
+
+class Listener(Protocol):
+    """Who is told, in every process."""
+
+    def on_step(self, step: Step) -> None:
+        """A step is over."""
+
+    def on_reaction(self, ledger: SkipLedger) -> None:
+        """The ledger has a new entry: make it last before anything depends on it."""
+
+    def on_save(self, stall_seconds: float) -> None:
+        """A checkpoint was asked for, and the steps stood still for it."""
 
 
 @dataclass
-class Group:
-    """The ranks that train together; the default is one process alone."""
+class Parts:
+    """What a trainer is made of."""
 
-    rank: int = 0
-    world: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    sum: Callable[[Tensor], None] = lambda _tensor: None
-    """Add up a tensor over all ranks, in place."""
-
-
-class NonFiniteLoss(Exception):
-    """The loss is no number; the message names the step."""
-
-
-def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
-    """Matrices decay; biases, norms and embeddings do not."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in named if p.dim() >= 2 and "tokens" not in name and "positions" not in name]
-    kept = {id(p) for p in decayed}
-    rest = [p for _, p in named if id(p) not in kept]
-    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.peak_learning_rate, betas=(0.9, 0.95), eps=1e-8)
+    engine: Engine
+    optimizers: Optimizers
+    timeline: Timeline
+    rates: RatePlan
+    stream: TokenStream
+    checkpoints: Checkpoints
+    interval: Interval
+    group: Group = field(default_factory=Group)
+    compute: ComputePlan = field(default_factory=ComputePlan)
+    stability: StabilityPlan = field(default_factory=StabilityPlan)
+    gradient_clip: float = 1.0
+    dropout_seed: int | None = None
+    ledger: SkipLedger = field(default_factory=SkipLedger)
 
 
-@dataclass
 class Trainer:
     """Model, optimizer and position. `stop` is asked by rank 0 and obeyed by all at the same step."""
 
-    model: nn.Module
-    plan: Plan
-    windows: Windows
-    group: Group
-    stop: Callable[[], bool]
-    on_step: Callable[[Step], None]
-    save: Callable[[int, dict[str, Any]], None]
-    clock: Callable[[], float] = time.monotonic
-    step: int = 0
-
-    def __post_init__(self) -> None:
-        """The optimizer belongs to the model."""
-        self.optimizer = make_optimizer(self.model, self.plan)
-        self._saved_at = self.clock()
-
-    @property
-    def bare(self) -> nn.Module:
-        """The model without the wrapper of data parallelism."""
-        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {"model": self.bare.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.bare.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
+    def __init__(self, parts: Parts, listener: Listener, stop: Callable[[], bool],
+                 clock: Callable[[], float] = time.perf_counter) -> None:  # fmt: skip
+        """At the start; `resume` goes on from a checkpoint."""
+        self.parts, self._listener, self._stop, self._clock = parts, listener, stop, clock
+        self.step, self.generation, self.last_loss = 0, 0, math.nan
+        self.worlds = [[0, parts.group.layout.world]]
+        """History of the run's size: from which step on it had how many processes."""
+        self.watch = Watch(parts.stability.window)
+        self._started = self._saved_at = clock()
+        self._saved_step = -1
+        self._ahead = Ahead(parts.stream, parts.group.data_rank, parts.group.layout.data)
 
     def run(self) -> bool:
         """Train to the end (True), or to the step at which somebody asked to stop (False); saved in both cases."""
-        while self.step < self.plan.steps:
-            stopped = self._one_step()
+        steps = self.parts.timeline.steps
+        while self.step < steps:
+            signals, reaction = self._one_step()
+            if reaction is Reaction.ROLL_BACK:
+                self._roll_back()
+                continue
             self.step += 1
-            if stopped:
-                self._save()
-                return self.step >= self.plan.steps
-            if self.clock() - self._saved_at >= self.plan.checkpoint_seconds:
-                self._save()
-        self._save()
-        return True
+            if signals.stop:
+                break
+            if signals.due and self.step < steps:
+                self._save(regular=True)
+        self._save(regular=False, now=True)
+        self._ahead.close()
+        return self.step >= steps
 
-    def _save(self) -> None:
-        if self.group.rank == 0:
-            self.save(self.step, self.state())
-        self._saved_at = self.clock()
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Model and optimizer by name; the very tensors that the next step changes."""
+        model = {f"model/{name}": p.detach() for p, name in self.parts.optimizers.names.items()}
+        return model | {f"optimizer/{name}": value for name, value in self.parts.optimizers.state()}
 
-    def _one_step(self) -> bool:
-        """One optimizer step; whether to stop after it."""
-        started = self.clock()
-        seen = self.step * self.plan.step_tokens
-        rate = learning_rate(seen, self.plan.total_tokens, self.plan.warmup_tokens, self.plan.peak_learning_rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._gradients()
-        facts = torch.tensor([loss, float(self.group.rank == 0 and self.stop())], dtype=torch.float64)
-        facts = facts.to(self.group.device, torch.float32 if self.group.device.type == "cuda" else torch.float64)
-        self.group.sum(facts)
-        mean, stopped = float(facts[0]), bool(facts[1] > 0)
-        if not math.isfinite(mean):
-            raise NonFiniteLoss(f"loss is {mean} at step {self.step + 1}; lower `peakLearningRate`")
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip or math.inf))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.on_step(Step(self.step + 1, seen + self.plan.step_tokens, mean, norm, self.clock() - started))
-        return stopped
+    def facts(self) -> dict[str, Any]:
+        """Everything else that the next step depends on."""
+        stream = self.parts.stream
+        tokens = self.parts.timeline.tokens_before(self.step)
+        return {"step": self.step, "generation": self.generation, "cursors": stream.cursors.to_dict(),
+                "digest": stream.digest.hex(), "watch": self.watch.to_dict(), "worlds": self.worlds,
+                "loss": self.last_loss, "tokens": tokens}  # fmt: skip
 
-    def _gradients(self) -> float:
-        """Accumulate this rank's gradients; its part of the mean loss."""
-        samples = list(samples_of(self.step, self.plan.batch_sequences, self.group.rank, self.group.world))
-        size = max(1, MICRO_BATCH_TOKENS // self.plan.context)
-        parts = [samples[start : start + size] for start in range(0, len(samples), size)]
-        total = 0.0
-        for number, part in enumerate(parts, start=1):
-            tokens_BT1 = torch.from_numpy(self.windows.batch(part)).to(self.group.device)
-            with self._synchronised(number == len(parts)), self._precision():
-                loss = loss_sum(self.model, tokens_BT1) / self.plan.step_tokens
-                # DDP averages over ranks; the loss is a mean over all of them already.
-                torch.autograd.backward(loss * self.group.world)
-            total += float(loss.detach())
-        return total
+    def resume(self) -> Checkpoint | None:
+        """Go on from the newest checkpoint that is whole and that no roll-back has undone."""
+        ledger = self.parts.ledger
+        valid = [c for c in self._complete() if not ledger.is_void(c.step, int(c.facts["generation"]))]
+        chosen = self.parts.checkpoints.sound(valid)
+        if chosen:
+            self._restore(chosen)
+        return chosen
 
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged once a step, with its last micro-batch."""
-        if last or not isinstance(self.model, DistributedDataParallel):
-            return nullcontext()
-        context: AbstractContextManager[None] = self.model.no_sync()
-        return context
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        tensors = self.tensors()
+        self.parts.checkpoints.load(checkpoint, tensors)
+        facts = checkpoint.facts
+        self.step, self.generation = int(facts["step"]), int(facts["generation"])
+        self.parts.stream.cursors = Cursors.from_dict(facts["cursors"])
+        self.parts.stream.digest = bytes.fromhex(facts["digest"])
+        self.watch = Watch.from_dict(self.parts.stability.window, facts["watch"])
+        self.last_loss = float(facts["loss"])
+        here = [self.step, self.parts.group.layout.world]
+        self.worlds = [*facts["worlds"], *([here] if facts["worlds"][-1][1] != here[1] else [])]
+        self._saved_step, self._saved_at = self.step, self._clock()
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        if not self.plan.bf16:
-            return nullcontext()
-        return torch.autocast(self.group.device.type, dtype=torch.bfloat16)
+    def _complete(self) -> list[Checkpoint]:
+        checkpoints = self.parts.checkpoints
+        found: list[Checkpoint] = checkpoints.agree(checkpoints.archive.complete() if checkpoints.rank == 0 else [])
+        return found
+
+    def _is_due(self) -> bool:
+        interval = self.parts.interval
+        interval.save_seconds = self.parts.checkpoints.stall_seconds
+        now = self._clock()
+        return interval.is_due(self.step + 1, now - self._saved_at, (now - self._started) / 3600)
+
+    def _save(self, regular: bool, now: bool = False) -> None:
+        """`regular` ones come by the interval; only they are gone back to, so that chance stops change nothing."""
+        checkpoints = self.parts.checkpoints
+        checkpoints.wait()
+        if self.step == self._saved_step:
+            return
+        checkpoints.save(self.tensors(), self.facts() | {"regular": regular}, now)
+        self._saved_step, self._saved_at = self.step, self._clock()
+        self._listener.on_save(checkpoints.stall_seconds)
+
+    def _one_step(self) -> tuple["Signals", Reaction | None]:
+        """One step: gradients, then what they are good for."""
+        started, parts = self._clock(), self.parts
+        self._jump()
+        shape = parts.timeline.shape(self.step)
+        batch = self._ahead.take(shape)
+        waited = self._clock() - started
+        signals = self._gradients(shape, batch)
+        loss, norm = signals.loss, signals.norm
+        self.last_loss = loss
+        trouble = diagnose(parts.stability, self.watch, loss, norm)
+        reaction = self._react(trouble, loss, norm) if trouble else None
+        if trouble is None:
+            self.watch.accept(loss, norm)
+        factor = parts.rates.factor(shape.tokens_before) * self._lowered()
+        if reaction is None or (reaction is Reaction.LOWER_RATE and math.isfinite(loss + norm)):
+            clip(self._settled, norm, parts.gradient_clip)
+            parts.optimizers.step(factor)
+        parts.optimizers.zero()
+        size = shape.windows * parts.timeline.context
+        self._listener.on_step(Step(self.step + 1, shape.tokens_before + size, size, loss, norm, factor,
+                                    self._clock() - started, waited, reaction))  # fmt: skip
+        return signals, reaction
+
+    def _gradients(self, shape: StepShape, batch: Batch) -> "Signals":
+        """Gradients, left in the parameters, and what all processes say of this step."""
+        parts, group, layout = self.parts, self.parts.group, self.parts.group.layout
+        if parts.dropout_seed is not None:
+            torch.manual_seed(parts.dropout_seed + self.step * layout.world + group.rank)
+        sequences = shape.windows * (parts.timeline.context // shape.length)
+        micro = micro_batches_of(sequences, layout.data, parts.compute.rows(shape.length))
+        sums = parts.engine.accumulate(batch, self._valid(shape, batch), micro)
+        if self.step + 1 < parts.timeline.steps:
+            self._ahead.prepare(parts.timeline.shape(self.step + 1))
+        self._settled = settle(parts.optimizers.parameters)
+        first = group.rank == 0
+        mine = [first and self._stop(), first and self._is_due(), parts.checkpoints.failed]
+        facts = torch.cat([sums[:1], squared_norm(self._settled, layout).to(sums.device)[None], sums.new_tensor(mine)])
+        loss, squared, *flags = group.add(facts).tolist()
+        if flags[2]:
+            parts.checkpoints.wait()
+            raise Stopped(f"another process could not write its part of a checkpoint, seen at step {self.step + 1}")
+        norm = math.sqrt(squared) if squared >= 0 else math.nan
+        return Signals(loss, norm, flags[0] > 0, flags[1] > 0)
+
+    def _valid(self, shape: StepShape, batch: Batch) -> int:
+        """Targets of the step over all processes."""
+        group = self.parts.group
+        if batch.segments is None:
+            return shape.windows * self.parts.timeline.context
+        mine = torch.tensor([batch.valid], dtype=torch.int64, device=group.device)
+        return max(1, int(group.add(mine)[0]) // (group.layout.pipeline * group.layout.tensor))
+
+    def _lowered(self) -> float:
+        factor = self.parts.stability.lower_rate_factor
+        return self.parts.ledger.rate_factor(self.step + 1, self.generation, factor)
+
+    def _jump(self) -> None:
+        """After a roll-back the data goes on behind what went wrong."""
+        jump = self.parts.ledger.jump(self.step, self.generation)
+        if jump:
+            self.generation, entry = jump
+            self.parts.stream.cursors = Cursors.from_dict(entry.cursors)
+            self.watch.in_a_row = 0
+
+    def _react(self, trouble: Trouble, loss: float, norm: float) -> Reaction:
+        """Decide, and make the decision last."""
+        plan, ledger = self.parts.stability, self.parts.ledger
+        self.watch.in_a_row += 1
+        reaction, back_to = plan.reaction(trouble), -1
+        where = f"{trouble.value} at step {self.step + 1} (loss {loss:.4g}, gradient norm {norm:.4g})"
+        if reaction is Reaction.ROLL_BACK:
+            target = self._target()
+            reaction, back_to = (reaction, target.step) if target else (Reaction.SKIP_STEP, -1)
+        if reaction is Reaction.STOP:
+            raise Stopped(f"{where}: `training.stability` says Stop")
+        too_often = reaction is Reaction.ROLL_BACK and len(ledger.roll_backs) >= plan.limit
+        if self.watch.in_a_row > plan.limit or too_often:
+            raise Stopped(f"{where}: `training.stability.limit` of {plan.limit} is used up; lower `peakLearningRate`")
+        entry = Entry(self.step, self.generation, trouble, reaction, loss, norm, back_to,
+                      self.parts.stream.cursors.to_dict())  # fmt: skip
+        if ledger.add(entry):
+            self._listener.on_reaction(ledger)
+        return reaction
+
+    def _target(self) -> Checkpoint | None:
+        """The n-th newest regular checkpoint that is whole, or the oldest there is."""
+        self.parts.checkpoints.wait()
+        ledger = self.parts.ledger
+        regular = [c for c in self._complete() if c.facts["regular"]
+                   and c.step <= self.step and not ledger.is_void(c.step, int(c.facts["generation"]))]  # fmt: skip
+        index = min(self.parts.stability.roll_back_checkpoints, len(regular)) - 1
+        return self.parts.checkpoints.sound(regular[index:]) if regular else None
+
+    def _roll_back(self) -> None:
+        """Back to what the ledger's last entry names; what was saved since is void by the ledger alone."""
+        back_to = self.parts.ledger.roll_backs[-1].back_to
+        archive = self.parts.checkpoints.archive
+        void = [c for c in self._complete() if self.parts.ledger.is_void(c.step, int(c.facts["generation"]))]
+        if self.parts.checkpoints.rank == 0:
+            for checkpoint in void:
+                archive.drop(checkpoint.folder)
+        target = next(c for c in self._complete() if c.step == back_to)
+        self._restore(target)

@@ -7,9 +7,10 @@ import torch
 SIZE, REPEATS = 512, 8
 
 
-def measured_flops() -> float:
-    """FLOP/s of the best of some fp32 matrix products on this CPU: the peak that its MFU is measured against."""
-    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
+def measured_flops(device: torch.device) -> float:
+    """FLOP/s of the best of some fp32 matrix products on this device: the peak that its MFU is measured against."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(SIZE, SIZE, generator=generator).to(device) for _ in range(2))
     best = min(_seconds(a, b) for _ in range(REPEATS))
     return float(2 * SIZE**3 / best)
 

@@ -3,21 +3,28 @@
 import json
 import os
 import threading
+import time
 from typing import Any
 
 from llmtrain.api.stageconfig import ExitCode, FailureClass, Result
-from llmtrain.api.status import Progress, Stage
+from llmtrain.api.status import Stage
 from llmtrain.storage.keys import training_key
+from llmtrain.storage.store import Store
 from llmtrain_jobs.cluster import connect
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import StageError, bad_input, interrupted
-from llmtrain_jobs.training.checkpoints import STATE, Checkpoints
+from llmtrain_jobs.training.accounts import Accounts, read_accounts, write_accounts
+from llmtrain_jobs.training.checkpoints import Archive, Checkpoint
 from llmtrain_jobs.training.control import Control
+from llmtrain_jobs.training.export import MODEL_FILE
+from llmtrain_jobs.training.plans import retention_of
+from llmtrain_jobs.training.record import RECORD_FILE, record_of
+from llmtrain_jobs.training.telemetry import metrics_of, progress_of
+
+__all__ = ["MODEL_FILE", "run"]
 
 WATCH_SECONDS = 0.5
-MODEL_FILE = "model.pt"
-GAUGES = {"loss": "loss", "gradient_norm": "gradient_norm", "tokens": "tokens_seen", "tokens_per_second": "tokens_per_second",
-          "mfu": "mfu_ratio"}  # fmt: skip
+ACCOUNT_SECONDS = 5.0
 
 
 def run(context: Context) -> Result:
@@ -29,18 +36,20 @@ def run(context: Context) -> Result:
     key = training_key(config.spec, curation)
     if context.store.manifest("training", key):
         return Result(outcome="Succeeded", artifact=key, message="the model was trained already")
-    state = fit(context, key)
-    return conclude(context, key, state)
+    before = read_accounts(context.store, key)
+    state = fit(context, key, before)
+    write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
+    return conclude(context, key, state, before)
 
 
-def fit(context: Context, key: str) -> dict[str, Any]:
+def fit(context: Context, key: str, before: Accounts) -> dict[str, Any]:
     """Run the workers to the end; the last state of the control actor."""
     ray = connect(context)
     here = ray.get_runtime_context().get_node_id()
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-    control = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Control).remote()
+    control = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Control).remote(before.to_dict())
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(context, ray, control, over), daemon=True)
+    watcher = threading.Thread(target=watch, args=(context, ray, control, key, over, before), daemon=True)
     watcher.start()
     try:
         make_trainer(context, key, control).fit()
@@ -56,11 +65,21 @@ def make_trainer(context: Context, key: str, control: Any) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from llmtrain_jobs.training.build import processes_of, uses_accelerators
     from llmtrain_jobs.training.worker import train
 
     config = context.config
-    workers = config.spec.training.cluster.workers
-    scaling = ScalingConfig(num_workers=workers.replicas, resources_per_worker={"CPU": 1}, placement_strategy="SPREAD")
+    training = config.spec.training
+    processes, gpus = processes_of(training), uses_accelerators(training)
+    resources = {"CPU": training.cluster.workers.replicas / processes} | ({"GPU": 1.0} if gpus else {})
+    # A pod that pays for accelerators and finds none is refused by its first process; Ray would wait for them for ever.
+    has_gpus = gpus and ray_gpus() > 0
+    scaling = ScalingConfig(
+        num_workers=processes,
+        use_gpu=has_gpus,
+        resources_per_worker=resources if has_gpus else {"CPU": resources["CPU"]},
+        placement_strategy="SPREAD",
+    )
     failures = FailureConfig(max_failures=config.spec.retry.infrastructure_limit)
     run_config = RunConfig(
         name=f"{config.job}-{config.attempt}", storage_path=str(context.scratch.folder / "ray"), failure_config=failures
@@ -69,17 +88,30 @@ def make_trainer(context: Context, key: str, control: Any) -> Any:
     return TorchTrainer(train, train_loop_config=parameters, scaling_config=scaling, run_config=run_config)
 
 
-def watch(context: Context, ray: Any, control: Any, over: threading.Event) -> None:
-    """Pass the stop on; show the last step."""
-    asked = False
+def ray_gpus() -> float:
+    """Accelerators of all workers that Ray found."""
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0))
+
+
+def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts) -> None:
+    """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
+    asked, kept_at = False, time.monotonic()
     while not over.wait(WATCH_SECONDS):
         if context.stop.is_set() and not asked:
             asked = True
             ray.get(control.request_stop.remote(), timeout=10)
-        last = ray.get(control.state.remote(), timeout=10)["last"]
-        if asked and not last:
+        state = ray.get(control.state.remote(), timeout=10)
+        if asked and not state["last"]:
             leave_unstarted(context)
-        show(context, last)
+        if not state["last"]:
+            continue
+        context.scratch.put_metrics(metrics_of(state, context.config.spec.training.tokens))
+        context.scratch.put_progress(progress_of(state, context.config.spec.training.tokens, before))
+        if time.monotonic() - kept_at > ACCOUNT_SECONDS:
+            kept_at = time.monotonic()
+            write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
 
 
 def leave_unstarted(context: Context) -> None:
@@ -93,38 +125,47 @@ def leave_unstarted(context: Context) -> None:
     os._exit(ExitCode.INTERRUPTED)
 
 
-def show(context: Context, last: dict[str, Any]) -> None:
-    """Progress and gauges of the last step."""
-    if not last:
-        return
-    context.scratch.put_metrics({f"llmtrain_train_{name}": float(last[key]) for key, name in GAUGES.items()})
-    context.scratch.put_progress(
-        Progress(
-            done=last["tokens"],
-            total=context.config.spec.training.tokens,
-            unit="tokens",
-            loss=f"{last['loss']:.4f}",
-            tokens_per_second=f"{last['tokens_per_second']:.0f}",
-            mfu=f"{last['mfu']:.4f}",
-            detail=f"step {last['step']}",
-        )
-    )
-
-
-def conclude(context: Context, key: str, state: dict[str, Any]) -> Result:
+def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts) -> Result:
     """From the end of the run to the result: a failure, an interruption, or the complete artifact."""
+    newest = newest_checkpoint(context, key)
     if state["failure"]:
-        raise StageError(FailureClass.BAD_INPUT, *state["failure"])
-    checkpoints = Checkpoints(context.store, key, 1, context.config.attempt)
-    newest = checkpoints.newest()
-    if not state["finished"] or newest is None:
+        failure, reason, message = state["failure"]
+        raise StageError(FailureClass(failure), reason, message, newest.folder if newest else "")
+    if state["model"] is None or newest is None:
         at = newest.folder if newest else "nothing"
         raise interrupted(f"saved at step {newest.step if newest else 0}", at)
-    last = state["last"]
-    scores = {"loss": f"{last['loss']:.4f}", "tokens": str(last["tokens"]), "tokens_per_second": f"{last['tokens_per_second']:.0f}",
-              "mfu": f"{last['mfu']:.4f}", "mfu_peak": "plan" if context.config.peak_tflops else "measured"}  # fmt: skip
-    files = {MODEL_FILE: context.store.read(f"{newest.folder}/{STATE}"), "scores.json": json.dumps(scores).encode()}
-    context.store.complete("training", key, files, {"step": newest.step, "tokens": last["tokens"]})
-    message = f"loss {scores['loss']} after {last['tokens']} tokens"
+    accounts = Accounts.from_dict(state["accounts"])
+    scores = scores_of(state, newest, accounts)
+    complete(context.store, context, key, state, newest, scores)
+    message = f"loss {scores['loss']} after {scores['tokens']} tokens"
     return Result(outcome="Succeeded", message=message, artifact=key, scores=scores, checkpoint=newest.folder,
-                  working_seconds=state["working"])  # fmt: skip
+                  working_seconds=accounts.working - before.working, redone_seconds=accounts.redone - before.redone,
+                  checkpoint_seconds=accounts.checkpointing - before.checkpointing)  # fmt: skip
+
+
+def newest_checkpoint(context: Context, key: str) -> Checkpoint | None:
+    """The newest complete one."""
+    retention = retention_of(context.config.spec.training)
+    return Archive(context.store, key, retention, context.config.attempt).newest()
+
+
+def scores_of(state: dict[str, Any], newest: Checkpoint, accounts: Accounts) -> dict[str, str]:
+    """Numbers for people. The speed is missing where the last attempt had no step left to do."""
+    last, facts = state["last"], newest.facts
+    scores = {"loss": f"{facts['loss']:.4f}", "tokens": str(facts["tokens"]), "goodput": f"{accounts.goodput:.4f}",
+              "redone_steps": str(accounts.redone_steps), "skipped_steps": str(accounts.skipped_steps),
+              "roll_backs": str(state["counts"]["roll_backs"])}  # fmt: skip
+    if last:
+        scores |= {"tokens_per_second": f"{last['tokens_per_second']:.0f}", "mfu": f"{last['mfu']:.4f}",
+                   "mfu_peak": last["peak"]}  # fmt: skip
+    return scores
+
+
+def complete(
+    store: Store, context: Context, key: str, state: dict[str, Any], newest: Checkpoint, scores: dict[str, str]
+) -> None:
+    """Write what belongs to the artifact beside the model, then its manifest."""
+    record = record_of(context.config, key, newest)
+    files = {"scores.json": json.dumps(scores).encode(), RECORD_FILE: json.dumps(record, indent=1).encode()}
+    counts = {"step": newest.step, "tokens": newest.facts["tokens"], "token_stream": newest.facts["digest"]}
+    store.complete("training", key, files, counts, written=[state["model"]])

@@ -1,0 +1,181 @@
+"""From the stage's config to a trainer, the same under Ray, under torch.multiprocessing and in one process."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmtrain.api.job import JobSpec
+from llmtrain.api.model import PositionKind, QueryKeyNorm
+from llmtrain.api.training import ContinueState, Device, Packing, Precision, Training
+from llmtrain.storage.store import Store
+from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.model.config import ModelConfig, resolve
+from llmtrain_jobs.model.transformer import Transformer
+from llmtrain_jobs.training import dataset, plans
+from llmtrain_jobs.training.checkpoints import Archive, Checkpoint, Checkpoints
+from llmtrain_jobs.training.engine import DataEngine, Engine
+from llmtrain_jobs.training.group import Group, join
+from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
+from llmtrain_jobs.training.ledger import read_ledger
+from llmtrain_jobs.training.loop import Listener, Parts, Trainer
+from llmtrain_jobs.training.optimizers import Optimizers
+from llmtrain_jobs.training.retention import Retention
+from llmtrain_jobs.training.wrap import ComputePlan
+
+LOCAL = Path("/tmp/llmtrain/shards")  # an emptyDir of the pod
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, where from and where to."""
+
+    spec: JobSpec
+    store: Store
+    data: str
+    """Key of the curated data set."""
+    key: str
+    """Key of the training artifact."""
+    attempt: int = 1
+    local: Path = LOCAL
+
+    @property
+    def training(self) -> Training:
+        """The spec of this step."""
+        return self.spec.training
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Of the curated data set."""
+        found = self.store.manifest("curation", self.data)
+        if found is None:
+            raise bad_input(
+                f"the curated data set `{self.data}` does not exist in the job's storage", "ArtifactMissing"
+            )
+        return found
+
+
+def processes_of(training: Training) -> int:
+    """Training processes: one an accelerator, or one a worker where there is none."""
+    workers = training.cluster.workers
+    return workers.replicas * (workers.accelerators_per_worker if uses_accelerators(training) else 1)
+
+
+def uses_accelerators(training: Training) -> bool:
+    """Whether the workers compute on accelerators."""
+    return training.device is Device.AUTO and training.cluster.workers.accelerators_per_worker > 0
+
+
+def device_of(training: Training, local_rank: int) -> torch.device:
+    """The device of this process. A pod that pays for an accelerator and has no CUDA is refused, never run on its CPU."""
+    if not uses_accelerators(training):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise bad_input(
+            f"the workers request {training.cluster.workers.accelerators_per_worker} accelerators each, but PyTorch finds no "
+            "CUDA in the pod; use an image with CUDA, or set `training.device: Cpu` to train on CPUs all the same",
+            "NoCuda",
+        )
+    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+def checked_layout(job: Job, facts: ModelFacts, processes: int) -> Layout:
+    """The division of the processes; raises bad_input with the arithmetic."""
+    spec = job.training
+    windows = min(plans.timeline_of(spec, job.spec.model.context_length).windows.values)
+    masked = spec.packing is Packing.DOCUMENT_MASKED
+    try:
+        layout = layout_of(spec.parallelism, processes)
+        check(layout, facts, spec.optimizer.name, windows, masked)
+    except LayoutError as error:
+        raise bad_input(str(error), "Parallelism") from error
+    return layout
+
+
+def model_facts(config: ModelConfig) -> ModelFacts:
+    """What the layout asks of a model."""
+    return ModelFacts(
+        layers=config.layers, heads=config.heads, key_value_heads=config.groups, feed_forward=config.feed_forward,
+        vocabulary=config.vocabulary, context=config.context, tied=config.tied,
+        per_head_bias=config.positions is PositionKind.ALIBI,
+        norm_over_heads=config.query_key_norm is QueryKeyNorm.WIDTH, dropout=config.dropout > 0,
+    )  # fmt: skip
+
+
+def build(job: Job, device: torch.device, processes: int, listener: Listener, stop: Callable[[], bool],
+          on_complete: Callable[[Checkpoint, float], None] = lambda *_: None) -> Trainer:  # fmt: skip
+    """A trainer at its start, or where an earlier one left off."""
+    spec, context, manifest = job.training, job.spec.model.context_length, job.manifest
+    counts = manifest["counts"]
+    torch.manual_seed(job.spec.seed)
+    config = resolve(job.spec.model, counts["vocabulary_size"], spec.tokens)
+    facts = model_facts(config)
+    model = Transformer(config)
+    if facts.vocabulary < int(counts["vocabulary_size"]):
+        raise bad_input(
+            f"the tokenizer of the data has {counts['vocabulary_size']} tokens, the model's vocabulary {facts.vocabulary}; "
+            "raise `model.architecture.vocabulary` or train the tokenizer smaller", "VocabularyMismatch",
+        )  # fmt: skip
+    group = join(checked_layout(job, facts, processes), device)
+    shards = dataset.fetch(job.store, job.data, manifest, job.local)
+    sources = dataset.open_sources(shards, counts["dtype"], context, job.spec.seed, facts.vocabulary)
+    compute = plans.compute_of(spec, spec.precision is Precision.BF16_MIXED and device.type == "cuda")
+    engine = engine_of(model, group, compute)
+    archive = Archive(job.store, job.key, plans.retention_of(spec), job.attempt)
+    parts = Parts(
+        engine=engine,
+        optimizers=Optimizers(engine.modules, plans.optimizer_of(spec)),
+        timeline=plans.timeline_of(spec, context),
+        rates=plans.rates_of(spec),
+        stream=dataset.open_stream(spec, sources, counts),
+        checkpoints=Checkpoints(archive, group.control, spec.checkpoint.asynchronous, on_complete),
+        interval=plans.interval_of(spec, processes, job.attempt - 1),
+        group=group,
+        compute=compute,
+        stability=plans.stability_of(spec),
+        gradient_clip=float(spec.optimizer.gradient_clip),
+        dropout_seed=job.spec.seed if facts.dropout else None,
+    )
+    parts.ledger = parts.checkpoints.agree(read_ledger(job.store, job.key) if group.rank == 0 else None)
+    trainer = Trainer(parts, listener, stop)
+    if trainer.resume() is None:
+        begin(job, trainer)
+    return trainer
+
+
+def engine_of(model: Transformer, group: Group, compute: ComputePlan) -> Engine:
+    """What computes gradients."""
+    return DataEngine(model, group, compute)
+
+
+def begin(job: Job, trainer: Trainer) -> None:
+    """The start of a training that continues another one: its weights, with or without the optimizer's state."""
+    given = job.training.continue_from
+    if given is None:
+        return
+    archive = Archive(job.store, given.artifact, Retention(1), job.attempt)
+    checkpoints = trainer.parts.checkpoints
+    found = checkpoints.agree(archive.complete() if checkpoints.rank == 0 else [])
+    chosen = checkpoints.sound(found)
+    if chosen is None:
+        raise bad_input(
+            f"`training.continueFrom.artifact`: `{given.artifact}` has no complete checkpoint", "ArtifactMissing"
+        )
+    whole = given.state is ContinueState.WEIGHTS_AND_OPTIMIZER
+    wanted = {name: t for name, t in trainer.tensors().items() if whole or name.startswith("model/")}
+    check_shapes(checkpoints.shapes(chosen), wanted, given.artifact)
+    checkpoints.load(chosen, wanted)
+
+
+def check_shapes(there: Mapping[str, tuple[int, ...]], wanted: Mapping[str, torch.Tensor], artifact: str) -> None:
+    """Refuse a model of other dimensions, by the first name that differs."""
+    for name, tensor in wanted.items():
+        if there.get(name) != tuple(tensor.shape):
+            raise bad_input(
+                f"`training.continueFrom.artifact` `{artifact}`: `{name}` is {there.get(name)} there and "
+                f"{tuple(tensor.shape)} here; the models must have the same dimensions and vocabulary", "ModelMismatch",
+            )  # fmt: skip

@@ -1,0 +1,62 @@
+"""The processes that train together, and their place in the mesh."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from llmtrain.api.training import Sharding
+from llmtrain_jobs.training.layout import Layout
+
+REPLICATE, SHARD, PIPELINE, TENSOR = "replicate", "shard", "pipeline", "tensor"
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among all; the default is one process alone, which needs no torch.distributed."""
+
+    layout: Layout = field(default_factory=Layout)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    mesh: DeviceMesh | None = None
+    """Dimensions pipeline, replicate, shard, tensor, outermost first."""
+    control: Any = None
+    """A gloo group of everybody, for checkpoints and messages."""
+
+    @property
+    def rank(self) -> int:
+        """Of this process among all."""
+        return dist.get_rank() if self.mesh is not None else 0
+
+    @property
+    def data_rank(self) -> int:
+        """Which share of each batch this process computes."""
+        if self.mesh is None:
+            return 0
+        return self.place(REPLICATE) * self._size(SHARD) + self.place(SHARD)
+
+    def place(self, dimension: str) -> int:
+        """Coordinate in one dimension."""
+        return int(self.mesh.get_local_rank(dimension)) if self.mesh is not None else 0
+
+    def _size(self, dimension: str) -> int:
+        return int(self.mesh[dimension].size()) if self.mesh is not None else 1
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Sum over all processes, in place."""
+        if self.mesh is not None:
+            dist.all_reduce(tensor)
+        return tensor
+
+
+def join(layout: Layout, device: torch.device) -> Group:
+    """The group of a torch.distributed that is initialised; one process alone where it is not."""
+    if not dist.is_initialized():
+        return Group(layout, device)
+    shard = layout.shard if layout.sharding is not Sharding.DDP else 1
+    sizes = (layout.pipeline, layout.data // shard, shard, layout.tensor)
+    mesh = init_device_mesh(device.type, sizes, mesh_dim_names=(PIPELINE, REPLICATE, SHARD, TENSOR))
+    # Checkpoints are written beside the steps, so their messages must not mix with the steps' own.
+    return Group(layout, device, mesh, dist.new_group(backend="gloo"))

@@ -1,0 +1,169 @@
+"""How the processes are divided into data, pipeline and tensor dimensions; what is refused, with the arithmetic shown.
+
+Pure, so that preflight can refuse before a GPU is asked for. What is allowed is what `tests` hold against one process;
+the table is in docs/parallelism.md.
+"""
+
+from dataclasses import dataclass
+
+from llmtrain.api.training import OptimizerName, Parallelism, PipelineSchedule, Sharding
+
+
+class LayoutError(Exception):
+    """The processes cannot be divided like this; the message shows the arithmetic and names the field."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the layout needs to know of the model."""
+
+    layers: int
+    heads: int
+    key_value_heads: int
+    feed_forward: int
+    vocabulary: int
+    context: int
+    tied: bool
+    per_head_bias: bool = False
+    """ALiBi: something that belongs to a head is no parameter."""
+    norm_over_heads: bool = False
+    """Queries and keys are normalised over all heads together (OLMo 2)."""
+    dropout: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """data x pipeline x tensor = world. `shard` of the data processes share one replica's state (Hsdp: fewer than all)."""
+
+    data: int = 1
+    pipeline: int = 1
+    tensor: int = 1
+    sharding: Sharding = Sharding.DDP
+    shard: int = 1
+    schedule: PipelineSchedule = PipelineSchedule.ONE_F_ONE_B
+    virtual: int = 1
+    micro_batches: int = 1
+
+    @property
+    def world(self) -> int:
+        """Processes."""
+        return self.data * self.pipeline * self.tensor
+
+    @property
+    def replica(self) -> int:
+        """Processes of the smallest group that can train by itself: elastic sizes are multiples of it."""
+        return self.pipeline * self.tensor * (self.shard if self.sharding is Sharding.HSDP else 1)
+
+    @property
+    def stages(self) -> int:
+        """Parts that the blocks are divided into."""
+        return self.pipeline * self.virtual
+
+
+def layout_of(spec: Parallelism, processes: int) -> Layout:
+    """Divide `processes` as the spec asks; raises LayoutError."""
+    inner = spec.tensor * spec.pipeline
+    if processes % inner:
+        raise LayoutError(
+            f"`training.parallelism`: {processes} processes are no multiple of tensor {spec.tensor} x pipeline "
+            f"{spec.pipeline} = {inner}"
+        )
+    data = processes // inner
+    if spec.data != "Auto" and int(spec.data) != data:
+        raise LayoutError(
+            f"`training.parallelism.data` is {spec.data}, but {processes} processes / (tensor {spec.tensor} x pipeline "
+            f"{spec.pipeline}) = {data}; set it to {data} or Auto"
+        )
+    shard = _shard_size(spec, data)
+    interleaved = spec.pipeline > 1 and spec.schedule is PipelineSchedule.INTERLEAVED
+    micro = spec.micro_batches or (2 * spec.pipeline if spec.pipeline > 1 else 1)
+    return Layout(data, spec.pipeline, spec.tensor, spec.sharding, shard, spec.schedule,
+                  spec.virtual_stages if interleaved else 1, micro)  # fmt: skip
+
+
+def _shard_size(spec: Parallelism, data: int) -> int:
+    if spec.sharding is not Sharding.HSDP:
+        return data if spec.sharding is Sharding.FSDP2 else 1
+    if spec.shard_size < 1 or data % spec.shard_size:
+        raise LayoutError(
+            f"`training.parallelism.shardSize` is {spec.shard_size}; with Hsdp it must divide the {data} data-parallel "
+            "processes"
+        )
+    return spec.shard_size
+
+
+def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: int, document_masks: bool) -> None:
+    """Refuse what is not in the table; `windows` are the sequences of the smallest step. Raises LayoutError."""
+    if layout.pipeline > 1:
+        raise LayoutError("`training.parallelism.pipeline` above 1 is not in the table of what is tested")
+    if layout.tensor > 1:
+        _check_tensor(layout, model)
+    if layout.pipeline > 1:
+        _check_pipeline(layout, model, windows, document_masks)
+    if (
+        optimizer is OptimizerName.MUON
+        and layout.world > 1
+        and (layout.sharding is not Sharding.DDP or layout.replica > 1)
+    ):
+        raise LayoutError(
+            "`training.optimizer.name` Muon needs whole matrices in every process: it is tested with "
+            "`parallelism.sharding` Ddp, tensor 1 and pipeline 1 only"
+        )
+    if windows < layout.data:
+        raise LayoutError(
+            f"a step has {windows} sequences for {layout.data} data-parallel processes; raise `training.globalBatchTokens` "
+            f"to at least {layout.data} x {model.context} = {layout.data * model.context}"
+        )
+
+
+def _check_tensor(layout: Layout, model: ModelFacts) -> None:
+    if layout.sharding is Sharding.DDP and layout.data > 1:
+        raise LayoutError(
+            "`training.parallelism`: tensor above 1 goes with sharding Fsdp2, not with Ddp and data above 1"
+        )
+    if model.tied:
+        raise LayoutError(
+            "`training.parallelism.tensor` above 1 needs untied embeddings (`architecture.tiedEmbeddings`)"
+        )
+    if model.per_head_bias:
+        raise LayoutError("`training.parallelism.tensor` above 1 does not go with ALiBi positions")
+    if model.norm_over_heads:
+        raise LayoutError(
+            "`training.parallelism.tensor` above 1 does not go with `queryKeyNorm` Width, which spans all heads"
+        )
+    if model.dropout:
+        raise LayoutError("`training.parallelism.tensor` above 1 does not go with dropout: its draws would differ")
+    divided = {"heads": model.heads, "key-value heads": model.key_value_heads, "feed-forward width": model.feed_forward,
+               "vocabulary": model.vocabulary, "context length": model.context}  # fmt: skip
+    for what, size in divided.items():
+        if size % layout.tensor:
+            raise LayoutError(
+                f"`training.parallelism.tensor`: {what} {size} / {layout.tensor} leaves {size % layout.tensor}; it must "
+                "divide without rest"
+            )
+
+
+def _check_pipeline(layout: Layout, model: ModelFacts, windows: int, document_masks: bool) -> None:
+    if model.tied:
+        raise LayoutError(
+            "`training.parallelism.pipeline` above 1 needs untied embeddings (`architecture.tiedEmbeddings`)"
+        )
+    if layout.tensor > 1 and layout.schedule is PipelineSchedule.INTERLEAVED:
+        raise LayoutError("`training.parallelism`: the interleaved schedule is not tested together with tensor above 1")
+    if document_masks:
+        raise LayoutError("`training.packing` DocumentMasked is not tested with pipeline above 1")
+    if model.layers < layout.stages:
+        raise LayoutError(
+            f"`training.parallelism.pipeline`: {model.layers} layers cannot fill pipeline {layout.pipeline} x virtual "
+            f"{layout.virtual} = {layout.stages} stages"
+        )
+    if layout.schedule is PipelineSchedule.INTERLEAVED and layout.micro_batches % layout.pipeline:
+        raise LayoutError(
+            f"`training.parallelism.microBatches`: {layout.micro_batches} / pipeline {layout.pipeline} leaves "
+            f"{layout.micro_batches % layout.pipeline}; the interleaved schedule needs a multiple"
+        )
+    if windows % (layout.data * layout.micro_batches):
+        raise LayoutError(
+            f"`training.globalBatchTokens`: {windows} sequences / (data {layout.data} x micro-batches "
+            f"{layout.micro_batches}) leaves {windows % (layout.data * layout.micro_batches)}; it must divide without rest"
+        )

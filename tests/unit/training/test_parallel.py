@@ -1,0 +1,96 @@
+"""Every mesh computes what one process computes."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from llmtrain_jobs.training.checkpoints import plain
+from llmtrain_jobs.training.layout import Layout
+from llmtrain_jobs.training.loop import Trainer
+from llmtrain_jobs.training.wrap import ComputePlan
+
+from llmtrain.api.training import Recompute, Sharding
+from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds, write_shards
+
+MESHES = {
+    "ddp": Layout(data=4, sharding=Sharding.DDP),
+    "fsdp2": Layout(data=4, sharding=Sharding.FSDP2, shard=4),
+    "hsdp": Layout(data=4, sharding=Sharding.HSDP, shard=2),
+    "tensor": Layout(tensor=4, sharding=Sharding.FSDP2),
+    "fsdp2 x tensor": Layout(data=2, tensor=2, sharding=Sharding.FSDP2, shard=2),
+}
+STEPS = 3
+
+
+def first_gradients(made: Trainer) -> dict[str, torch.Tensor]:
+    """Gradients of the first step, whole, by parameter."""
+    shape = made.parts.timeline.shape(0)
+    made._gradients(shape, made._ahead.take(shape))
+    return {name: plain(p.grad) for p, name in made.parts.optimizers.names.items() if p.grad is not None}
+
+
+def compute(setup: Setup, run: bool, made: Trainer) -> Any:
+    """Losses, norms and weights of a run in fp64, or the first step's gradients in fp32."""
+    if not run:
+        return first_gradients(made)
+    made.run()
+    return [(s.loss, s.gradient_norm) for s in heard(made)], weights(made)
+
+
+def everything(rank: int, setups: dict[str, Setup]) -> dict[str, Any]:
+    """All meshes one after the other in the same processes, because starting those is what takes the time."""
+    answers = {}
+    for name, setup in setups.items():
+        answers[name] = compute(setup, setup.dtype is torch.float64, in_mesh(setup))
+        torch.distributed.barrier()
+    return answers
+
+
+def variants(folder: Path, meshes: dict[str, Layout], steps: int) -> dict[str, Setup]:
+    """Each mesh in fp64 (a run) and fp32 (gradients), each in a folder of its own."""
+    made = {}
+    for name, layout in meshes.items():
+        for dtype in (torch.float64, torch.float32):
+            own = folder / f"{name}-{dtype}"
+            own.mkdir()
+            write_shards(own)
+            made[f"{name}-{dtype}"] = Setup(own, steps=steps, windows=8, every=100, dtype=dtype, layout=layout,
+                                            compute=ComputePlan(micro_batch_sequences=2, recompute=Recompute.ALTERNATE))  # fmt: skip
+    return made
+
+
+def compare(folder: Path, meshes: dict[str, Layout], steps: int) -> None:
+    """Each mesh against one process: fp64 run to 1e-9, first gradients in fp32 to 1e-5, both relative to the largest."""
+    setups = variants(folder, meshes, steps)
+    found = worlds(4, folder, everything, setups)
+    alone = folder / "alone"
+    alone.mkdir()
+    write_shards(alone)
+    for name, setup in setups.items():
+        single = replace(setup, folder=alone, layout=Layout())
+        expected = compute(single, setup.dtype is torch.float64, trainer(single))
+        shutil.rmtree(alone / "artifacts", ignore_errors=True)
+        for answers in found:
+            if setup.dtype is torch.float32:
+                close(answers[name], expected, 1e-5)
+                continue
+            assert answers[name][0] == [pytest.approx(pair, rel=1e-9) for pair in expected[0]]
+            close(answers[name][1], expected[1], 1e-9)
+
+
+def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float) -> None:
+    """Within a share of each tensor's largest value."""
+    for name, value in found.items():
+        scale = max(float(expected[name].abs().max()), 1e-30)
+        worst = float((value - expected[name]).abs().max())
+        assert worst <= tolerance * scale, f"{name}: {worst / scale:.3g}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_mesh_computes_what_one_process_computes(tmp_path: Path) -> None:
+    """The richest one; `tests/long` has them all, over 50 steps."""
+    compare(tmp_path, {"fsdp2 x tensor": MESHES["fsdp2 x tensor"]}, STEPS)

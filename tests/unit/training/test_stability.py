@@ -1,0 +1,201 @@
+"""Injected trouble: each policy recovers, and the ledger says exactly what happened, also after a kill in between."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from llmtrain_jobs.training.loop import Step, Stopped, Trainer
+from llmtrain_jobs.training.stability import Entry, SkipLedger, StabilityPlan, Trouble, Watch, diagnose, threshold
+from llmtrain_jobs.training.stream import Batch
+
+from llmtrain.api.training import Reaction
+from tests.unit.training.harness import KEY, Setup, heard, listener, same, trainer, weights, write_shards
+
+WATCHFUL = StabilityPlan(window=4, sigma=100.0)
+Poison = Callable[[Batch], bool]
+
+
+def poisoned(made: Trainer, bad: Poison, factor: float) -> Trainer:
+    """Gradients and loss of batches that `bad` knows are multiplied: by NaN, or by much. The data is at fault, not the step."""
+    honest = made.parts.engine.accumulate
+
+    def accumulate(batch: Batch, valid: int, micro_batches: int) -> torch.Tensor:
+        sums = honest(batch, valid, micro_batches)
+        if bad(batch):
+            for parameter in made.parts.optimizers.parameters:
+                assert parameter.grad is not None
+                parameter.grad.mul_(factor)
+            sums = sums * factor
+        return sums
+
+    made.parts.engine.accumulate = accumulate  # type: ignore[method-assign]
+    return made
+
+
+def batch_of_step(setup: Setup, number: int) -> Poison:
+    """Recognises the batch that step `number` (from 0) sees in a run without trouble."""
+    fresh = trainer(replace(setup, folder=setup.folder))
+    stream = fresh.parts.stream
+    for earlier in range(number):
+        stream.advance(setup.timeline.shape(earlier))
+    shape = setup.timeline.shape(number)
+    tokens = stream.share(stream.advance(shape), shape, 0, 1).tokens
+    return lambda batch: batch.tokens.shape == tokens.shape and bool((batch.tokens == tokens).all())
+
+
+def ledger_lines(setup: Setup) -> list[dict[str, object]]:
+    text = (setup.folder / "artifacts" / "training" / KEY / "stability.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, 1e4])
+def test_a_bad_batch_is_skipped_and_nothing_of_it_stays(setup: Setup, factor: float) -> None:
+    setup = replace(setup, stability=WATCHFUL)
+    made = poisoned(trainer(setup), batch_of_step(setup, 6), factor)
+    before: list[dict[str, torch.Tensor]] = []
+    listener(made).after_step = lambda step: before.append(weights(made)) if step.number in (6, 7) else None
+    assert made.run()
+    assert same(*before)
+    assert [s.reaction for s in heard(made)].count(Reaction.SKIP_STEP) == 1
+    assert [(line["step"], line["reaction"]) for line in ledger_lines(setup)] == [(6, "SkipStep")]
+    assert all(torch.isfinite(value).all() for value in weights(made).values())
+
+
+def test_a_spike_lowers_the_rate_from_then_on(setup: Setup) -> None:
+    setup = replace(setup, stability=replace(WATCHFUL, on_spike=Reaction.LOWER_RATE))
+    plain = trainer(setup)
+    made = poisoned(trainer(replace(setup, attempt=2)), batch_of_step(setup, 6), 1e4)
+    made.run()
+    rates = [step.learning_rate_factor for step in heard(made)]
+    expected = [plain.parts.rates.factor(setup.timeline.tokens_before(n)) for n in range(12)]
+    assert rates[:6] == expected[:6]
+    assert rates[6:] == pytest.approx([rate / 2 for rate in expected[6:]])
+
+
+def test_a_roll_back_goes_to_the_checkpoint_and_leaves_the_data_since_out(setup: Setup) -> None:
+    """Trouble at step 6 after a checkpoint at 4: the run equals one whose data never had batches 4 to 6."""
+    setup = replace(setup, stability=replace(WATCHFUL, on_spike=Reaction.ROLL_BACK))
+    made = poisoned(trainer(setup), batch_of_step(setup, 6), 1e4)
+    assert made.run()
+    assert [s.number for s in heard(made)] == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8, 9, 10, 11, 12]
+    assert [(e["step"], e["back_to"], e["generation"]) for e in ledger_lines(setup)] == [(6, 4, 0)]
+    assert same(weights(made), weights(without(setup, 4, 6)))
+
+
+def without(setup: Setup, first: int, last: int) -> Trainer:
+    """A run by hand that leaves the batches `first` to `last` out."""
+    folder = setup.folder / "by-hand"
+    folder.mkdir()
+    write_shards(folder)
+    made = trainer(replace(setup, folder=folder))
+    shapes = [setup.timeline.shape(number) for number in range(first, last + 1)]
+
+    def leave_out(step: Step) -> None:
+        if step.number == first:
+            for shape in shapes:
+                made.parts.stream.advance(shape)
+
+    listener(made).after_step = leave_out
+    made.run()
+    return made
+
+
+@pytest.mark.parametrize("kill_after", [5, 7, 8, 10])
+def test_a_roll_back_survives_a_kill_before_at_and_after_it(tmp_path: Path, kill_after: int) -> None:
+    class Killed(Exception):
+        pass
+
+    def run(folder: Path, kills: list[int]) -> Trainer:
+        folder.mkdir()
+        write_shards(folder)
+        setup = replace(Setup(folder), stability=replace(WATCHFUL, on_spike=Reaction.ROLL_BACK))
+        bad, done = batch_of_step(setup, 6), 0
+        for attempt in range(1, 5):
+            made = poisoned(trainer(replace(setup, attempt=attempt)), bad, 1e4)
+
+            def kill(_: Step) -> None:
+                nonlocal done
+                done += 1
+                if kills and done == kills[0]:
+                    kills.pop()
+                    raise Killed
+
+            listener(made).after_step = kill
+            try:
+                made.run()
+            except Killed:
+                made.parts.checkpoints.wait()
+                continue
+            assert len(ledger_lines(setup)) == 1
+            return made
+        raise AssertionError("never finished")
+
+    whole, killed = run(tmp_path / "whole", []), run(tmp_path / "killed", [kill_after])
+    assert killed.parts.stream.digest == whole.parts.stream.digest
+    assert same(weights(killed), weights(whole))
+
+
+def test_stop_says_where_and_what(setup: Setup) -> None:
+    setup = replace(setup, stability=replace(WATCHFUL, on_non_finite=Reaction.STOP))
+    with pytest.raises(Stopped, match=r"NonFiniteLoss at step 7 .*`training.stability` says Stop"):
+        poisoned(trainer(setup), batch_of_step(setup, 6), math.nan).run()
+
+
+def test_trouble_without_end_stops_the_run(setup: Setup) -> None:
+    setup = replace(setup, stability=replace(WATCHFUL, limit=3))
+    made = poisoned(trainer(setup), lambda _: True, math.nan)
+    with pytest.raises(Stopped, match="limit` of 3 is used up"):
+        made.run()
+    assert len(ledger_lines(setup)) == 3
+
+
+def test_a_roll_back_without_a_checkpoint_skips_the_step(setup: Setup) -> None:
+    setup = replace(setup, every=100, stability=replace(WATCHFUL, on_non_finite=Reaction.ROLL_BACK))
+    made = poisoned(trainer(setup), batch_of_step(setup, 2), math.nan)
+    assert made.run()
+    assert [line["reaction"] for line in ledger_lines(setup)] == ["SkipStep"]
+
+
+def test_the_threshold_is_mean_plus_sigmas_once_half_the_window_is_known() -> None:
+    plan = StabilityPlan(window=4, sigma=3.0)
+    assert threshold(plan, [1.0]) == math.inf
+    assert threshold(plan, [1.0, 3.0]) == pytest.approx(2 + 3 * 1)
+    watch = Watch(4)
+    for loss in (1.0, 3.0):
+        watch.accept(loss, 1.0)
+    assert diagnose(plan, watch, 4.9, 1.0) is None
+    assert diagnose(plan, watch, 5.1, 1.0) is Trouble.LOSS_SPIKE
+    assert diagnose(plan, watch, 2.0, 1.1) is Trouble.GRADIENT_SPIKE
+    assert diagnose(plan, watch, 2.0, math.nan) is Trouble.NON_FINITE_GRADIENT
+
+
+def entry(step: int, generation: int, back_to: int) -> Entry:
+    return Entry(step, generation, Trouble.LOSS_SPIKE, Reaction.ROLL_BACK, 9.0, 1.0, back_to, {"drawn": [step]})
+
+
+def test_a_later_roll_back_further_back_undoes_an_earlier_one() -> None:
+    ledger = SkipLedger([entry(15, 0, 10), entry(18, 1, 5)])
+    assert ledger.jump(10, 0) is None
+    assert ledger.jump(5, 0) == (2, ledger.entries[1])
+    assert ledger.is_void(10, 0)
+    assert not ledger.is_void(5, 0)
+    assert ledger.is_void(8, 1)
+    assert not ledger.is_void(8, 2)
+
+
+def test_of_two_roll_backs_to_one_step_the_last_one_counts() -> None:
+    ledger = SkipLedger([entry(15, 0, 10), entry(12, 1, 10)])
+    assert ledger.jump(10, 0) == (2, ledger.entries[1])
+    assert ledger.jump(10, 1) == (2, ledger.entries[1])
+    assert ledger.jump(10, 2) is None
+
+
+def test_a_reaction_that_is_repeated_counts_once() -> None:
+    ledger = SkipLedger()
+    assert ledger.add(entry(15, 0, 10))
+    assert not ledger.add(entry(15, 0, 10))
+    assert ledger.add(entry(15, 1, 10))
