@@ -12,10 +12,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.cli.inputs import complaints, job_from_file
+from llmtrain.cli.inputs import Given, complaints, job_from_file
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.ranges import Range
+from llmtrain.local.calibration import CPU, Calibration, read
 from llmtrain.pricing.job import Known, estimate_job
+from llmtrain.pricing.plans import plan_of
 from llmtrain.pricing.views import estimate_view
 
 PlanFiles = Annotated[list[Path] | None, typer.Option("--plans", help="File with ComputePlans; may be repeated.")]
@@ -38,7 +40,10 @@ def estimate(
     file: Annotated[Path, typer.Option("--file", "-f", help="Manifest of the job; - is standard input.")],
     plans: PlanFiles = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")] = Output.TABLE,
-    input_bytes: Annotated[float | None, typer.Option(help="Size of the sources' text, bytes.")] = None,
+    input_bytes: Annotated[float | None, typer.Option(help="Size of the sources, bytes.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Speeds measured by `llmtrain run-local --calibrate`.")
+    ] = None,
 ) -> None:
     """Hours, dollars and kWh of every stage before anything runs, as p10, p50 and p90. No cluster is needed.
 
@@ -47,8 +52,19 @@ def estimate(
     with complaints():
         given = job_from_file(file, plans or [])
         today = datetime.now(UTC).date()
-        found = estimate_job(given.name, given.spec, given.plans, today, Known(input_bytes=input_bytes))
+        known = Known(input_bytes=input_bytes) if calibration is None else _known(given, read(calibration), input_bytes)
+        found = estimate_job(given.name, given.spec, given.plans, today, known)
     typer.echo(rendered(found, output))
+
+
+def _known(given: Given, calibration: Calibration, input_bytes: float | None) -> Known:
+    """The measured speed of training counts for the accelerator that it was measured on."""
+    cluster = given.spec.training.cluster
+    accelerator = CPU
+    if cluster.workers.accelerators_per_worker and (plan := given.plans.get(cluster.plan_ref.name)):
+        chip = plan_of(cluster.plan_ref.name, plan).chip
+        accelerator = chip.name if chip else CPU
+    return Known(input_bytes, calibration.measured(accelerator), calibration.curation_bytes_per_core_second)
 
 
 def rendered(found: Estimate, output: Output) -> str:

@@ -2,7 +2,7 @@
 
 import typer
 
-from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, npv, plans
+from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, npv, plans, run_local
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,7 @@ compare.register(app)
 npv.register(app)
 accuracy.register(app)
 plans.register(app)
+run_local.register(app)
 
 
 def main() -> None:
