@@ -19,6 +19,9 @@ Object = dict[str, Any]
 TRIES = 5
 REQUEST_TIMEOUT_SECONDS = 30
 NO_ANSWER = 0
+RETRIED = {429, 503}
+RETRIED_READS = RETRIED | {500, 502, 504}
+"""A read may be repeated whatever became of it; a write that failed half-way is looked at again by the next turn."""
 
 
 class ApiError(Exception):
@@ -107,7 +110,8 @@ class KubernetesCluster:
         }
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        await self._tolerating({404, 409}, self._send("DELETE", object_path(resource, namespace, name), options))
+        path = object_path(resource, namespace, name)
+        await self._unless_gone(self._send("DELETE", path, options), path, uid)
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         """See Cluster."""
@@ -115,8 +119,9 @@ class KubernetesCluster:
 
     async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
         """See Cluster. The uid in the patch is the precondition: another object of that name answers 409."""
+        path = object_path(resource, namespace, name)
         body = {"metadata": {"uid": uid, "finalizers": finalizers}}
-        await self._tolerating({404, 409}, self._send("PATCH", object_path(resource, namespace, name), body))
+        await self._unless_gone(self._send("PATCH", path, body), path, uid)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,21 +136,26 @@ class KubernetesCluster:
             raise
         return answer
 
-    async def _tolerating(self, codes: set[int], request: Any) -> None:
+    async def _unless_gone(self, request: Any, path: str, uid: str) -> None:
+        """What is gone needs nothing done. A 409 says that as well, where another object has taken the name."""
         try:
             await request
         except ApiError as error:
-            if error.code not in codes:
+            if error.code != 404 and (error.code != 409 or not uid or await self._is_there(path, uid)):
                 raise
+
+    async def _is_there(self, path: str, uid: str) -> bool:
+        found = await self._or_none(self._send("GET", path))
+        return found is not None and found["metadata"]["uid"] == uid
 
     async def _send(self, method: str, path: str, body: Object | None = None) -> Object:
         for attempt in range(1, TRIES + 1):
             async with self._gate:
                 status, headers, data = await self._once(method, path, body)
             self.requests[(method, str(status))] += 1
-            if status not in (429, 503) or attempt == TRIES:
+            if status not in (RETRIED_READS if method == "GET" else RETRIED) or attempt == TRIES:
                 break
-            await asyncio.sleep(min(float(headers.get("Retry-After", 2 ** (attempt - 1))), 30.0))
+            await asyncio.sleep(_pause(headers.get("Retry-After", ""), attempt))
         if 200 <= status < 300:
             answer: Object = json.loads(data) if data else {}
             return answer
@@ -172,6 +182,11 @@ class KubernetesCluster:
                 {},
                 json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode(),
             )
+
+
+def _pause(retry_after: str, attempt: int) -> float:
+    """Seconds before the next try: what the server asks for, else doubling from a quarter of a second."""
+    return min(float(retry_after) if retry_after.isdecimal() else 0.25 * 2 ** (attempt - 1), 30.0)
 
 
 def _error(status: int, data: bytes) -> ApiError:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from llmtrain_operator.client import ApiError, KubernetesCluster, connect
+from llmtrain_operator.client import ApiError, KubernetesCluster, connect, object_path
 from llmtrain_operator.reconcile import JOBS
 
 from tests.api.conftest import Api
@@ -71,3 +71,12 @@ async def test_the_status_subresource_leaves_the_spec_alone(
     job["status"] = {"stage": "Training"}
     written = await cluster.replace(JOBS, "default", "split", job, "status")
     assert (written["spec"]["seed"], written["status"]["stage"]) == (1234, "Training")
+
+
+async def test_a_conflict_about_an_object_that_is_there_is_not_taken_for_its_absence(
+    cluster: KubernetesCluster,
+) -> None:
+    made = await cluster.create(CONFIG_MAPS, "default", config_map("there"))
+    path = object_path(CONFIG_MAPS, "default", "there")
+    assert await cluster._is_there(path, made["metadata"]["uid"])
+    assert not await cluster._is_there(path, "00000000-0000-0000-0000-000000000000")

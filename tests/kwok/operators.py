@@ -18,9 +18,20 @@ class Operator:
         self.kubeconfig.write_text(json.dumps(kubeconfig(server)))
         self._namespace = namespace
         self.starts = 0
+        self._kubelet: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it."""
+        """Start it; from now on it is started again whenever it ends, as the kubelet does with a Deployment's pod."""
+        await self._start()
+        self._kubelet = asyncio.create_task(self._supervise())
+
+    async def _supervise(self) -> None:
+        while True:
+            await self.process.wait()
+            await asyncio.sleep(0.2)
+            await self._start()
+
+    async def _start(self) -> None:
         self.starts += 1
         self.metrics_port, health = free_ports(2)
         environment = os.environ | {
@@ -36,15 +47,17 @@ class Operator:
             )
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL; the next one follows by itself."""
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
 
-    async def restart(self) -> None:
-        """SIGKILL, and the next one."""
+    async def close(self) -> None:
+        """SIGKILL, and no next one."""
+        if self._kubelet is not None:
+            self._kubelet.cancel()
+            await asyncio.gather(self._kubelet, return_exceptions=True)
         await self.kill()
-        await self.start()
 
     def log(self) -> str:
         """What the last one said."""

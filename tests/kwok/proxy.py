@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -106,16 +107,21 @@ class Kill(Fault):
 
 
 class Answers(Fault):
-    """Every request fails with probability `share`: the codes in turn, 0 meaning that no answer comes."""
+    """For a while requests fail with probability `share` and one of `codes`: 0 is no answer, 409 hits writes alone."""
 
-    def __init__(self, codes: list[int], share: float, hang: float = 20) -> None:
-        self._codes, self._share, self._hang, self._random = codes, share, hang, random.Random(5)
+    def __init__(self, codes: list[int], share: float, hang: float = 20, seconds: float = 20) -> None:
+        self._codes, self._share, self._hang, self._seconds = codes, share, hang, seconds
+        self._random, self._since = random.Random(5), 0.0
 
     async def request(self, request: web.Request, forward: Forward) -> web.StreamResponse:
         """See Fault."""
-        if request.query.get("watch") or self._random.random() > self._share:
+        self._since = self._since or time.monotonic()
+        over = time.monotonic() - self._since > self._seconds
+        if over or request.query.get("watch") or self._random.random() > self._share:
             return await forward()
         code = self._random.choice(self._codes)
+        if code == 409 and request.method not in WRITES:
+            return await forward()
         if code == 0:
             await asyncio.sleep(self._hang)
             return web.Response(status=504)

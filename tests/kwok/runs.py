@@ -10,7 +10,9 @@ from tests.kwok.plane import JOBS, Admin, Plane, until
 from tests.kwok.proxy import Fault, Kill, Proxy
 from tests.kwok.recorder import PodRecorder
 
-KINDS = ("pods", "services", "secrets", "configmaps")
+CORE = "api/v1"
+KINDS = [(CORE, "pods"), (CORE, "services"), (CORE, "secrets"), (CORE, "configmaps"),
+         ("apis/networking.k8s.io/v1", "networkpolicies")]  # fmt: skip
 NAME = "gpt"
 
 
@@ -78,14 +80,14 @@ async def play(world: World, prefix: str, fault: Fault, seconds: float = 120) ->
     async with Proxy(world.plane, fault) as proxy:
         operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}", namespace)
         if isinstance(fault, Kill):
-            fault.kill = operator.restart
+            fault.kill = operator.kill
         await operator.start()
         try:
             return await _play(world, namespace, proxy, operator, seconds)
         except AssertionError as error:
             raise AssertionError(f"{namespace}: {error}\n{operator.log()}") from error
         finally:
-            await operator.kill()
+            await operator.close()
 
 
 async def _play(world: World, namespace: str, proxy: Proxy, operator: Operator, seconds: float) -> End:
@@ -125,8 +127,8 @@ async def _play(world: World, namespace: str, proxy: Proxy, operator: Operator, 
 async def left(admin: Admin, namespace: str) -> list[str]:
     """Objects of ours that are still there; the namespace's ledger is meant to stay."""
     found = []
-    for kind in KINDS:
-        items = (await admin.get(f"/api/v1/namespaces/{namespace}/{kind}"))["items"]
+    for group, kind in KINDS:
+        items = (await admin.get(f"/{group}/namespaces/{namespace}/{kind}"))["items"]
         found += [f"{kind}/{item['metadata']['name']}" for item in items]
     return [name for name in found if name != "configmaps/llmtrain-ledger"]
 
