@@ -6,7 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "1"
+CURATION_CODE = "2"
+SIGNALS_CODE = "1"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "2"
 """Raised when the stage's code makes other bytes from the same input."""
@@ -23,6 +24,23 @@ def curation_key(spec: JobSpec, fingerprint: str) -> str:
     for irrelevant in ("cluster", "require"):
         config.pop(irrelevant)
     return artifact_key({"code": CURATION_CODE, "config": config, "seed": spec.seed, "sources": fingerprint})
+
+
+def signals_key(spec: JobSpec, fingerprint: str) -> str:
+    """Of what is read, edited, measured and signed: runs that differ in rules alone share it."""
+    curation, minhash = spec.curation, spec.curation.deduplication.min_hash
+    reading = {"path", "format", "text_field", "id_field", "url_field", "date_field"}
+    parts = {
+        "code": SIGNALS_CODE,
+        "sources": [source.model_dump(mode="json", include=reading) for source in curation.sources],
+        "content": fingerprint,
+        "edits": curation.edits,
+        "pii": curation.pii.to_dict(),
+        "signature": [minhash.shingle_words, minhash.permutations, minhash.bands],
+        "classifiers": [[model.name, model.path, model.label] for model in curation.filters.classifiers],
+        "limits": curation.limits.to_dict(),
+    }
+    return artifact_key(parts)
 
 
 def training_key(spec: JobSpec, curation: str) -> str:

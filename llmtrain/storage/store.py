@@ -168,8 +168,13 @@ class Store:
             data = content if isinstance(content, bytes) else content.read_bytes()
             self.write(f"{folder}/{name}", data)
             listed.append({"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        self.seal(kind, key, listed, counts)
+
+    def seal(self, kind: str, key: str, listed: list[dict[str, Any]], counts: dict[str, Any]) -> None:
+        """Write the manifest of an artifact whose files are there: name, size and sha256 of each."""
         manifest = {"kind": kind, "key": key, "files": listed, "counts": counts}
-        self.write(f"{folder}/{MANIFEST}", json.dumps(manifest, sort_keys=True, indent=1).encode())
+        name = f"{artifact_folder(kind, key)}/{MANIFEST}"
+        self.write(name, json.dumps(manifest, sort_keys=True, indent=1).encode())
 
 
 def artifact_folder(kind: str, key: str) -> str:

@@ -1,156 +1,104 @@
-"""Curation: files are judged in parallel, their documents merged in the order of the input.
+"""Curation: read, edit, redact, measure; judge; find duplicates and benchmarks; decide; tokenize; report.
 
-Plain Ray tasks over files, merged in order, instead of Ray Data: the order, and with it every byte of the result, is
-then the same whatever the number of workers.
+Every step is a list of ordered tasks that write files of their own (`pool.py`). What a step makes is named by what it
+depends on, so that a run that was killed, or another with other rules, goes on from what is there.
 """
 
 import json
-from decimal import Decimal
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from llmtrain.api.curation import FilterPreset, Source
-from llmtrain.api.stageconfig import FailureClass, Result
-from llmtrain.storage.keys import curation_key
-from llmtrain.storage.store import Store
-from llmtrain_jobs.cluster import connect
-from llmtrain_jobs.context import Context
-from llmtrain_jobs.curation import tokens
-from llmtrain_jobs.curation.documents import BAD_RECORD, Document, Judged, Ledger, is_held_out, judge
-from llmtrain_jobs.curation.read import read_records, source_files
-from llmtrain_jobs.entrypoint.driver import store_of
-from llmtrain_jobs.errors import StageError, bad_input
-from llmtrain_jobs.preflight.stage import source_fingerprint
+import numpy as np
 
-DUPLICATE, HELD_OUT, KEPT = "duplicate", "heldOut", "kept"
+from llmtrain.api.stageconfig import Result
+from llmtrain.storage.keys import curation_key
+from llmtrain_jobs.context import Context
+from llmtrain_jobs.curation.contamination import Hit
+from llmtrain_jobs.curation.decide import Verdicts, decide
+from llmtrain_jobs.curation.flow import Duplicates, Flow
+from llmtrain_jobs.curation.gates import check_readable, check_requirements
+from llmtrain_jobs.curation.inputs import curation_fingerprint
+from llmtrain_jobs.curation.judge import CONTAMINATED, EXACT, FIRST_FATES, HELD_OUT, KEPT, NEAR, TAKEDOWN, Judged
+from llmtrain_jobs.curation.pool import Pool, RayPool
+from llmtrain_jobs.curation.publish import counts_of, publish, write_files, write_shards
+from llmtrain_jobs.curation.report import Findings, report_files
+from llmtrain_jobs.curation.shards import index_of
+from llmtrain_jobs.curation.telling import Teller
 
 
 def run(context: Context) -> Result:
-    """Make the curated data set, or find it made."""
-    key = curation_key(context.config.spec, source_fingerprint(context))
-    if manifest := context.store.manifest("curation", key):
-        return _result(key, manifest["counts"])
-    ledger, train, validation = merge(context, judge_all(context))
-    counts, files = tokenize(context, train, validation)
-    counts |= {"documents": ledger.documents["read"], "kept_documents": ledger.documents[KEPT]}
-    files["report.json"] = report(ledger)
-    check_requirements(context, counts)
-    context.store.complete("curation", key, files, counts)
-    return _result(key, counts)
+    """Make the curated data set, or find it made; then hold it against its requirements."""
+    return run_with(context, RayPool)
 
 
-def judge_all(context: Context) -> list[Judged]:
-    """Judge every file on the workers; results in the order of the files."""
-    ray = connect(context)
-    remote = ray.remote(num_cpus=1, max_retries=5)(judge_file)
-    config, work = context.config.to_dict(), input_files(context.store, context.config.spec.curation.sources)
-    waiting = [remote.remote(config, index, file) for index, file in work]
-    judged: list[Judged] = []
-    for number, reference in enumerate(waiting, start=1):
-        while not ray.wait([reference], timeout=0.5)[0]:
-            context.check_stop()
-        judged.append(ray.get(reference))
-        context.tell(number, len(waiting), "files", "filtering")
-    ray.shutdown()
-    return judged
+def run_with(context: Context, make_pool: Callable[[Context], Pool]) -> Result:
+    """The same with tasks running elsewhere than on Ray."""
+    spec = context.config.spec
+    key = curation_key(spec, curation_fingerprint(context.store, spec))
+    manifest = context.store.manifest("curation", key)
+    if manifest is None:
+        pool = make_pool(context)
+        try:
+            counts = curate(Flow(context, pool, Teller(context)), key)
+        finally:
+            pool.close()
+    else:
+        counts = manifest["counts"]
+    check_requirements(spec.curation.require, counts)
+    return result(key, counts)
 
 
-def input_files(store: Store, sources: list[Source]) -> list[tuple[int, str]]:
-    """Every file with the index of its source, in order."""
-    return [(i, f) for i, s in enumerate(sources) for f in source_files(store, s, f"spec.curation.sources[{i}]")]
+def curate(flow: Flow, key: str) -> dict[str, Any]:
+    """All steps; the counts of the artifact."""
+    corpus = flow.prepare()
+    check_readable(flow.curation, corpus)
+    judged = flow.judged(corpus)
+    hits = flow.contaminated(corpus)
+    duplicates = flow.duplicates(corpus, judged)
+    verdicts = verdicts_of(flow, judged, hits, duplicates)
+    untouched = verdicts_of(flow, without_takedown(judged), hits, duplicates)
+    published = publish(flow, corpus, judged, verdicts, untouched.fate == untouched.names.index(KEPT))
+    counts = counts_of(flow, corpus, published) | shares(verdicts)
+    listed = write_shards(flow, corpus, published, key)
+    index = index_of(listed, published.dtype, published.end)
+    findings = Findings(corpus, judged, verdicts, duplicates, hits, published, counts)
+    files = {"tokenizer.json": published.tokenizer, "index.json": json.dumps(index, indent=1).encode()}
+    listed += write_files(flow, key, files | report_files(flow, findings))
+    flow.store.seal("curation", key, sorted(listed, key=lambda entry: str(entry["name"])), counts)
+    return counts
 
 
-def judge_file(config: dict[str, Any], index: int, file: str) -> Judged:
-    """The work of one task."""
-    from llmtrain.api.stageconfig import StageConfig
-
-    parsed = StageConfig.model_validate(config)
-    source, presets = parsed.spec.curation.sources[index], parsed.spec.curation.filters.presets
-    return judge(read_records(store_of(parsed), source, file), [FilterPreset(p) for p in presets], file)
+def verdicts_of(flow: Flow, judged: Judged, hits: list[Hit], duplicates: Duplicates) -> Verdicts:
+    """The fate of every document."""
+    contaminated = np.zeros(len(judged.size), dtype=np.bool_)
+    contaminated[[hit.document for hit in hits]] = True
+    return decide(flow.curation, judged, contaminated, duplicates.first, duplicates.clusters, flow.spec.seed)
 
 
-def merge(context: Context, judged: list[Judged]) -> tuple[Ledger, list[Document], list[Document]]:
-    """Drop repeats over all files, the first occurrence wins; split off what is held out."""
-    spec, ledger, seen = context.config.spec, Ledger(), set[bytes]()
-    train: list[Document] = []
-    validation: list[Document] = []
-    share = float(spec.curation.validation.share)
-    for part in judged:
-        ledger.merge(part.ledger)
-        for document in part.documents:
-            if spec.curation.deduplication.exact and document.key in seen:
-                ledger.add(DUPLICATE, document.size)
-                continue
-            seen.add(document.key)
-            held = is_held_out(document.key, spec.seed, share)
-            (validation if held else train).append(document)
-            ledger.add(HELD_OUT if held else KEPT, document.size)
-    check_ledger(ledger)
-    check_bad_records(context, ledger, next((p.first_problem for p in judged if p.first_problem), ""))
-    return ledger, train, validation
+def without_takedown(judged: Judged) -> Judged:
+    """As if nothing were taken down: the tokenizer's sample, and with it all other tokens, stay as they were."""
+    broken = judged.broken.copy()
+    broken[:, FIRST_FATES.index(TAKEDOWN)] = False
+    return replace(judged, broken=broken)
 
 
-def check_ledger(ledger: Ledger) -> None:
-    """Every document and byte that was read has exactly one fate."""
-    for counter in (ledger.documents, ledger.bytes):
-        if counter["read"] * 2 != counter.total():
-            raise AssertionError(f"the curation ledger does not add up: {dict(counter)}")
+def shares(verdicts: Verdicts) -> dict[str, str]:
+    """Shares of all documents, for the gates."""
+
+    def share(*fates: str) -> str:
+        wanted = [verdicts.names.index(fate) for fate in fates]
+        return f"{np.isin(verdicts.fate, wanted).mean():.6f}"
+
+    return {
+        "kept_share": share(KEPT, HELD_OUT),
+        "duplicate_share": share(EXACT, NEAR),
+        "contaminated_share": share(CONTAMINATED),
+    }
 
 
-def check_bad_records(context: Context, ledger: Ledger, first: str) -> None:
-    """An unreadable corpus is not curated silently."""
-    bad, total = ledger.documents[BAD_RECORD], ledger.documents["read"]
-    allowed = Decimal(context.config.spec.curation.max_bad_record_share)
-    if total == 0:
-        raise bad_input("`spec.curation.sources`: the sources hold no document", "EmptySources")
-    if Decimal(bad) > allowed * total:
-        raise bad_input(
-            f"{bad} of {total} records are bad, `spec.curation.maxBadRecordShare` allows {allowed}; first: {first}"
-        )
-
-
-def tokenize(
-    context: Context, train: list[Document], validation: list[Document]
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Tokenizer, shards and their counts."""
-    if not train or not validation:
-        raise bad_input(f"filters and split leave {len(train)} training and {len(validation)} validation documents; "
-                        "add sources or relax `spec.curation.filters`", "NothingKept")  # fmt: skip
-    context.tell(0, 2, "steps", "training the tokenizer")
-    texts = [document.text for document in train]
-    tokenizer = tokens.train_tokenizer(texts, context.config.spec.curation.tokenizer.train.vocabulary_size)
-    context.check_stop()
-    context.tell(1, 2, "steps", "encoding")
-    size = tokenizer.get_vocab_size()
-    dtype = tokens.dtype_of(size)
-    train_tokens = tokens.encode(tokenizer, texts, dtype)
-    held_out = tokens.encode(tokenizer, [document.text for document in validation], dtype)
-    held_bytes = sum(len(document.text.encode()) for document in validation)
-    files = {"tokenizer.json": tokenizer.to_str().encode()}
-    for split, array in (("train", train_tokens), ("validation", held_out)):
-        files |= {f"{split}/{number:05d}.bin": shard for number, shard in enumerate(tokens.shards(array))}
-    bar = tokens.unigram_bits_per_byte(train_tokens, held_out, size, held_bytes)
-    counts = {"vocabulary_size": size, "dtype": dtype, "train_tokens": len(train_tokens), "validation_tokens": len(held_out),
-              "validation_bytes": held_bytes, "unigram_bits_per_byte": round(bar, 6)}  # fmt: skip
-    return counts, files
-
-
-def check_requirements(context: Context, counts: dict[str, Any]) -> None:
-    """The gate before training is paid for."""
-    need, have = context.config.spec.curation.require.min_tokens, counts["train_tokens"]
-    if have < need:
-        message = (
-            f"{have} tokens were kept, `spec.curation.require.minTokens` asks for {need}: {need - have} are missing"
-        )
-        raise StageError(FailureClass.BELOW_THRESHOLD, "TooFewTokens", message)
-
-
-def report(ledger: Ledger) -> bytes:
-    """The ledger for people and machines."""
-    fates = {"documents": dict(ledger.documents), "bytes": dict(ledger.bytes)}
-    return json.dumps(fates, sort_keys=True, indent=1).encode()
-
-
-def _result(key: str, counts: dict[str, Any]) -> Result:
+def result(key: str, counts: dict[str, Any]) -> Result:
+    """The stage's last words."""
     shown = ("documents", "kept_documents", "train_tokens", "validation_tokens", "unigram_bits_per_byte")
     scores = {name: str(counts[name]) for name in shown}
     message = f"{counts['train_tokens']} tokens of {counts['kept_documents']} documents"

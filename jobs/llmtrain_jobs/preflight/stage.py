@@ -1,13 +1,17 @@
 """Sources readable, storage writable, benchmarks there; and which results exist already."""
 
-import hashlib
 import json
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
 from llmtrain_jobs.context import Context
-from llmtrain_jobs.curation.read import read_records, source_files
+from llmtrain_jobs.curation.gates import check_requirements
+from llmtrain_jobs.curation.inputs import curation_fingerprint, fingerprint
+from llmtrain_jobs.curation.reading.formats import Part, records
+from llmtrain_jobs.curation.reading.parts import source_files
+from llmtrain_jobs.curation.reading.record import Record
+from llmtrain_jobs.curation.rules import bounds_of
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.inputs import check_all, files_of
 from llmtrain_jobs.evaluation.requirements import check
@@ -21,10 +25,12 @@ def run(context: Context) -> Result:
     """Check everything that can be checked from one small pod."""
     check_writable(context)
     size = sum(check_source(context, index) for index in range(len(context.config.spec.curation.sources)))
+    check_curation(context)
     check_tasks(context)
     keys = keys_of(context)
     check_existing_scores(context, keys)
     existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
+    check_gates(context, existing)
     message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
     return Result(outcome="Succeeded", message=message, existing=existing, scores={"source_bytes": str(size)})
 
@@ -39,16 +45,43 @@ def check_writable(context: Context) -> None:
 
 
 def check_source(context: Context, index: int) -> int:
-    """Every source matches files, and the first of them starts with a document; bytes of the source."""
+    """Every source matches files, and they start with a document; bytes of the source."""
     source = context.config.spec.curation.sources[index]
     field = f"spec.curation.sources[{index}]"
     files = source_files(context.store, source, field)
-    first = next(iter(read_records(context.store, source, files[0])), None)
-    if first is None:
+    found = next(((file, record) for file in files if (record := first_record(context, index, file))), None)
+    if found is None:
         raise bad_input(f"`{field}.path`: `{files[0]}` is empty")
-    if first.problem:
-        raise bad_input(f"`{field}`: `{files[0]}` line {first.line}: {first.problem}")
+    file, record = found
+    if record.problem:
+        raise bad_input(f"`{field}`: `{file}` line {record.number}: {record.problem}")
     return sum(context.store.info(file)[0] for file in files)
+
+
+def first_record(context: Context, index: int, file: str) -> Record | None:
+    """The first document of a file, or what is wrong with it; None: the file has none."""
+    curation = context.config.spec.curation
+    with context.store.open(file) as raw:
+        found = records(raw, curation.sources[index], Part(0, index, file), curation.limits.document_bytes)
+        return next((record for record in found if record.text or record.problem), None)
+
+
+def check_curation(context: Context) -> None:
+    """What curation needs beside its sources is there, and names of rules are names of rules."""
+    curation = context.config.spec.curation
+    bounds_of(curation.filters)
+    paths = {"takedown.path": curation.takedown.path, "tokenizer.file": curation.tokenizer.file}
+    paths |= {f"filters.classifiers[{i}].path": model.path for i, model in enumerate(curation.filters.classifiers)}
+    for field, path in paths.items():
+        if path and not context.store.glob(path):
+            raise bad_input(f"`spec.curation.{field}`: `{path}` does not exist", "InputNotFound")
+
+
+def check_gates(context: Context, existing: dict[Stage, str]) -> None:
+    """A finished curation that does not meet this job's requirements is not trained on."""
+    if Stage.CURATION in existing:
+        manifest = context.store.manifest("curation", existing[Stage.CURATION]) or {}
+        check_requirements(context.config.spec.curation.require, manifest["counts"])
 
 
 def check_tasks(context: Context) -> None:
@@ -67,7 +100,7 @@ def check_existing_scores(context: Context, keys: dict[Stage, str]) -> None:
 def keys_of(context: Context) -> dict[Stage, str]:
     """Keys of the artifacts that this job's stages make."""
     spec = context.config.spec
-    curation = curation_key(spec, source_fingerprint(context))
+    curation = curation_key(spec, curation_fingerprint(context.store, spec))
     training = training_key(spec, curation)
     keys = {Stage.CURATION: curation, Stage.TRAINING: training}
     if spec.evaluation:
@@ -75,21 +108,9 @@ def keys_of(context: Context) -> dict[Stage, str]:
     return keys
 
 
-def source_fingerprint(context: Context) -> str:
-    """Names, sizes and marks of all source files."""
-    sources = enumerate(context.config.spec.curation.sources)
-    files = [f for i, s in sources for f in source_files(context.store, s, f"spec.curation.sources[{i}]")]
-    return _fingerprint(context, files)
-
-
 def task_fingerprint(context: Context) -> str:
     """The same of the files that evaluation reads."""
     evaluation = context.config.spec.evaluation
     tasks = all_tasks(evaluation) if evaluation else []
     rated = [task.judge.ratings_file for task in tasks if task.judge and task.judge.ratings_file]
-    return _fingerprint(context, [*(file for task in tasks for file in files_of(task)), *rated])
-
-
-def _fingerprint(context: Context, files: list[str]) -> str:
-    marks = [[file, *context.store.info(file)] for file in files]
-    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:16]
+    return fingerprint(context.store, [*(file for task in tasks for file in files_of(task)), *rated])

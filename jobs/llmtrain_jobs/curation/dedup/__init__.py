@@ -1,0 +1,1 @@
+"""Repeated documents: exact and near, over all files, sources and workers."""

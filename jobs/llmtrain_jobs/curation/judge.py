@@ -1,0 +1,100 @@
+"""Second step, part by part: what the rules say of every document. It reads signals, never texts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from llmtrain.api.curation import Curation, PiiAction, PiiType
+from llmtrain.storage.store import Store
+from llmtrain_jobs.curation.corpus import Chunk
+from llmtrain_jobs.curation.layout import Layout
+from llmtrain_jobs.curation.presets import Bound
+from llmtrain_jobs.curation.rules import bounds_of, broken, wrong_language
+from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
+
+BAD_RECORD, TAKEDOWN, EMPTY, PII, LANGUAGE = "badRecord", "takedown", "emptyAfterEdits", "pii", "language"
+CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT = "contaminated", "duplicate.exact", "duplicate.near", "heldOut", "kept"
+FIRST_FATES = (BAD_RECORD, TAKEDOWN, EMPTY, PII, LANGUAGE)
+
+
+def fates_of(curation: Curation) -> list[str]:
+    """All fates in the order in which they apply; a document has the first."""
+    rules = [bound.name for bound in bounds_of(curation.filters)]
+    return [*FIRST_FATES, *rules, CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT]
+
+
+@dataclass
+class Judged:
+    """Of one part's documents: arrays (documents,), and `broken` (documents, fates before CONTAMINATED)."""
+
+    broken: NDArray[np.bool_]
+    size: NDArray[np.int64]
+    read: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    day: NDArray[np.int64]
+    key_high: NDArray[np.uint64]
+    key_low: NDArray[np.uint64]
+    pii: dict[str, int]
+
+
+def judge(store: Store, layout: Layout, curation: Curation, chunks: list[Chunk], gone: frozenset[str]) -> Judged:
+    """`gone`: ids and URLs of the takedown list."""
+    parts = [judge_chunk(store, layout, curation, chunk, gone) for chunk in chunks]
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        rules = np.zeros((0, fates_of(curation).index(CONTAMINATED)), dtype=np.bool_)
+        empty = np.zeros(0, dtype=np.uint64)
+        return Judged(rules, nothing, nothing, nothing, nothing, empty, empty, {})
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("broken", "size", "read", "kept", "day", "key_high", "key_low")
+    }
+    found = {kind.value: sum(part.pii[kind.value] for part in parts) for kind in PiiType}
+    return Judged(**joined, pii=found)
+
+
+def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, gone: frozenset[str]) -> Judged:
+    """One chunk."""
+    bounds = bounds_of(curation.filters)
+    table = read_table(store, layout.chunk(chunk.part, chunk.index, "signals"))
+    bad = np.array([bool(problem) for problem in strings(table, "problem")])
+    found = {kind.value: integers(table, f"pii.{kind.value}") for kind in PiiType}
+    dropped = (
+        sum(found.values()) > 0 if curation.pii.action is PiiAction.DROP else np.zeros(chunk.count, dtype=np.bool_)
+    )
+    languages = np.array(strings(table, "language"), dtype=np.str_)
+    columns = [
+        bad,
+        taken_down(table, gone),
+        ~bad & (floats(table, "words") == 0) & (integers(table, "kept") == 0),
+        dropped,
+        ~bad & wrong_language(curation.filters, languages, floats(table, "languageScore")),
+    ]
+    judged = np.concatenate([np.stack(columns, axis=1), broken_in(table, bounds)], axis=1)
+    return Judged(
+        judged,
+        integers(table, "size"),
+        integers(table, "read"),
+        integers(table, "kept"),
+        integers(table, "day"),
+        table.column("keyHigh").to_numpy(),
+        table.column("keyLow").to_numpy(),
+        {name: int(counts.sum()) for name, counts in found.items()},
+    )
+
+
+def broken_in(table: pa.Table, bounds: list[Bound]) -> NDArray[np.bool_]:
+    """Which document breaks which bound."""
+    if not bounds:
+        return np.zeros((table.num_rows, 0), dtype=np.bool_)
+    return broken(bounds, {bound.signal: floats(table, bound.signal) for bound in bounds})
+
+
+def taken_down(table: pa.Table, gone: frozenset[str]) -> NDArray[np.bool_]:
+    """Documents whose id or URL is on the list."""
+    if not gone:
+        return np.zeros(table.num_rows, dtype=np.bool_)
+    pairs = zip(strings(table, "id"), strings(table, "url"), strict=True)
+    return np.array([bool(gone.intersection((name, url)) - {""}) for name, url in pairs], dtype=np.bool_)

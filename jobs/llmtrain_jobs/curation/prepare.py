@@ -1,0 +1,176 @@
+"""First step, part by part: read, edit, redact, measure, sign. Everything later works on what this writes."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from llmtrain.api.curation import Curation, PiiAction, PiiType
+from llmtrain.storage.store import Store
+from llmtrain_jobs.curation.dates import day_of
+from llmtrain_jobs.curation.edits import clean, edit
+from llmtrain_jobs.curation.language import classifier, language_of, probability
+from llmtrain_jobs.curation.layout import Layout
+from llmtrain_jobs.curation.minhash import Permutations, shingles_of
+from llmtrain_jobs.curation.pii.redact import find, replaced
+from llmtrain_jobs.curation.reading.formats import Part, records
+from llmtrain_jobs.curation.reading.record import Record
+from llmtrain_jobs.curation.signals.lexicon import Hashes, Lexicon, Words
+from llmtrain_jobs.curation.signals.measure import TEXT_SIGNALS, measure
+from llmtrain_jobs.curation.tables import encoded
+
+SIGNALS = ("removedWordShare", *TEXT_SIGNALS)
+EMPTY_KEY = (0, 0)
+MOST_ROWS = 8192
+"""Of a chunk: what is held beside the texts is a few kilobytes a document."""
+
+
+@dataclass
+class Summary:
+    """What a part holds. `size`: bytes of its records, `blank`: of empty lines."""
+
+    records: list[int] = field(default_factory=list)
+    size: int = 0
+    blank: int = 0
+    problems: int = 0
+    damaged: str = ""
+    first_problem: str = ""
+
+    @classmethod
+    def load(cls, data: bytes) -> "Summary":
+        """From `encoded`."""
+        return cls(**json.loads(data))
+
+    def encoded(self) -> bytes:
+        """As JSON."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One document ready to be written."""
+
+    record: Record
+    text: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)
+    language: tuple[str, float] = ("", 0.0)
+    pii: Counter[PiiType] = field(default_factory=Counter)
+    key: tuple[int, int] = EMPTY_KEY
+    signature: Any = None
+
+
+class Preparer:
+    """Holds what is made once a process."""
+
+    def __init__(self, store: Store, curation: Curation) -> None:
+        """Models are loaded here."""
+        self._curation, self.lexicon = curation, Lexicon()
+        minhash = curation.deduplication.min_hash
+        self.permutations = Permutations.make(minhash.permutations, minhash.bands)
+        self._shingle = minhash.shingle_words
+        self._models = {c.name: (classifier(store.read(c.path)), c.label) for c in curation.filters.classifiers}
+
+    def prepare(self, record: Record) -> Prepared:
+        """Edit, redact, measure, sign."""
+        if record.problem:
+            return Prepared(record)
+        edited = edit(clean(record.text), self._curation.edits)
+        findings = find(edited.text, self._curation.pii.types)
+        text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
+        words = self.lexicon.words(text)
+        numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._scores(text)
+        signature = self.permutations.signature(shingles_of(words.normal, self._shingle))
+        found = Counter(finding.kind for finding in findings)
+        return Prepared(record, text, numbers, language_of(text), found, content_key(words), signature)
+
+    def _scores(self, text: str) -> dict[str, float]:
+        return {f"classifier.{name}": probability(model, text, label) for name, (model, label) in self._models.items()}
+
+
+def content_key(words: Words) -> tuple[int, int]:
+    """128 bits of the text without case, punctuation and spaces; zeros for a text without words."""
+    if not len(words.normal):
+        return EMPTY_KEY
+    return divmod(xxhash.xxh3_128_intdigest(words.normal.tobytes()), 2**64)
+
+
+def prepare_part(store: Store, curation: Curation, layout: Layout, part: Part, preparer: Preparer) -> Summary:
+    """Write one part's chunks, then its summary; a part that has one is never read again."""
+    summary, source = Summary(), curation.sources[part.source]
+    with store.open(part.file) as raw:
+        for chunk, batch in enumerate(
+            chunked(records(raw, source, part, curation.limits.document_bytes), curation, summary)
+        ):
+            write_chunk(store, layout, part, chunk, [preparer.prepare(record) for record in batch], preparer)
+            summary.records.append(len(batch))
+    store.write(layout.part(part.index), summary.encoded())
+    return summary
+
+
+def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> Iterator[list[Record]]:
+    """Records in lists of about `chunkBytes`; counts on the way."""
+    held: list[Record] = []
+    size = 0
+    for record in found:
+        if record.size and not record.text and not record.problem:
+            summary.blank += record.size
+            continue
+        summary.size += record.size
+        _note_problem(record, summary)
+        held.append(record)
+        size += record.size
+        if size >= curation.limits.chunk_bytes or len(held) >= MOST_ROWS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _note_problem(record: Record, summary: Summary) -> None:
+    if record.problem:
+        summary.problems += 1
+        summary.first_problem = summary.first_problem or f"record {record.number}: {record.problem}"
+        if record.fatal:
+            summary.damaged = record.problem
+
+
+def write_chunk(store: Store, layout: Layout, part: Part, chunk: int, rows: list[Prepared], preparer: Preparer) -> None:
+    """Three files: texts, signals, bands."""
+    name: Callable[[str], str] = lambda kind: layout.chunk(part.index, chunk, kind)  # noqa: E731
+    store.write(name("text"), encoded({"text": [row.text for row in rows]}))
+    store.write(name("signals"), encoded(signal_columns(rows)))
+    store.write(name("bands"), bands_of(rows, preparer.permutations).tobytes())
+
+
+def signal_columns(rows: list[Prepared]) -> dict[str, Any]:
+    """Columns of the table of signals; numbers of a bad record are not numbers."""
+    names = [*SIGNALS, *sorted({name for row in rows for name in row.numbers} - set(SIGNALS))]
+    columns: dict[str, Any] = {
+        "id": [row.record.origin.id for row in rows],
+        "url": [row.record.origin.url for row in rows],
+        "day": np.array([day_of(row.record.origin.date) for row in rows], dtype=np.int32),
+        "number": np.array([row.record.number for row in rows], dtype=np.int64),
+        "size": np.array([row.record.size for row in rows], dtype=np.int64),
+        "read": np.array([len(row.record.text.encode(errors="replace")) for row in rows], dtype=np.int64),
+        "kept": np.array([len(row.text.encode()) for row in rows], dtype=np.int64),
+        "problem": [row.record.problem for row in rows],
+        "language": [row.language[0] for row in rows],
+        "languageScore": np.array([row.language[1] for row in rows]),
+        "keyHigh": np.array([row.key[0] for row in rows], dtype=np.uint64),
+        "keyLow": np.array([row.key[1] for row in rows], dtype=np.uint64),
+    }
+    columns |= {f"pii.{kind.value}": np.array([row.pii[kind] for row in rows], dtype=np.int32) for kind in PiiType}
+    return columns | {name: np.array([row.numbers.get(name, np.nan) for row in rows]) for name in names}
+
+
+def bands_of(rows: list[Prepared], permutations: Permutations) -> Hashes:
+    """(bands, documents); 0 for a document without a signature, which is like no other."""
+    empty = np.zeros(len(permutations.multipliers), dtype=np.uint32)
+    signed = np.array([row.key != EMPTY_KEY for row in rows])
+    signatures = np.stack([row.signature if row.signature is not None else empty for row in rows])
+    hashes: Hashes = np.where(signed[:, None], permutations.band_hashes(signatures), np.uint64(0))
+    return np.ascontiguousarray(hashes.T)
