@@ -1,6 +1,5 @@
 """Sources readable, storage writable, benchmarks there; and which results exist already."""
 
-import json
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
