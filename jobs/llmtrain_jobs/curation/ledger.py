@@ -66,6 +66,7 @@ def by_source(sources: NDArray[np.int16], names: list[str], judged: Judged, verd
         result[name] = {
             "documents": int(own.sum()),
             "bytes": int(judged.size[own].sum()),
+            "textBytes": int(judged.read[own].sum()),
             "keptDocuments": int((own & staying).sum()),
             "keptTextBytes": int(judged.kept[own & staying].sum()),
         }

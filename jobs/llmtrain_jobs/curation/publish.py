@@ -1,6 +1,5 @@
 """From fates to the artifact: tokenizer, tokens, shards."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +8,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from llmtrain.storage.keys import artifact_key
-from llmtrain.storage.store import artifact_folder
 from llmtrain_jobs.curation import tasks
 from llmtrain_jobs.curation.corpus import Corpus
 from llmtrain_jobs.curation.decide import Verdicts
 from llmtrain_jobs.curation.encode import OUT, SPLITS, TRAIN, VALIDATION, Encoded, part_key, places
 from llmtrain_jobs.curation.flow import Flow, digest
 from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
+from llmtrain_jobs.curation.provenance import Origins
 from llmtrain_jobs.curation.shards import PartTokens, shard_tasks
 from llmtrain_jobs.curation.signals.lexicon import mixed
 from llmtrain_jobs.curation.tokens import dtype_of, end_of, given_tokenizer, unigram_bits_per_byte
@@ -135,11 +134,24 @@ def write_shards(flow: Flow, corpus: Corpus, published: Published, artifact: str
 
 def write_files(flow: Flow, artifact: str, files: dict[str, bytes]) -> list[dict[str, Any]]:
     """Write small files into the artifact; their entries in its manifest."""
-    listed = []
-    for name, data in sorted(files.items()):
-        flow.store.write(f"{artifact_folder('curation', artifact)}/{name}", data)
-        listed.append({"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
-    return listed
+    return [tasks.write_file(flow.store, artifact, name, data) for name, data in sorted(files.items())]
+
+
+def write_provenance(
+    flow: Flow, corpus: Corpus, verdicts: Verdicts, clusters: NDArray[np.int64], artifact: str
+) -> list[dict[str, Any]]:
+    """Write where every kept document comes from; entries in the manifest."""
+    splits = splits_of(verdicts)
+    arguments = []
+    for part in corpus.parts:
+        span, source = corpus.span(part.index), flow.curation.sources[part.source]
+        if splits[span].any():
+            origins = Origins(part.file, source.name, source.licence, splits[span], clusters[span])
+            arguments.append(
+                tasks.ProvenanceTask(flow.layout, artifact, part.index, corpus.chunks[part.index], origins)
+            )
+    results = flow.pool.map(tasks.telling_provenance, arguments)
+    return list(flow.teller.follow("provenance", results, len(arguments)))
 
 
 def counts_of(flow: Flow, corpus: Corpus, published: Published) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What came of it: the ledger, rules, sources, duplicates, personal data and benchmarks, as JSON."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +11,11 @@ from llmtrain_jobs.curation.contamination import Hit
 from llmtrain_jobs.curation.corpus import Corpus
 from llmtrain_jobs.curation.decide import Verdicts
 from llmtrain_jobs.curation.flow import Duplicates, Flow
-from llmtrain_jobs.curation.judge import Judged
+from llmtrain_jobs.curation.histograms import histograms, sampled_chunks, samples
+from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
 from llmtrain_jobs.curation.ledger import by_source, ledger_of
+from llmtrain_jobs.curation.page import page
+from llmtrain_jobs.curation.prepare import Summary
 from llmtrain_jobs.curation.publish import Published
 
 
@@ -30,31 +34,67 @@ class Findings:
 
 def report_files(flow: Flow, found: Findings) -> dict[str, bytes]:
     """Files of the report by name."""
-    return {"report.json": json.dumps(report_of(flow, found), sort_keys=True, indent=1).encode()}
+    report = report_of(flow, found)
+    title = f"Curation of {flow.context.config.namespace}/{flow.context.config.job}"
+    return {"report.json": json.dumps(report, sort_keys=True, indent=1).encode(), "report.html": page(report, title)}
 
 
 def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
     """The report for machines."""
-    summaries = found.corpus.summaries
-    ledger = ledger_of(found.judged, found.verdicts, sum(s.size for s in summaries), sum(s.blank for s in summaries))
-    names = [source.name for source in flow.curation.sources]
+    summaries, verdicts = found.corpus.summaries, found.verdicts
+    chunks = sampled_chunks(list(found.corpus.all_chunks()))
+    kept = np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
+    ledger = ledger_of(found.judged, verdicts, sum(s.size for s in summaries), sum(s.blank for s in summaries))
     return {
         "ledger": ledger,
         "counts": found.counts,
-        "sources": by_source(found.corpus.sources(), names, found.judged, found.verdicts),
+        "sources": sources_of(flow, found),
         "piiFound": found.judged.pii,
         "contamination": [asdict(hit) for hit in found.hits],
-        "duplicates": {
-            "candidates": found.duplicates.candidates,
-            "verified": len(found.duplicates.edges),
-            "clusters": found.duplicates.shape.clusters,
-            "members": found.duplicates.shape.members,
-            "largest": found.duplicates.shape.largest,
-            "diameters": found.duplicates.shape.diameters,
+        "duplicates": duplicates_of(found.duplicates),
+        "damagedFiles": files_where(found.corpus, lambda summary: bool(summary.damaged)),
+        "emptyFiles": files_where(found.corpus, lambda summary: not summary.records and not summary.damaged),
+        "firstProblems": {
+            part.file: summary.first_problem
+            for part, summary in zip(found.corpus.parts, summaries, strict=True)
+            if summary.first_problem
         },
-        "damagedFiles": [p.file for p, s in zip(found.corpus.parts, summaries, strict=True) if s.damaged],
-        "emptyFiles": sorted(
-            {p.file for p, s in zip(found.corpus.parts, summaries, strict=True) if not s.records and not s.blank}
-        ),
-        "meanJaccard": float(np.mean(found.duplicates.edges["jaccard"])) if len(found.duplicates.edges) else None,
+        "histograms": histograms(flow, chunks, kept),
+        "samples": samples(flow, chunks, verdicts.fate, verdicts.names),
     }
+
+
+def sources_of(flow: Flow, found: Findings) -> dict[str, Any]:
+    """By source: what was read and kept, tokens exact for what is kept and estimated for what is dropped."""
+    names = [source.name for source in flow.curation.sources]
+    result = by_source(found.corpus.sources(), names, found.judged, found.verdicts)
+    for source in flow.curation.sources:
+        entry, tokens = result[source.name], found.counts["sources"][source.name]
+        dropped = entry["textBytes"] - entry["keptTextBytes"]
+        rate = tokens["tokens_per_byte"]
+        entry |= {
+            "group": source.group,
+            "licence": source.licence,
+            "tokens": tokens["tokens"],
+            "tokensPerByte": rate,
+            "estimatedTokensDropped": round(dropped * rate) if rate else 0,
+        }
+    return result
+
+
+def duplicates_of(found: Duplicates) -> dict[str, Any]:
+    """Counts of candidates, verified pairs and clusters."""
+    shape = found.shape
+    return {
+        "candidates": found.candidates,
+        "verified": len(found.edges),
+        "clusters": shape.clusters,
+        "members": shape.members,
+        "largest": shape.largest,
+        "diameters": shape.diameters,
+    }
+
+
+def files_where(corpus: Corpus, holds: Callable[[Summary], bool]) -> list[str]:
+    """Files of which some part is so."""
+    return sorted({part.file for part, summary in zip(corpus.parts, corpus.summaries, strict=True) if holds(summary)})

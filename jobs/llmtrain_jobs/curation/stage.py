@@ -21,7 +21,7 @@ from llmtrain_jobs.curation.gates import check_readable, check_requirements
 from llmtrain_jobs.curation.inputs import curation_fingerprint
 from llmtrain_jobs.curation.judge import CONTAMINATED, EXACT, FIRST_FATES, HELD_OUT, KEPT, NEAR, TAKEDOWN, Judged
 from llmtrain_jobs.curation.pool import Pool, RayPool
-from llmtrain_jobs.curation.publish import counts_of, publish, write_files, write_shards
+from llmtrain_jobs.curation.publish import counts_of, publish, write_files, write_provenance, write_shards
 from llmtrain_jobs.curation.report import Findings, report_files
 from llmtrain_jobs.curation.shards import index_of
 from llmtrain_jobs.curation.telling import Teller
@@ -61,6 +61,7 @@ def curate(flow: Flow, key: str) -> dict[str, Any]:
     published = publish(flow, corpus, judged, verdicts, untouched.fate == untouched.names.index(KEPT))
     counts = counts_of(flow, corpus, published) | shares(verdicts)
     listed = write_shards(flow, corpus, published, key)
+    listed += write_provenance(flow, corpus, verdicts, duplicates.clusters, key)
     index = index_of(listed, published.dtype, published.end)
     findings = Findings(corpus, judged, verdicts, duplicates, hits, published, counts)
     files = {"tokenizer.json": published.tokenizer, "index.json": json.dumps(index, indent=1).encode()}

@@ -1,5 +1,6 @@
 """What runs on the workers: one function a step. Arguments and results are small; documents go through storage."""
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.curation.contamination import Benchmarks, Hit, read_items
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.dedup.lsh import BandTask, Pairs, candidates
@@ -19,6 +21,7 @@ from llmtrain_jobs.curation.inputs import benchmark_files
 from llmtrain_jobs.curation.judge import Judged, judge
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.prepare import Summary, prepare_part
+from llmtrain_jobs.curation.provenance import Origins, provenance
 from llmtrain_jobs.curation.reading.formats import Part
 from llmtrain_jobs.curation.shards import ShardTask, read_range, write_shard
 from llmtrain_jobs.curation.site import Site, site_of
@@ -247,6 +250,30 @@ class ShardJob:
 def sharding(config: Config, job: ShardJob) -> list[dict[str, object]]:
     """Write a shard."""
     return write_shard(site_of(config).store, job.layout, job.artifact, job.task, job.dtype)
+
+
+@dataclass(frozen=True)
+class ProvenanceTask:
+    """A part whose kept documents are told."""
+
+    layout: Layout
+    artifact: str
+    part: int
+    chunks: list[Chunk]
+    origins: Origins
+
+
+def telling_provenance(config: Config, task: ProvenanceTask) -> dict[str, object]:
+    """Write the origins of a part's documents; their file's entry in the manifest."""
+    store, name = site_of(config).store, f"provenance/{task.part:06d}.parquet"
+    data = provenance(store, task.layout, task.chunks, task.origins)
+    return write_file(store, task.artifact, name, data)
+
+
+def write_file(store: Store, artifact: str, name: str, data: bytes) -> dict[str, object]:
+    """Write a file of the artifact; its entry in the manifest."""
+    store.write(f"{artifact_folder('curation', artifact)}/{name}", data)
+    return {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:

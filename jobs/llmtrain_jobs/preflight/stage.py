@@ -1,6 +1,5 @@
 """Sources readable, storage writable, benchmarks there; and which results exist already."""
 
-
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
