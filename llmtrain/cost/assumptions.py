@@ -37,7 +37,11 @@ CURATION_SPEED = Assumption(
 EVALUATION_MFU = lognormal(0.10, 0.6)
 EVALUATION_SPEED = Assumption("MFU of evaluation", "0.05 / 0.10 / 0.22", "assumption: short, unpacked questions")
 TOKENS_PER_QUESTION = 300.0
-QUESTIONS = Assumption("an evaluation question", "300 tokens a question and example", "assumption")
+QUESTIONS = Assumption(
+    "an evaluation question",
+    "300 tokens a question and example; 1,000 questions where the file is not known",
+    "assumption",
+)
 
 CPU_TFLOPS_PER_CORE = 0.05
 CPU_PEAK = Assumption(

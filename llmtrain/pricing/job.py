@@ -8,11 +8,8 @@ from decimal import Decimal
 from llmtrain.api.base import parse_quantity
 from llmtrain.api.cluster import Cluster as ApiCluster
 from llmtrain.api.cluster import PodResources
-from llmtrain.api.evaluation import Task, TaskKind
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.training import Precision
-from llmtrain.cost.assumptions import TOKENS_PER_QUESTION
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate, estimate
 from llmtrain.cost.plans import Plan, Pods
@@ -20,18 +17,14 @@ from llmtrain.cost.work import (
     CheckWork,
     Cluster,
     CurationWork,
-    EvaluationWork,
     Measured,
     RunSpec,
     StageSpec,
-    TrainingWork,
 )
-from llmtrain.pricing.architecture import model_size
 from llmtrain.pricing.plans import plan_of
+from llmtrain.pricing.work import evaluation_work, training_work
 
 GIB = Decimal(2**30)
-QUESTIONS = {TaskKind.ARC_EASY: 2376, TaskKind.ARC_CHALLENGE: 1172}
-"""Questions of the published test splits."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def run_of(name: str, spec: JobSpec, plans: Mapping[str, Plan], known: Known = N
     stages = [_preflight(spec, plans), _curation(spec, plans, known), _training(spec, plans)]
     if spec.evaluation is not None:
         cluster = cluster_of("spec.evaluation.cluster", spec.evaluation.cluster, plans)
-        stages.append(StageSpec("Evaluation", cluster, _evaluation_work(spec)))
+        stages.append(StageSpec("Evaluation", cluster, evaluation_work(spec)))
     return RunSpec(name, stages, known.measured, known.curation_bytes_per_core_second)
 
 
@@ -103,27 +96,4 @@ def _curation(spec: JobSpec, plans: Mapping[str, Plan], known: Known) -> StageSp
 
 def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
     cluster = cluster_of("spec.training.cluster", spec.training.cluster, plans)
-    vocabulary = spec.curation.tokenizer.train.vocabulary_size
-    work = TrainingWork(
-        model=model_size(spec.model, vocabulary, spec.training.tokens),
-        tokens=float(spec.training.tokens),
-        checkpoint_seconds=float(spec.training.checkpoint.interval.typical_seconds),
-        half_speed=cluster.accelerators > 0 and spec.training.precision is Precision.FP32,
-    )
-    return StageSpec("Training", cluster, work)
-
-
-def _evaluation_work(spec: JobSpec) -> EvaluationWork:
-    tasks = spec.evaluation.tasks if spec.evaluation else []
-    vocabulary = spec.curation.tokenizer.train.vocabulary_size
-    return EvaluationWork(
-        model_size(spec.model, vocabulary, spec.training.tokens), sum(_task_tokens(spec, task) for task in tasks)
-    )
-
-
-def _task_tokens(spec: JobSpec, task: Task) -> float:
-    if task.perplexity is not None:
-        return float(spec.curation.validation.share) * spec.training.tokens
-    questions = QUESTIONS.get(task.task, 1000) if task.task else 1000
-    asked = min(questions, task.limit) if task.limit else questions
-    return asked * ((task.few_shot or 0) + 1) * TOKENS_PER_QUESTION
+    return StageSpec("Training", cluster, training_work(spec, cluster.accelerators))

@@ -109,8 +109,31 @@ def test_the_size_of_the_sources_replaces_its_assumption() -> None:
 
 
 def test_a_model_that_does_not_fit_is_warned_of() -> None:
-    """16 bytes for each of 6.74e9 parameters on one accelerator of 80 GB."""
-    assert any("training needs" in warning and "100." in warning for warning in estimated().warnings)
+    """16 bytes for each of 6.74e9 parameters on one accelerator of 80 GB, where every one keeps a copy."""
+    copied = estimated(parallelism={"sharding": "Ddp"})
+    assert any("training needs" in warning and "100.4 GiB" in warning for warning in copied.warnings)
+    assert not any("training needs" in warning for warning in estimated().warnings)
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "spread_over"),
+    [
+        ({}, 64),
+        ({"sharding": "Ddp"}, 1),
+        ({"sharding": "Ddp", "tensor": 8, "pipeline": 2}, 16),
+        ({"sharding": "Hsdp", "shardSize": 8}, 8),
+        ({"tensor": 8}, 64),
+    ],
+)
+def test_states_are_spread_as_the_manifest_says(parallelism: dict[str, Any], spread_over: int) -> None:
+    facts = estimated(parallelism=parallelism).model
+    assert facts.state_gib == pytest.approx(16 * 6_738_415_616 / spread_over / 2**30)
+
+
+def test_recomputation_and_smaller_micro_batches_need_less_memory() -> None:
+    plain, one, again = (estimated(compute=compute).model.activation_gib for compute in ({}, {"microBatchSequences": 1}, {"recompute": "Full"}))  # fmt: skip
+    assert one == pytest.approx(plain / 2)
+    assert again == pytest.approx(plain * 2 / 34)
 
 
 def test_old_prices_are_warned_of() -> None:
