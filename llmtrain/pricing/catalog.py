@@ -21,9 +21,14 @@ PRODUCTS = {
     "H100": "H100-SXM-80GB", "H100-SXM": "H100-SXM-80GB", "H100-80GB": "H100-SXM-80GB", "H100-MEGA-80GB": "H100-SXM-80GB",
     "H200": "H200-SXM-141GB", "H200-SXM": "H200-SXM-141GB", "A100": "A100-SXM-40GB", "A100-80GB": "A100-SXM-80GB",
     "A100-80GB-SXM": "A100-SXM-80GB", "B200": "B200-SXM-180GB", "V100-32GB": "V100-SXM2-32GB", "GH200": "GH200-96GB",
-    "RTX4090": "RTX-4090", "RTX3090": "RTX-3090", "RTX6000-Ada": "RTX-6000-Ada", "RTXA6000": "RTX-A6000",
+    "A6000": "RTX-A6000", "RTX4090": "RTX-4090", "RTX3090": "RTX-3090", "RTX6000-Ada": "RTX-6000-Ada", "RTXA6000": "RTX-A6000",
 }  # fmt: skip
 """The catalog's names where they are not those of the accelerator table."""
+FORMS = {
+    ("H100", "PCIe"): "H100-PCIe-80GB", ("H100-80GB", "PCIe"): "H100-PCIe-80GB", ("H100", "NVL"): "H100-NVL-94GB",
+    ("A100-80GB", "PCIe"): "A100-PCIe-80GB",
+}  # fmt: skip
+"""Slower forms under the same name, told apart by what GpuInfo says."""
 CORE_SHARE, GIB_SHARE = Decimal("0.031611"), Decimal("0.004237")
 PRECISION = Decimal("0.000001")
 
@@ -45,6 +50,7 @@ class Offer:
 
     instance: str
     accelerator: str
+    product: str
     count: Decimal
     cores: Decimal
     memory_gib: Decimal
@@ -61,13 +67,13 @@ class Imported:
 
 
 def import_catalog(text: str, wanted: Wanted) -> Imported:
-    """The cheapest offer of every accelerator and region as a plan; InputError names line and column."""
+    """The cheapest offer of every product and region as a plan; InputError names line and column."""
     reader = csv.DictReader(io.StringIO(text))
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
         raise InputError("(first line)", f"must name the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
     offers = [offer for line, row in enumerate(reader, start=2) if (offer := _offer(row, line, wanted)) is not None]
-    known = [offer for offer in offers if not offer.accelerator or product_of(offer.accelerator) in chips()]
+    known = [offer for offer in offers if not offer.accelerator or offer.product in chips()]
     unknown: dict[str, int] = {}
     for offer in offers:
         if offer not in known:
@@ -75,9 +81,10 @@ def import_catalog(text: str, wanted: Wanted) -> Imported:
     return Imported({_name(offer, wanted): _plan(offer, wanted) for offer in _cheapest(known)}, unknown)
 
 
-def product_of(accelerator: str) -> str:
+def product_of(accelerator: str, gpu_info: str) -> str:
     """The accelerator table's name."""
-    return PRODUCTS.get(accelerator, accelerator)
+    forms = (product for (name, form), product in FORMS.items() if name == accelerator and form in gpu_info)
+    return next(forms, PRODUCTS.get(accelerator, accelerator))
 
 
 def _offer(row: Mapping[str, str], line: int, wanted: Wanted) -> Offer | None:
@@ -90,6 +97,7 @@ def _offer(row: Mapping[str, str], line: int, wanted: Wanted) -> Offer | None:
     return Offer(
         instance=row["InstanceType"] or "",
         accelerator=accelerator,
+        product=product_of(accelerator, row.get("GpuInfo") or ""),
         count=_number(row, "AcceleratorCount", line) if accelerator else Decimal(0),
         cores=_number(row, "vCPUs", line),
         memory_gib=_number(row, "MemoryGiB", line),
@@ -123,14 +131,15 @@ def _hour(offer: Offer) -> Decimal:
 def _cheapest(offers: Iterable[Offer]) -> list[Offer]:
     best: dict[tuple[str, str], Offer] = {}
     for offer in offers:
-        key = (offer.accelerator, offer.region)
+        key = (offer.product, offer.region)
         if key not in best or _hour(offer) < _hour(best[key]):
             best[key] = offer
     return [best[key] for key in sorted(best)]
 
 
 def _name(offer: Offer, wanted: Wanted) -> str:
-    parts = [wanted.provider, offer.accelerator or "cpu", offer.region]
+    slower = offer.product in FORMS.values()
+    parts = [wanted.provider, (offer.product if slower else offer.accelerator) or "cpu", offer.region]
     parts += ["spot"] if wanted.commitment is Commitment.SPOT else []
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")[:63].strip("-")
 
@@ -148,7 +157,7 @@ def _plan(offer: Offer, wanted: Wanted) -> PlanSpec:
         return PlanSpec(tenure=Tenure.RENTED, rented=rented)
     return PlanSpec(
         tenure=Tenure.RENTED,
-        accelerator=Accelerator(product=product_of(offer.accelerator), per_node=max(1, int(offer.count))),
+        accelerator=Accelerator(product=offer.product, per_node=max(1, int(offer.count))),
         rented=Rented(commitment=wanted.commitment, accelerator_hour_usd=_decimal(_hour(offer)), source=source),
     )
 

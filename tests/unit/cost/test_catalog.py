@@ -40,6 +40,26 @@ def test_cores_and_memory_of_an_instance_add_up_to_its_price() -> None:
     assert float(plan.cpu_hour_usd / plan.memory_gib_hour_usd) == pytest.approx(0.031611 / 0.004237, rel=1e-3)
 
 
+def test_slower_forms_of_a_chip_are_told_apart() -> None:
+    """An H100 on PCIe has three quarters of the arithmetic: at the same price it is the dearer one."""
+    rows = (
+        HEADER
+        + "a,H100,1,16,188,2.00,CA,\"{'Gpus': [{'Name': 'H100 PCIe', 'Count': 1}]}\",\n"
+        + "b,H100,1,16,188,2.50,CA,\"{'Gpus': [{'Name': 'H100 SXM', 'Count': 1}]}\",\n"
+    )
+    plans = imported(text=rows)
+    products = {name: spec.accelerator.product for name, spec in plans.items() if spec.accelerator}
+    assert products == {"aws-h100-pcie-80gb-ca": "H100-PCIe-80GB", "aws-h100-ca": "H100-SXM-80GB"}
+
+
+def test_columns_may_come_in_any_order_and_with_others_between() -> None:
+    rows = (
+        "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Region,SpotPrice,Price,AvailabilityZone,GpuInfo\n"
+        "1x,A100-80GB,1.0,8.0,117.0,JP,1.39,1.49,AP-JP-1,\"{'Gpus': [{'Name': 'A100 PCIe'}]}\"\n"
+    )
+    assert plan_of("x", imported(text=rows)["aws-a100-pcie-80gb-jp"]).accelerator_hour_usd == Decimal("1.49")
+
+
 def test_spot_takes_the_spot_price_and_leaves_out_rows_without_one() -> None:
     plans = imported(Wanted("aws", "2026-11-25", commitment=Commitment.SPOT))
     assert set(plans) == {"aws-h100-us-east-1-spot", "aws-cpu-us-east-1-spot"}
