@@ -104,16 +104,16 @@ def published_runs(table: Iterable[Row]) -> list[Run]:
 def other_runs(table: Iterable[Row]) -> list[Run]:
     """Rows that can be predicted at all: active parameters, tokens, sequence and accelerator-hours are given."""
     needed = ("params_active", "tokens", "seq_len", "accel_hours", "accelerator")
-    return [_run(row) for row in table if all(row[name] for name in needed)]
+    return [_run(row) for row in table if all(row.get(name) for name in needed)]
 
 
 def _run(row: Row) -> Run:
     active, tokens = float(row["params_active"]), float(row["tokens"])
     accelerator = chip(row["accelerator"])
-    scale = int(float(row["accel_count"] or UNKNOWN_SCALE))
+    scale = int(float(row.get("accel_count") or UNKNOWN_SCALE))
     return Run(
-        model=row["model"],
-        family=row["family"],
+        model=row.get("model", ""),
+        family=row.get("family", ""),
         situation=Situation(accelerator.fast, active, float(row["seq_len"]), scale),
         peak_flops=accelerator.peak_flops,
         flops=_flops_per_token(row, active) * tokens,
@@ -124,7 +124,7 @@ def _run(row: Row) -> Run:
 
 def _flops_per_token(row: Row, active: float) -> float:
     """From the dimensions where they are published; else 6 N."""
-    if not all(row[name] for name in ("n_layers", "hidden", "n_heads", "ffn", "vocab")):
+    if not all(row.get(name) for name in ("n_layers", "hidden", "n_heads", "ffn", "vocab")):
         return 6 * active
     dimensions = {name: int(float(row[name])) for name in ("n_layers", "hidden", "n_heads", "ffn", "vocab", "seq_len")}
     model = Transformer(
@@ -134,8 +134,8 @@ def _flops_per_token(row: Row, active: float) -> float:
         feed_forward=dimensions["ffn"],
         vocabulary=dimensions["vocab"],
         context=dimensions["seq_len"],
-        kv_heads=int(float(row["n_kv_heads"] or 0)),
-        gated=row["n_mlp_mats"].startswith("3"),
+        kv_heads=int(float(row.get("n_kv_heads") or 0)),
+        gated=row.get("n_mlp_mats", "").startswith("3"),
     )
     return train_flops_per_token(model)
 

@@ -197,11 +197,11 @@ def test_prices_that_ship_carry_date_and_source() -> None:
 
 def test_accuracy_prints_the_table_and_takes_other_runs(tmp_path: Path) -> None:
     assert "this estimate" in answer("accuracy")
-    header = "model,family,params_active,n_layers,hidden,n_heads,n_kv_heads,ffn,n_mlp_mats,vocab,seq_len,tokens,accelerator,accel_count,accel_hours"
-    (tmp_path / "runs.csv").write_text(f"{header}\nOurs,Ours,7e9,,,,,,,,2048,1e12,A100-SXM-80GB,256,100000\n")
+    header = "model,params_active,seq_len,tokens,accelerator,accel_hours"
+    (tmp_path / "runs.csv").write_text(f"{header}\nOurs,7e9,2048,1e12,A100-SXM-80GB,100000\n")
     assert "Ours" in answer("accuracy", "--runs", str(tmp_path / "runs.csv"))
     (tmp_path / "bad.csv").write_text("model\nx\n")
-    assert "columns" in refusal("accuracy", "--runs", str(tmp_path / "bad.csv"))
+    assert "holds no run" in refusal("accuracy", "--runs", str(tmp_path / "bad.csv"))
 
 
 def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
