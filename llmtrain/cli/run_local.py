@@ -19,7 +19,7 @@ from llmtrain.cost.plans import Plan
 from llmtrain.local.bill import bill, stage_plan
 from llmtrain.local.calibration import calibrate, write
 from llmtrain.local.machine import this_machine
-from llmtrain.local.stages import Done, Folders, run_stages, stages_of
+from llmtrain.local.stages import Done, Folders, interruptible, run_stages, stages_of
 from llmtrain.pricing.plans import plan_of
 
 
@@ -44,7 +44,7 @@ def run_local(
 
     Example: `llmtrain run-local -f job.yaml --plans plans.yaml --calibrate speed.json`
     """
-    with complaints():
+    with complaints(), interruptible():
         given = job_from_file(file, plans or [])
         priced = {name: plan_of(name, spec) for name, spec in given.plans.items()}
         wanted = _wanted(given, stages)

@@ -169,6 +169,21 @@ def _environment(scratch: Path, folders: Folders) -> dict[str, str]:
     return dict(os.environ) | ray | {name: str(path) for name, path in paths.items()}
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A termination is taken like Ctrl-C: the driver is asked to save, and nothing outlives the command."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _follow(
     process: subprocess.Popen[bytes], look: Callable[[], Progress | None], hear: Callable[[Progress], None]
 ) -> None:

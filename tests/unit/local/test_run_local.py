@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from llmtrain.cost.tables import chip
 from llmtrain.local.bill import bill
 from llmtrain.local.calibration import calibrate, read, write
 from llmtrain.local.machine import Machine
-from llmtrain.local.stages import Done, config_of, local_spec, stages_of
+from llmtrain.local.stages import Done, Folders, config_of, interruptible, local_spec, run_stage, stages_of
 from llmtrain.pricing.plans import plan_of
 from tests.unit.cost.jobs import PLANS, job, job_spec, plan_specs
 
@@ -173,3 +175,36 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match="is no calibration"):
         read(tmp_path / "x.json")
+
+
+def test_a_termination_asks_the_driver_to_save_and_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in for the driver saves on SIGTERM and says so; the test terminates itself once it has started."""
+    saver = (
+        "import os, pathlib, signal, sys, time\n"
+        "folder = pathlib.Path(os.environ['LLMTRAIN_SCRATCH'])\n"
+        "def save(*_):\n"
+        '    (folder / \'result.json\').write_text(\'{"outcome": "Failed", "failureClass": "Interrupted", "message": "saved"}\')\n'
+        "    sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        '(folder / \'progress.json\').write_text(\'{"done": 1, "total": 2, "unit": "tokens"}\')\n'
+        "time.sleep(60)\n"
+    )
+    (tmp_path / "llmtrain_jobs" / "entrypoint").mkdir(parents=True)
+    for package in ("llmtrain_jobs", "llmtrain_jobs/entrypoint"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "llmtrain_jobs" / "entrypoint" / "driver.py").write_text(saver)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    config = config_of("x", job_spec(), Stage.TRAINING, {}, LAPTOP)
+    with interruptible():
+        done = run_stage(config, Folders(tmp_path / "storage", tmp_path / "scratch"), tell)
+    assert told == ["Training: 1 of 2 tokens"]
+    assert (done.result.failure_class, done.result.message) == (FailureClass.INTERRUPTED, "saved")
+    assert done.seconds < 30
