@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +16,13 @@ from llmtrain.cli.estimate import PlanFiles, number, spread
 from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
 from llmtrain.cost.comparison import Comparison, Pair
 from llmtrain.cost.comparison import compare as compare_plans
+from llmtrain.cost.duration import peak_flops
 from llmtrain.cost.errors import InputError
+from llmtrain.cost.physics import utilisation
 from llmtrain.cost.plans import Plan
-from llmtrain.cost.work import Measured
+from llmtrain.cost.work import Measured, RunSpec, TrainingWork
 from llmtrain.pages.compare import compare_page
-from llmtrain.pricing.job import Known, run_of
+from llmtrain.pricing.job import run_of
 from llmtrain.pricing.plans import plan_of
 from llmtrain.pricing.views import comparison_view
 
@@ -62,8 +65,8 @@ def _given(job: str | None, file: Path | None, namespace: str, plans: Sequence[P
 def compared(given: Given) -> Comparison:
     """The job's training on the plans that it names in `comparePlans`; on all where it names none."""
     plans = {name: plan_of(name, spec) for name, spec in given.plans.items()}
-    known = Known(measured=measured(given.status))
-    return compare_plans(run_of(given.name, given.spec, plans, known), chosen(given, plans))
+    run = run_of(given.name, given.spec, plans)
+    return compare_plans(replace(run, measured=measured(run, tokens_per_second(given.status))), chosen(given, plans))
 
 
 def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
@@ -77,11 +80,21 @@ def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
     return [plans[name] for name in dict.fromkeys([own, *wanted]) if name in plans]
 
 
-def measured(status: Any) -> Measured | None:
-    """The MFU that a running training last reported."""
-    stages = [stage for stage in status.get("stages") or [] if stage.get("name") == "Training"]
-    mfu = float(((stages[0].get("progress") or {}).get("mfu") or 0) if stages else 0)
-    return Measured(mfu, "measured by the running job") if mfu > 0 else None
+def tokens_per_second(status: Mapping[str, Any]) -> float:
+    """What the training reports, or reported at its end; 0 before it said anything."""
+    stages: list[dict[str, Any]] = status.get("stages") or []
+    stage: dict[str, Any] = next((each for each in stages if each.get("name") == "Training"), {})
+    said = (stage.get("progress") or {}).get("tokensPerSecond") or (stage.get("scores") or {}).get("tokens_per_second")
+    return float(said or 0)
+
+
+def measured(run: RunSpec, speed: float) -> Measured | None:
+    """The MFU on the plan's accelerators that this many tokens a second amount to."""
+    work = run.training.work
+    if speed <= 0 or not isinstance(work, TrainingWork):
+        return None
+    mfu = utilisation(speed, work.model.flops_per_token, peak_flops(run.training.cluster))
+    return Measured(mfu, f"measured by the job, {speed:.0f} tokens/s")
 
 
 def rendered(found: Comparison, output: Output) -> str:

@@ -209,3 +209,47 @@ def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
     code = "import sys, llmtrain.cli.main; print([m for m in ('torch', 'ray', 'pyarrow', 'numpy', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def kubectl_that_knows(folder: Path, job_status: dict[str, Any]) -> None:
+    """A stand-in for kubectl on the PATH: answers the two reads that `compare JOB` makes."""
+    named = [{"kind": "ComputePlan", "metadata": {"name": name}, "spec": spec} for name, spec in PLANS.items()]
+    answers = {
+        "llmjob": {"kind": "LLMTrainingJob", "metadata": {"name": "llama"}, "spec": job(), "status": job_status},
+        "computeplans": {"kind": "ComputePlanList", "items": named},
+    }
+    (folder / "answers.json").write_text(json.dumps(answers))
+    script = f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(json.load(open({str(folder / 'answers.json')!r}))[sys.argv[2]]))\n"
+    (folder / "kubectl").write_text(script)
+    (folder / "kubectl").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [{}, {"progress": {"tokensPerSecond": "400000"}}, {"progress": {}, "scores": {"tokens_per_second": "400000"}}],
+)
+def test_a_job_in_the_cluster_is_compared_by_the_speed_that_it_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: dict[str, Any]
+) -> None:
+    kubectl_that_knows(tmp_path, {"stages": [{"name": "Training", **stage}]})
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = json.loads(answer("compare", "llama", "-n", "team-a", "-o", "json"))
+    rented = next(plan for plan in found["plans"] if plan["plan"] == "h100-rented")
+    spread = rented["hours"]["p90"] / rented["hours"]["p10"]
+    if stage:
+        assert rented["hours"]["p50"] == pytest.approx(2e12 / 400000 / 0.92 / 3600, rel=0.001)
+        assert spread < 1.3
+    else:
+        assert spread > 2
+
+
+def test_without_plans_and_cluster_the_missing_option_is_named(
+    files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert "--plans" in refusal("estimate", "-f", files[0])
+
+
+def test_a_name_and_a_file_at_once_are_refused(files: tuple[str, str]) -> None:
+    assert "either the name of a job or a manifest" in refusal("compare", "llama", "-f", files[0])
+    assert "either the name of a job or a manifest" in refusal("compare")
