@@ -6,7 +6,10 @@ Every request passes one semaphore, honours Retry-After a bounded number of time
 import asyncio
 import json
 import os
+import re
 from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -18,10 +21,15 @@ from kubernetes.aio import config as kube_config
 Object = dict[str, Any]
 TRIES = 5
 REQUEST_TIMEOUT_SECONDS = 30
+LONGEST_RETRY_AFTER = 30.0
 NO_ANSWER = 0
 RETRIED = {429, 503}
 RETRIED_READS = RETRIED | {500, 502, 504}
 """A read may be repeated whatever became of it; a write that failed half-way is looked at again by the next turn."""
+JSON = "application/json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+SEGMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?")
+"""What may stand between two slashes of a path: no slash, no dots alone, nothing that is decoded to one."""
 
 
 class ApiError(Exception):
@@ -50,6 +58,9 @@ class Cluster(Protocol):
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
         """All objects that match, read live; ApiError 0 for a list older than the list of version `not_before`."""
 
+    async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        """The metadata of all objects that match, in all namespaces where none is given; a fraction of a list's size."""
+
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         """Create; ApiError 409 where the name is taken."""
 
@@ -65,6 +76,9 @@ class Cluster(Protocol):
 
 def object_path(resource: str, namespace: str, name: str = "", subresource: str = "") -> str:
     """URL path of an object or, without a name, of the collection."""
+    for segment in (namespace, name):
+        if segment and not SEGMENT.fullmatch(segment):
+            raise ApiError(400, "InvalidName", f"{segment!r} is no name of an object")
     group, kind = resource.rsplit("/", 1)
     parts = [group] + (["namespaces", namespace] if namespace else []) + [kind]
     return "/" + "/".join(parts + [part for part in (name, subresource) if part])
@@ -83,6 +97,9 @@ class KubernetesCluster:
         self._api = api
         self._gate = asyncio.Semaphore(concurrency)
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.waiting = self.in_flight = 0
+        self.answering = False
+        """The last request was answered, whatever the answer."""
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """See Cluster."""
@@ -96,6 +113,21 @@ class KubernetesCluster:
         if is_older(version, not_before):
             raise ApiError(NO_ANSWER, "StaleList", f"a list of {resource} is older than the one before it")
         return Found(answer.get("items") or [], version)
+
+    async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        """See Cluster."""
+        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
+        answer = await self._send("GET", object_path(resource, namespace) + query, accept=METADATA_ONLY)
+        items: list[Object] = answer.get("items") or []
+        return items
+
+    async def ping(self) -> bool:
+        """Whether the apiserver answers at all; everybody may ask for its version."""
+        try:
+            await self._send("GET", "/version")
+        except ApiError:
+            return False
+        return True
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         """See Cluster."""
@@ -148,23 +180,41 @@ class KubernetesCluster:
         found = await self._or_none(self._send("GET", path))
         return found is not None and found["metadata"]["uid"] == uid
 
-    async def _send(self, method: str, path: str, body: Object | None = None) -> Object:
+    async def _send(self, method: str, path: str, body: Object | None = None, accept: str = JSON) -> Object:
         for attempt in range(1, TRIES + 1):
-            async with self._gate:
-                status, headers, data = await self._once(method, path, body)
+            async with self._turn():
+                status, headers, data = await self._once(method, path, body, accept)
+            self.answering = status != NO_ANSWER and status < 500
             self.requests[(method, str(status))] += 1
             if status not in (RETRIED_READS if method == "GET" else RETRIED) or attempt == TRIES:
                 break
-            await asyncio.sleep(_pause(headers.get("Retry-After", ""), attempt))
+            await asyncio.sleep(retry_after(headers, attempt))
         if 200 <= status < 300:
             answer: Object = json.loads(data) if data else {}
             return answer
         raise _error(status, data)
 
-    async def _once(self, method: str, path: str, body: Object | None) -> tuple[int, dict[str, str], bytes]:
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the requests that may be under way at once."""
+        self.waiting += 1
+        try:
+            await self._gate.acquire()
+        finally:
+            self.waiting -= 1
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._gate.release()
+
+    async def _once(
+        self, method: str, path: str, body: Object | None, accept: str
+    ) -> tuple[int, dict[str, str], bytes]:
         config = self._api.configuration
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": "llmtrain-operator"}
+        headers = {"Accept": accept, "Content-Type": content, "User-Agent": "llmtrain-operator"}
         for setting in (await config.auth_settings()).values():
             if setting.get("in") == "header" and setting.get("value"):
                 headers[setting["key"]] = setting["value"]
@@ -184,9 +234,10 @@ class KubernetesCluster:
             )
 
 
-def _pause(retry_after: str, attempt: int) -> float:
-    """Seconds before the next try: what the server asks for, else doubling from a quarter of a second."""
-    return min(float(retry_after) if retry_after.isdecimal() else 0.25 * 2 ** (attempt - 1), 30.0)
+def retry_after(headers: Mapping[str, str], attempt: int) -> float:
+    """Seconds until the next try: what the server asks for, else doubling from a quarter of a second; at most 30."""
+    asked = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
+    return min(float(asked) if asked.isdecimal() else 0.25 * 2 ** (attempt - 1), LONGEST_RETRY_AFTER)
 
 
 def _error(status: int, data: bytes) -> ApiError:

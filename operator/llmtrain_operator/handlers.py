@@ -45,7 +45,7 @@ def build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch(jobs: Jobs, namespaces: list[str], liveness_endpoint: str) -> None:
+async def watch(jobs: Jobs, namespaces: list[str]) -> None:
     """Run until a signal; all namespaces where none is given."""
     await kopf.operator(
         registry=build_registry(jobs),
@@ -53,5 +53,4 @@ async def watch(jobs: Jobs, namespaces: list[str], liveness_endpoint: str) -> No
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
-        liveness_endpoint=liveness_endpoint,
     )

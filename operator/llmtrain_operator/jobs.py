@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from llmtrain_operator.client import ApiError
+from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics, Snapshots
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
@@ -21,6 +23,8 @@ class Loop:
 
     wake: asyncio.Event
     task: "asyncio.Task[None] | None" = None
+    woken: float | None = None
+    crashes: int = 0
 
 
 @dataclass
@@ -32,20 +36,49 @@ class Jobs:
     metrics: OperatorMetrics
     progress: ProgressReader
     monotonic: Callable[[], float]
+    health: Health
     loops: dict[Key, Loop] = field(default_factory=dict)
 
     def wake(self, namespace: str, name: str) -> None:
         """Make a job's loop look now."""
         if loop := self.loops.get((namespace, name)):
-            loop.wake.set()
+            self._wake(loop)
+
+    def _wake(self, loop: Loop) -> None:
+        if not loop.wake.is_set():
+            loop.woken = self.monotonic()
+        loop.wake.set()
+
+    def waiting(self) -> int:
+        """Jobs woken whose turn has not begun."""
+        return sum(loop.wake.is_set() for loop in self.loops.values())
 
     def ensure(self, namespace: str, name: str) -> None:
         """Start a job's loop if it has none, and wake it."""
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
-        loop.wake.set()
-        if loop.task is None or loop.task.done():
-            loop.task = asyncio.create_task(self._run(key, loop), name=f"job {namespace}/{name}")
+        self._wake(loop)
+        if loop.task is None:
+            self._start(key, loop)
+
+    def _start(self, key: Key, loop: Loop) -> None:
+        self.health.turned(key)
+        loop.task = asyncio.create_task(self._run(key, loop), name=f"job {'/'.join(key)}")
+        loop.task.add_done_callback(partial(self._ended, key, loop))
+
+    def _ended(self, key: Key, loop: Loop, task: "asyncio.Task[None]") -> None:
+        """A loop that ends in a bug is started anew, ever more slowly: its pods are still being paid for."""
+        if task.cancelled() or task.exception() is None:
+            return
+        loop.crashes += 1
+        self.metrics.count_crash()
+        log.error("job %s/%s: its loop ended in a bug", *key, exc_info=task.exception())
+        pause = min(2.0**loop.crashes, LONGEST_ERROR_PAUSE)
+        asyncio.get_running_loop().call_later(pause, self._restart, key, loop)
+
+    def _restart(self, key: Key, loop: Loop) -> None:
+        if self.loops.get(key) is loop:
+            self._start(key, loop)
 
     async def close(self) -> None:
         """End all loops; what they were doing is done again after the restart."""
@@ -59,9 +92,12 @@ class Jobs:
         memory, failures = Memory(), 0
         while True:
             loop.wake.clear()
+            if loop.woken is not None:
+                self.metrics.observe_wait(self.monotonic() - loop.woken)
+                loop.woken = None
             try:
                 outlook = await self._turn(key, memory)
-                failures = 0
+                failures = loop.crashes = 0
             except ApiError as error:
                 failures += error.code != 409
                 outlook = Outlook(min(2.0**failures, LONGEST_ERROR_PAUSE) if error.code != 409 else 0.1)
@@ -80,12 +116,14 @@ class Jobs:
             ok = True
         finally:
             self.metrics.observe_turn(self.monotonic() - started, ok)
+            self.health.turned(key)
         if outlook.status is not None:
             self.snapshots.put(key, outlook.status)
         return outlook
 
     def _forget(self, key: Key) -> None:
         self.loops.pop(key, None)
+        self.health.forget(key)
         self.snapshots.drop(key)
 
 

@@ -1,7 +1,8 @@
 """`llmtrain-operator`: wires clock, client, metrics and kopf together.
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
-LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081), LLMTRAIN_LOG_LEVEL (INFO).
+LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081),
+LLMTRAIN_LOG_LEVEL (INFO).
 """
 
 import asyncio
@@ -15,11 +16,15 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from llmtrain_operator.client import connect
 from llmtrain_operator.handlers import watch
+from llmtrain_operator.health import Health
+from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
 from llmtrain_operator.network import NetworkSettings
+from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
+from llmtrain_operator.rounds import Rounds
 
 
 def now() -> datetime:
@@ -37,10 +42,16 @@ async def run() -> None:
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
     reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network)
-    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(), time.monotonic)
+    health = Health(time.monotonic)
+    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(), time.monotonic, health)
+    metrics.queue_depth.set_function(jobs.waiting)
+    serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
-    port = os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")
-    await watch(jobs, namespaces, f"http://0.0.0.0:{port}/healthz")
+    rounds = Rounds(cluster, health, Sweeper(cluster, namespaces, now, jobs.ensure), metrics)
+    beside = [asyncio.create_task(each) for each in (rounds.pulse(), rounds.ping(), rounds.sweep())]
+    await watch(jobs, namespaces)
+    for task in beside:
+        task.cancel()
     await jobs.close()
 
 

@@ -125,6 +125,12 @@ class RequestCollector(Collector):
         for (verb, code), count in list(self._cluster.requests.items()):
             family.add_metric([verb, code], count)
         yield family
+        yield GaugeMetricFamily(
+            "llmtrain_operator_api_requests_in_flight", "Requests under way.", value=self._cluster.in_flight
+        )
+        yield GaugeMetricFamily(
+            "llmtrain_operator_api_requests_waiting", "Requests that wait for one to end.", value=self._cluster.waiting
+        )
 
 
 class OperatorMetrics:
@@ -137,11 +143,29 @@ class OperatorMetrics:
         self._turns = Counter(f"{prefix}_total", "Turns of the reconcile loop.", registry=registry)
         self._errors = Counter(f"{prefix}_errors_total", "Turns that ended in an error.", registry=registry)
         self._duration = Histogram(f"{prefix}_duration_seconds", "Duration of a turn.", registry=registry)
+        self._wait = Histogram(
+            f"{prefix}_wait_seconds", "From the wake-up of a job's loop to its turn.", registry=registry
+        )
+        self.queue_depth = Gauge(f"{prefix}_queue_depth", "Jobs woken whose turn has not begun.", registry=registry)
+        self._crashes = Counter(
+            "llmtrain_operator_loop_crashes_total",
+            "Job loops that ended in a bug and were started anew.",
+            registry=registry,
+        )
+        self.orphans = Gauge("llmtrain_operator_orphan_pods", "Pods of jobs that are gone.", registry=registry)
         self._success = Gauge(
             "llmtrain_operator_last_success_timestamp_seconds", "Last turn that succeeded.", registry=registry
         )
         build = Gauge("llmtrain_operator_build_info", "Version of the operator.", ["version"], registry=registry)
         build.labels(version).set(1)
+
+    def observe_wait(self, seconds: float) -> None:
+        """A job's turn begins this long after it was woken."""
+        self._wait.observe(seconds)
+
+    def count_crash(self) -> None:
+        """A job's loop ended in a bug."""
+        self._crashes.inc()
 
     def observe_turn(self, seconds: float, ok: bool) -> None:
         """Count one turn."""

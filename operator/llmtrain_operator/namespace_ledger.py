@@ -42,16 +42,20 @@ def read_book(config_map: Object | None) -> Book:
 
 
 async def book_job(cluster: Cluster, job: Job) -> None:
-    """Book a job's settled total: a conditional write, read and tried again where somebody was faster."""
-    entries = [entry.to_dict() for entry in job.status.ledger.entries]
+    """Book a job's settled total."""
+    await book_entries(cluster, job.namespace, job.uid, [entry.to_dict() for entry in job.status.ledger.entries])
+
+
+async def book_entries(cluster: Cluster, namespace: str, uid: str, entries: list[dict[str, Any]]) -> None:
+    """Book entries once under a uid: a conditional write, read and tried again where somebody was faster."""
     for _ in range(TRIES):
-        found = await cluster.get(CONFIG_MAPS, job.namespace, LEDGER_CONFIG_MAP)
+        found = await cluster.get(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP)
         before = read_book(found)
-        after = add_job(before, job.uid, entries)
+        after = add_job(before, uid, entries)
         if after == before:
             return
         try:
-            await _write(cluster, job.namespace, found, after)
+            await _write(cluster, namespace, found, after)
         except ApiError as error:
             if error.code != 409:
                 raise

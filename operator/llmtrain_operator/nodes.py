@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from llmtrain_operator.billing import Node, node_is_lost
+from llmtrain_operator.billing import Node, node_is_lost, parse_time
+from llmtrain_operator.client import Cluster, Object
 from llmtrain_operator.podstate import PodState
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -29,3 +30,17 @@ def lost_node(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> str:
 def abandoned(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
     """Deleted, but its kubelet will never confirm that it is gone."""
     return pod.deleted and bool(pod.node) and node_is_lost(pod.raw, nodes, now)
+
+
+async def read_nodes(cluster: Cluster) -> dict[str, Node]:
+    """All nodes by name, read live."""
+    found = await cluster.find("api/v1/nodes", "", "")
+    return {node["metadata"]["name"]: read_node(node) for node in found.items}
+
+
+def read_node(raw: Object) -> Node:
+    """Whether a node answers, and since when."""
+    for condition in raw.get("status", {}).get("conditions", []):
+        if condition["type"] == "Ready":
+            return Node(condition["status"] == "True", parse_time(condition.get("lastTransitionTime")))
+    return Node(False, None)

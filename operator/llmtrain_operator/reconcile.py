@@ -18,7 +18,8 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import JobStatus, Progress, StageState
 from llmtrain_operator.act import CONFIG_MAPS, Actor, NameTakenError, is_owned
-from llmtrain_operator.billing import Node, parse_time
+from llmtrain_operator.batches import batches, together
+from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, plan_name, stages_of
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, read_budget
@@ -26,6 +27,7 @@ from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
+from llmtrain_operator.nodes import read_nodes
 from llmtrain_operator.observation import Decision, Job, Observation, ReleaseJob
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
@@ -91,7 +93,7 @@ class Reconciler:
         job = read_job(raw)
         found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
         memory.pods_version, pods = found.version, own_pods(job, found.items)
-        nodes = await self._nodes() if any(pod.deleted or pod.cut_off for pod in pods) else {}
+        nodes = await read_nodes(self.cluster) if any(pod.deleted or pod.cut_off for pod in pods) else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
             job=job,
@@ -130,12 +132,6 @@ class Reconciler:
         found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
         return found is not None and is_owned(found, job.uid)
 
-    async def _nodes(self) -> dict[str, Node]:
-        return {
-            node["metadata"]["name"]: read_node(node)
-            for node in (await self.cluster.find("api/v1/nodes", "", "")).items
-        }
-
     async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
         plans = {}
@@ -159,9 +155,9 @@ class Reconciler:
 
     async def _act(self, actor: Actor, decision: Decision) -> str:
         """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""
-        for action in decision.actions:
+        for batch in batches(decision.actions):
             try:
-                await actor.perform(action)
+                await together(actor, batch)
             except NameTakenError as error:
                 return str(error)
             except ApiError as error:
@@ -185,14 +181,6 @@ def read_plan(raw: Object) -> Plan:
     """Parse a plan."""
     metadata = raw["metadata"]
     return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
-
-
-def read_node(raw: Object) -> Node:
-    """Whether a node answers, and since when."""
-    for condition in raw.get("status", {}).get("conditions", []):
-        if condition["type"] == "Ready":
-            return Node(condition["status"] == "True", parse_time(condition.get("lastTransitionTime")))
-    return Node(False, None)
 
 
 def _live_head(pods: Sequence[PodState]) -> PodState | None:

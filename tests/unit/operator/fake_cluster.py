@@ -40,6 +40,8 @@ class FakeCluster:
         self.final_pods: dict[str, Object] = {}
         self.writes = 0
         self.crash_at: tuple[int, str] | None = None
+        self.crashed = False
+        """A dead operator writes nothing more, whatever it had under way."""
         self.refuse: Callable[[str, Object], ApiError | None] = lambda resource, body: None
         self._numbers = itertools.count(1)
 
@@ -72,6 +74,11 @@ class FakeCluster:
         key, _, value = selector.partition("=")
         found = [b for (kind, space, _), b in self.objects.items() if kind == resource and space == namespace]
         return Found([clone(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
+
+    async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
+        bodies = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
+        found = [clone({"metadata": body["metadata"]}) for body in bodies]
+        return [body for body in found if not selector or selector in body["metadata"].get("labels", {})]
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         def write() -> Object:
@@ -129,11 +136,15 @@ class FakeCluster:
         self._write(write)
 
     def _write(self, write: Callable[[], Any]) -> Any:
+        if self.crashed:
+            raise Crash
         self.writes += 1
-        if self.crash_at == (self.writes, "before"):
+        self.crashed = self.crash_at == (self.writes, "before")
+        if self.crashed:
             raise Crash
         answer = write()
-        if self.crash_at == (self.writes, "after"):
+        self.crashed = self.crash_at == (self.writes, "after")
+        if self.crashed:
             raise Crash
         return answer
 

@@ -69,7 +69,8 @@ class Scenario:
             try:
                 outlook = await reconciler.turn("team-a", "gpt", self.memory)
             except Crash:
-                self.cluster.crash_at, self.memory, self.crashes = None, Memory(), self.crashes + 1
+                self.cluster.crash_at, self.cluster.crashed = None, False
+                self.memory, self.crashes = Memory(), self.crashes + 1
             except ApiError as error:
                 if error.code != 409:
                     raise

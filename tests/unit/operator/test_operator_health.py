@@ -1,0 +1,239 @@
+"""The operator itself: liveness, loops that crash, the client's manners, the sweep for orphans."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llmtrain_operator import jobs as jobs_module
+from llmtrain_operator.batches import batches, together
+from llmtrain_operator.client import ApiError, object_path, retry_after
+from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
+from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.metrics import OperatorMetrics, Snapshots
+from llmtrain_operator.observation import Action, DeleteObjects, DeletePod, HoldJob
+from llmtrain_operator.orphans import Sweeper
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.progress import ProgressReader
+from llmtrain_operator.reconcile import JOBS, Memory, Outlook
+from prometheus_client import CollectorRegistry
+
+from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_stuck_event_loop_and_a_stuck_job_are_both_noticed() -> None:
+    clock = Clock()
+    health = Health(clock)
+    assert health.unreadiness() == "not started yet"
+    health.beat()
+    health.answering = True
+    health.turned(("a", "b"))
+    assert (health.ailment(), health.unreadiness()) == ("", "")
+    clock.now += LONGEST_SILENCE + 1
+    assert "event loop" in health.ailment()
+    health.beat()
+    assert health.ailment() == ""
+    clock.now += LONGEST_TURN
+    health.beat()
+    assert "a/b" in health.ailment()
+    health.forget(("a", "b"))
+    assert health.ailment() == ""
+
+
+def test_an_apiserver_that_is_away_makes_it_unready_but_not_dead() -> None:
+    health = Health(Clock())
+    health.beat()
+    assert health.ailment() == ""
+    assert "does not answer" in health.unreadiness()
+
+
+def test_the_probes_answer_from_a_thread_of_their_own() -> None:
+    clock = Clock()
+    health = Health(clock)
+    server = serve(health, 0)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        with urllib.request.urlopen(f"{url}/healthz") as answer:
+            assert answer.read() == b"ok"
+        with pytest.raises(urllib.error.HTTPError, match="503") as error:
+            urllib.request.urlopen(f"{url}/readyz")
+        error.value.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry, lambda: 0.0, "1")
+    reconciler: Any = SimpleNamespace(turn=turn)
+    clock = Clock()
+    return Jobs(reconciler, Snapshots(), metrics, ProgressReader(), clock, Health(clock)), registry
+
+
+async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "LONGEST_ERROR_PAUSE", 0.01)
+    calls = 0
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        nonlocal calls
+        calls += 1
+        if calls < 4:
+            raise KeyError("a bug")
+        return Outlook(0, gone=True)
+
+    jobs, registry = make_jobs(turn)
+    jobs.ensure("a", "b")
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if not jobs.loops:
+            break
+    assert calls == 4
+    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total") == 3
+    assert registry.get_sample_value("llmtrain_operator_reconcile_errors_total") == 3
+    await jobs.close()
+
+
+async def test_the_wait_from_wake_up_to_turn_is_measured_and_the_queue_counted() -> None:
+    began = asyncio.Event()
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        began.set()
+        return Outlook(1000)
+
+    jobs, registry = make_jobs(turn)
+    jobs.ensure("a", "b")
+    assert jobs.waiting() == 1
+    await began.wait()
+    assert jobs.waiting() == 0
+    assert registry.get_sample_value("llmtrain_operator_reconcile_wait_seconds_count") == 1
+    await jobs.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "attempt", "seconds"),
+    [({"Retry-After": "7"}, 1, 7), ({"retry-after": "600"}, 1, 30), ({}, 1, 0.25), ({}, 4, 2),
+     ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 2, 0.5)],
+)  # fmt: skip
+def test_retry_after_is_honoured_within_bounds(headers: dict[str, str], attempt: int, seconds: float) -> None:
+    assert retry_after(headers, attempt) == seconds
+
+
+@pytest.mark.parametrize("name", ["../secrets/a", "a/b", "..", ".", "a%2fb", "a?b", "a b", "-a"])
+def test_a_name_that_would_lead_elsewhere_never_enters_a_path(name: str) -> None:
+    for namespace, own in (("team-a", name), (name, "gpt")):
+        with pytest.raises(ApiError, match="is no name"):
+            object_path("api/v1/pods", namespace, own)
+
+
+def pod(name: str) -> PodState:
+    return PodState({"metadata": {"name": name, "uid": name}})
+
+
+def test_acts_of_a_kind_are_batched_slowly_and_never_reordered() -> None:
+    deletes = [DeletePod(pod(str(n))) for n in range(60)]
+    attempt: Any = None
+    actions: list[Action] = [HoldJob(), *deletes, DeleteObjects(attempt), DeleteObjects(attempt)]
+    parts = list(batches(actions))
+    assert [len(part) for part in parts] == [1, 1, 2, 4, 8, 16, 25, 4, 1, 1]
+    assert [action for part in parts for action in part] == actions
+
+
+class Refusing:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def perform(self, action: Action) -> None:
+        self.asked += 1
+        raise ApiError(403, "Forbidden", "exceeded quota")
+
+
+async def test_a_refusal_is_asked_for_once_not_three_hundred_times() -> None:
+    performer = Refusing()
+    actions: Sequence[Action] = [DeletePod(pod(str(n))) for n in range(300)]
+
+    async def all_of_them() -> None:
+        for batch in batches(actions):
+            await together(performer, batch)
+
+    with pytest.raises(ApiError, match="quota"):
+        await all_of_them()
+    assert performer.asked == 1
+
+
+async def orphaned() -> Scenario:
+    """Paid pods whose job somebody removed by taking its finalizer off."""
+    run = Scenario()
+    await run.run_stage()
+    await run.run_stage()
+    while not run.pods:
+        await run.turn()
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    run.cluster.tick(100)
+    await run.turn()
+    del run.cluster.objects[(JOBS, "team-a", "gpt")]
+    return run
+
+
+async def sweep(run: Scenario, times: int = 1) -> int:
+    left = 0
+    for _ in range(times):
+        left = await Sweeper(run.cluster, [], run.cluster.clock, lambda *_: None).sweep()
+        run.cluster.tick(1)
+        for body in run.cluster.of("api/v1/pods"):
+            if "deletionTimestamp" in body["metadata"] and body["status"].get("phase") == "Running":
+                run.cluster.end_pod(body["metadata"]["name"], 75)
+    return left
+
+
+async def test_orphans_are_taken_down_and_booked_once() -> None:
+    run = await orphaned()
+    paid = {name: run.cluster.pod(name)["metadata"]["uid"] for name in run.pods}
+    assert await sweep(run) == 3
+    assert await sweep(run, 4) == 0
+    assert run.pods == []
+    ledger = json.loads(run.cluster.objects[("api/v1/configmaps", "team-a", "llmtrain-ledger")]["data"]["ledger.json"])
+    orphans_only = {uid: run.cluster.final_pods[uid] for uid in paid.values()}
+    run.cluster.final_pods = orphans_only
+    assert sum(t["costMicroUsd"] for t in ledger["totals"]) == recorded_micro_usd(run.cluster) > 0
+
+
+async def test_a_job_made_anew_under_the_same_name_does_not_shield_the_old_ones_pods() -> None:
+    run = await orphaned()
+    run.cluster.add(JOBS, {"metadata": {"name": "gpt", "namespace": "team-a"}, "spec": {}})
+    await sweep(run, 5)
+    assert run.pods == []
+
+
+async def test_pods_of_living_jobs_and_young_pods_are_left_alone() -> None:
+    run = Scenario()
+    await run.run_stage()
+    while not run.pods:
+        await run.turn()
+    run.cluster.tick(3600)
+    assert await sweep(run) == 0
+    young = await orphaned()
+    young.cluster.now -= timedelta(seconds=75)
+    assert await sweep(young) == 0
+    assert len(young.pods) == 3
+
+
+async def test_the_sweep_starts_the_loop_of_a_job_that_no_event_told_of() -> None:
+    run = Scenario()
+    seen: list[tuple[str, str]] = []
+    await Sweeper(run.cluster, ["team-a"], run.cluster.clock, lambda *key: seen.append(key)).sweep()
+    assert seen == [("team-a", "gpt")]
