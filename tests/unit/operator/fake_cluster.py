@@ -136,6 +136,7 @@ class FakeCluster:
         self._write(write)
 
     def _write(self, write: Callable[[], Any]) -> Any:
+        self.crashed = self.crashed and self.crash_at is not None
         if self.crashed:
             raise Crash
         self.writes += 1
