@@ -10,7 +10,8 @@ import yaml
 
 from tests.api.conftest import Api
 from tests.api.programs import CHART, run
-from tests.api.test_rights import GROUP, job_spec
+from tests.api.test_rights import GROUP
+from tests.unit.operator.scenario import job_spec
 
 NAMESPACE = "admission"
 OPERATOR = "system:serviceaccount:llmtrain-system:llmtrain-operator"
