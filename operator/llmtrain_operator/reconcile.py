@@ -7,7 +7,7 @@ finalizer goes), and every act can be repeated: after a crash the next turn find
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,10 +32,13 @@ from llmtrain_operator.observation import Decision, Job, Observation, ReleaseJob
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
+from llmtrain_operator.recent import Recent
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
 RESYNC_SECONDS = 15.0
+FINISHED_SECONDS = 120.0
+"""A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
 PROVISIONAL_SECONDS = 60
 
@@ -73,6 +76,11 @@ class Reconciler:
     clock: Callable[[], datetime]
     image: str
     network: NetworkSettings = NO_POLICY
+    recent: Recent = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What jobs share is read once for all of them."""
+        self.recent = Recent(self.cluster, self.clock)
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
@@ -121,7 +129,7 @@ class Reconciler:
     async def _namespace_labels(self, namespace: str, plans: Mapping[str, Plan]) -> Mapping[str, str]:
         if not any(plan.spec.allowed_namespaces for plan in plans.values()):
             return {}
-        found = await self.cluster.get("api/v1/namespaces", "", namespace)
+        found = await self.recent.get("api/v1/namespaces", "", namespace)
         labels: Mapping[str, str] = (found or {"metadata": {}})["metadata"].get("labels") or {}
         return labels
 
@@ -136,7 +144,7 @@ class Reconciler:
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
         plans = {}
         for name in sorted(names):
-            raw = await self.cluster.get(PLANS, "", name)
+            raw = await self.recent.get(PLANS, "", name)
             if raw is not None:
                 plans[name] = read_plan(raw)
         return plans
@@ -192,9 +200,20 @@ def _pause(seen: Observation, decision: Decision) -> float:
     moves = decision.actions and not seen.refusal
     if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
         return SOON_SECONDS
+    if decision.status.completion_time and not seen.pods:
+        return _until_expiry(seen, decision)
     if decision.status.state != "Pending" or decision.status.waiting is None:
         return RESYNC_SECONDS if decision.status.state != "Pending" else SOON_SECONDS
     return min(RESYNC_SECONDS, max(SOON_SECONDS, _until_next_attempt(seen, decision)))
+
+
+def _until_expiry(seen: Observation, decision: Decision) -> float:
+    """Seconds until a finished job is deleted, two minutes at the most."""
+    ended, spec = parse_time(decision.status.completion_time), seen.job.spec
+    if ended is None or spec is None or not spec.ttl_seconds_after_finished:
+        return FINISHED_SECONDS
+    left = ended.timestamp() + spec.ttl_seconds_after_finished - seen.now.timestamp()
+    return min(FINISHED_SECONDS, max(SOON_SECONDS, left))
 
 
 def _until_next_attempt(seen: Observation, decision: Decision) -> float:

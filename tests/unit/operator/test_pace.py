@@ -1,0 +1,64 @@
+"""How often the operator looks, and what it asks for: nothing is polled hot, nothing shared is asked for by everybody."""
+
+from datetime import datetime, timedelta
+
+from llmtrain_operator.client import Object
+from llmtrain_operator.recent import Recent
+
+from tests.unit.operator.fake_cluster import START, FakeCluster
+from tests.unit.operator.scenario import Scenario
+
+
+class Counting(FakeCluster):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+        self.asked += 1
+        return await super().get(resource, namespace, name)
+
+
+async def test_a_thousand_turns_within_five_seconds_ask_once() -> None:
+    cluster = Counting()
+    cluster.add("plans", {"metadata": {"name": "gpu"}})
+    recent = Recent(cluster, cluster.clock)
+    answers = [await recent.get("plans", "", "gpu") for _ in range(1000)]
+    assert (cluster.asked, len({str(a) for a in answers})) == (1, 1)
+    cluster.tick(6)
+    await recent.get("plans", "", "gpu")
+    assert cluster.asked == 2
+
+
+async def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
+    cluster, now = Counting(), START
+
+    def clock() -> datetime:
+        return now
+
+    recent = Recent(cluster, clock)
+    for number in range(100):
+        now = START + timedelta(seconds=60 * number)
+        await recent.get("plans", "", f"gpu-{number}")
+    assert len(recent._answers) == 1
+
+
+async def test_a_finished_job_is_looked_at_every_two_minutes_until_its_time_is_up() -> None:
+    run = Scenario(ttlSecondsAfterFinished=100)
+    for _ in range(4):
+        await run.run_stage()
+    await run.turn(2)
+    assert (await run.turn()).seconds <= 100
+    run.job["spec"]["ttlSecondsAfterFinished"] = 0
+    assert (await run.turn()).seconds == 120
+
+
+async def test_a_backoff_is_slept_through() -> None:
+    run = Scenario(retry={"limit": 9})
+    await run.turn(3)
+    run.cluster.run_pod("gpt-pre-1-head")
+    run.cluster.end_pod("gpt-pre-1-head", 70, "", "Error")
+    await run.drain()
+    outlook = await run.turn()
+    assert run.status.state == "Pending"
+    assert 5 < outlook.seconds <= 10
