@@ -22,6 +22,7 @@ from llmtrain.api.model import (
     QueryKeyNorm,
 )
 from llmtrain.api.presets import PRESETS
+from llmtrain.cost import physics
 from tests.unit.jobs.model.configs import CONFIGS, GPT2, LLAMA
 
 PUBLISHED = {
@@ -144,3 +145,19 @@ def test_published_utilisation_is_palms(
 
 def test_the_small_models_of_these_tests_are_small() -> None:
     assert count(GPT2) < 100_000
+
+
+@pytest.mark.parametrize("preset", sorted(PUBLISHED))
+def test_the_estimates_physics_agrees(preset: Preset) -> None:
+    config = published(preset)
+    theirs = physics.Transformer(
+        layers=config.layers, embedding=config.embedding, heads=config.heads, feed_forward=config.feed_forward,
+        vocabulary=config.vocabulary, context=config.context, kv_heads=config.groups, head_size=config.width,
+        gated=config.gated, tied=config.tied, learned_positions=config.positions is PositionKind.LEARNED,
+        biases=config.biases is Biases.ALL,
+    )  # fmt: skip
+    embedding_norm = 2 * config.embedding if config.embedding_norm else 0
+    assert physics.parameters(theirs) + embedding_norm == parameters(config)
+    # It leaves vectors out of the work and counts T/2 positions where a token sees (T + 1)/2.
+    ours = flops_per_token(config, Convention.CAUSAL)
+    assert physics.train_flops_per_token(theirs) == pytest.approx(ours, rel=2e-3)
