@@ -12,6 +12,7 @@ from llmtrain_jobs.errors import bad_input
 
 SHARD_BYTES = 5_000_000_000
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+READABLE = 0o644
 METADATA = {"format": "pt"}
 
 
@@ -48,6 +49,8 @@ def _finish(folder: Path, shards: list[list[str]], total: int) -> list[str]:
     count = len(shards)
     names = [SINGLE] if count == 1 else [f"model-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
     for number, name in enumerate(names):
+        # safetensors makes files that their owner alone may read, unlike the other files of an export.
+        (folder / _partial(number)).chmod(READABLE)
         (folder / _partial(number)).rename(folder / name)
     if count == 1:
         return names
