@@ -1,0 +1,48 @@
+"""A run that goes through ramps in an interleaved pipeline ends in one process as it would have there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from llmtrain_jobs.training.layout import Layout
+from llmtrain_jobs.training.wrap import ComputePlan
+
+from llmtrain.api.training import PipelineSchedule, Sharding
+from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds
+from tests.unit.training.test_parallel import close
+from tests.unit.training.test_resume import ramped
+
+STOP_AFTER = 7
+INTERLEAVED = Layout(
+    pipeline=2, sharding=Sharding.DDP, schedule=PipelineSchedule.INTERLEAVED, virtual=2, micro_batches=4
+)
+
+
+def through_ramps(folder: Path) -> Setup:
+    """A batch ramp, a sequence ramp and a change of phase, in fp64, with z-loss."""
+    return replace(ramped(folder), dtype=torch.float64, compute=ComputePlan(micro_batch_sequences=2, z_loss=1e-4))
+
+
+def first_part(rank: int, setup: Setup) -> list[float]:
+    made = in_mesh(setup)
+    calls = iter([False] * (STOP_AFTER - 1) + [True])
+    made._stop = lambda: next(calls)
+    assert not made.run()
+    return [step.loss for step in heard(made)]
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_leaves_its_pipeline_ends_as_one_that_never_was_in_one(tmp_path: Path) -> None:
+    whole = trainer(through_ramps(tmp_path / "whole"))
+    assert whole.run()
+    setup = through_ramps(tmp_path / "parts")
+    losses = worlds(2, tmp_path, first_part, replace(setup, layout=INTERLEAVED))
+    rest = trainer(setup)
+    assert rest.step == STOP_AFTER
+    assert rest.run()
+    expected = [step.loss for step in heard(whole)]
+    for found in losses:
+        assert found + [step.loss for step in heard(rest)] == pytest.approx(expected, rel=1e-9)
+    close(weights(rest), weights(whole), 1e-9)
+    assert rest.parts.stream.digest == whole.parts.stream.digest
