@@ -97,10 +97,14 @@ def _architecture(config: ModelConfig, family: str) -> list[tuple[str, str]]:
 
 
 def _data(facts: Facts) -> str:
-    sources = ["| source | path | licence |", "|---|---|---|"] + [
-        f"| {source.name} | `{source.path}` | {source.licence or UNKNOWN} |" for source in facts.spec.curation.sources
+    tokens = facts.curation.get("sources", {})
+    sources = ["| source | path | licence | training tokens |", "|---|---|---|---|"] + [
+        f"| {source.name} | `{source.path}` | {source.licence or UNKNOWN} | {_tokens(tokens, source.name)} |"
+        for source in facts.spec.curation.sources
     ]
-    counted = [(name.replace("_", " "), _number(value)) for name, value in facts.curation.items() if _is_count(value)]
+    counted = [
+        (name.replace("_", " "), _number(value)) for name, value in facts.curation.items() if _is_count(name, value)
+    ]
     parts = ["\n".join(sources), _table(counted) if counted else f"Counts: {UNKNOWN}."]
     if facts.fates:
         fates = [f"| {name} | {fate['documents']:,} | {fate['bytes']:,} |" for name, fate in facts.fates.items()]
@@ -108,8 +112,13 @@ def _data(facts: Facts) -> str:
     return "\n\n".join(parts)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _tokens(sources: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    return f"{sources[name]['tokens']:,}" if name in sources else UNKNOWN
+
+
+def _is_count(name: str, value: object) -> bool:
+    """A number, but for the id of the token that ends a document."""
+    return isinstance(value, int | float) and name != "end_of_text"
 
 
 def _number(value: float) -> str:

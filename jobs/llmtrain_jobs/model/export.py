@@ -52,6 +52,14 @@ TYPES = {NumberFormat.FP32: ("float32", torch.float32), NumberFormat.BF16: ("bfl
 
 
 @dataclass(frozen=True)
+class Words:
+    """A tokenizer, and the token that ends a document (None: it has none)."""
+
+    tokenizer: Tokenizer
+    end: int | None
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as the API server knows it."""
 
@@ -84,7 +92,8 @@ def export_job(job: Job, store: Store, out: Path, number_format: NumberFormat = 
     check_vocabulary(tokenizer, config, "tokenizer.json")
     facts = Facts(job.name, family.name, config, job.spec, job.status, keys, curation["counts"], training["counts"],
                   _fates(store, keys, curation))  # fmt: skip
-    write_folder(out, config, trained_state(store, keys), tokenizer, card(facts), number_format)
+    end = curation["counts"].get("end_of_text", tokenizer.token_to_id(END_OF_TEXT))
+    write_folder(out, config, trained_state(store, keys), Words(tokenizer, end), card(facts), number_format)
     return family
 
 
@@ -99,7 +108,7 @@ def write_folder(
     out: Path,
     config: ModelConfig,
     state: Mapping[str, Tensor],
-    tokenizer: Tokenizer,
+    words: Words,
     readme: str,
     number_format: NumberFormat = NumberFormat.FP32,
 ) -> None:
@@ -113,29 +122,26 @@ def write_folder(
     partial.mkdir(parents=True)
     name, dtype = TYPES[number_format]
     write_weights(partial, ((key, tensor.to(dtype)) for key, tensor in to_theirs(family, config, state)))
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    ends = {"bos_token_id": end, "eos_token_id": end}
+    ends = {"bos_token_id": words.end, "eos_token_id": words.end}
     _write_json(
         partial / "config.json",
         family.to_config(config) | ends | {"model_type": family.model_type, "torch_dtype": name},
     )
     _write_json(partial / "generation_config.json", ends)
-    _write_json(partial / "tokenizer_config.json", tokenizer_config(config, tokenizer))
-    (partial / "tokenizer.json").write_text(tokenizer.to_str())
+    _write_json(partial / "tokenizer_config.json", tokenizer_config(config, words))
+    (partial / "tokenizer.json").write_text(words.tokenizer.to_str())
     (partial / "README.md").write_text(readme)
     partial.rename(out)
 
 
-def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_config(config: ModelConfig, words: Words) -> dict[str, Any]:
     """How transformers wraps the tokenizer."""
-    special = (
-        {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT} if tokenizer.token_to_id(END_OF_TEXT) is not None else {}
-    )
+    end = words.tokenizer.id_to_token(words.end) if words.end is not None else None
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config.context,
         "clean_up_tokenization_spaces": False,
-        **special,
+        **({"bos_token": end, "eos_token": end} if end else {}),
     }
 
 

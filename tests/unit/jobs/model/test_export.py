@@ -14,7 +14,7 @@ import torch
 from llmtrain_jobs.curation.tokens import train_tokenizer
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.config import ModelConfig, resolve
-from llmtrain_jobs.model.export import Job, NumberFormat, export_job, main, write_folder
+from llmtrain_jobs.model.export import Job, NumberFormat, Words, export_job, main, write_folder
 from llmtrain_jobs.model.importing import Imported, import_folder
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.model.weights import read_weights, write_weights
@@ -77,7 +77,9 @@ def finished(root: Path, model: dict[str, Any], tokenizer: Tokenizer) -> tuple[J
         "ledger": {"fates": {"Kept": {"documents": 38, "bytes": 1700}, "ExactDuplicate": {"documents": 2, "bytes": 90}}}
     }
     files = {"tokenizer.json": tokenizer.to_str().encode(), "report.json": json.dumps(report).encode()}
-    store.complete("curation", "c0", files, {"vocabulary_size": size, "train_tokens": 4321})
+    counts = {"vocabulary_size": size, "train_tokens": 4321, "end_of_text": tokenizer.token_to_id("<|endoftext|>"),
+              "sources": {"handbook": {"tokens": 4321}}}  # fmt: skip
+    store.complete("curation", "c0", files, counts)
     store.complete("training", "t0", {"model.pt": weights}, {"step": 7, "tokens": 20_000_000})
     return job, trained
 
@@ -116,7 +118,7 @@ def test_the_card_tells_data_bill_and_scores_from_the_manifests(tmp_path: Path, 
     card = (tmp_path / "out" / "README.md").read_text()
     count = sum(p.numel() for p in trained.parameters())
     for expected in (
-        f"{count:,} parameters", "| handbook | `corpus/*` | Apache-2.0 |", "| train tokens | 4,321 |", "| Kept | 38 | 1,700 |",
+        f"{count:,} parameters", "| handbook | `corpus/*` | Apache-2.0 | 4,321 |", "| train tokens | 4,321 |", "| Kept | 38 | 1,700 |",
         "| held-out/bits_per_byte | 1.2345 |", "| Training | worker | h100 | Rented | 120 | 120 | 0.13 |", "**0.13 USD**",
         "Reused, paid for by an earlier job: Curation.", "| optimizer steps | 7 |", "`t0`", "| loss | 3.2100 |",
     ):  # fmt: skip
@@ -125,6 +127,15 @@ def test_the_card_tells_data_bill_and_scores_from_the_manifests(tmp_path: Path, 
 
     head = yaml.safe_load(card.split("---")[1])
     assert head["model-index"][0]["results"][0]["metrics"] == [{"type": "bits_per_byte", "value": 1.2345}]
+
+
+def test_another_token_may_end_documents(tmp_path: Path, transformers: Any) -> None:
+    named = train_tokenizer(TEXTS, 300, ("<|stop|>", "<|other|>"))
+    config = replace(GPT2, vocabulary=300)
+    state = Transformer(config).state_dict()
+    write_folder(tmp_path / "out", config, state, Words(named, named.token_to_id("<|stop|>")), "card")
+    words = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert (words.eos_token, words.eos_token_id) == ("<|stop|>", named.token_to_id("<|stop|>"))
 
 
 def test_a_job_without_status_has_a_card_that_says_so(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -144,7 +155,7 @@ def exported(
 ) -> Transformer:
     torch.manual_seed(2)
     model = Transformer(config).eval()
-    write_folder(tmp_path / "out", config, model.state_dict(), tokenizer, "card", kind)
+    write_folder(tmp_path / "out", config, model.state_dict(), Words(tokenizer, None), "card", kind)
     return model
 
 
