@@ -10,11 +10,13 @@ from llmtrain_jobs.curation.reading.formats import Part, records
 from llmtrain_jobs.curation.reading.parts import source_files
 from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.rules import bounds_of
+from llmtrain_jobs.entrypoint.main import SAVE_SECONDS
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.inputs import check_all, files_of
 from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
 from llmtrain_jobs.evaluation.suites import all_tasks
+from llmtrain_jobs.training.refusals import SaveTime, check_training, expected_save, processes_of, write_speed
 
 PROBE = b"llmtrain preflight probe\n"
 
@@ -25,12 +27,15 @@ def run(context: Context) -> Result:
     size = sum(check_source(context, index) for index in range(len(context.config.spec.curation.sources)))
     check_curation(context)
     check_tasks(context)
+    save = check_saves(context)
     keys = keys_of(context)
     check_existing_scores(context, keys)
     existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
     check_gates(context, existing)
     message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
-    return Result(outcome="Succeeded", message=message, existing=existing, scores={"source_bytes": str(size)})
+    message += f"; {save.warning}" if save.warning else ""
+    scores = {"source_bytes": str(size), "expected_save_seconds": f"{save.expected:.2f}"}
+    return Result(outcome="Succeeded", message=message, existing=existing, scores=scores)
 
 
 def check_writable(context: Context) -> None:
@@ -40,6 +45,14 @@ def check_writable(context: Context) -> None:
     if context.store.read(name) != PROBE:
         raise bad_input("`spec.storage`: what was written is not what was read")
     context.store.remove(f"probe/{context.config.job_uid}")
+
+
+def check_saves(context: Context) -> SaveTime:
+    """Refuse a training that cannot be divided like this; how long its saves will take, and have at a stop."""
+    spec = context.config.spec
+    model = check_training(spec)
+    speed = write_speed(context.store, f"probe/{context.config.job_uid}")
+    return expected_save(model, processes_of(spec.training), speed, SAVE_SECONDS)
 
 
 def check_source(context: Context, index: int) -> int:

@@ -8,20 +8,20 @@ from typing import Any
 import torch
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.model import PositionKind, QueryKeyNorm
-from llmtrain.api.training import ContinueState, Device, Packing, Precision, Training
+from llmtrain.api.training import ContinueState, Precision, Training
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import bad_input
-from llmtrain_jobs.model.config import ModelConfig, resolve
+from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
-from llmtrain_jobs.training import dataset, plans
+from llmtrain_jobs.training import dataset, plans, timing
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint, Checkpoints
 from llmtrain_jobs.training.engine import DataEngine, Engine
 from llmtrain_jobs.training.group import Group, join
-from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
 from llmtrain_jobs.training.ledger import read_ledger
 from llmtrain_jobs.training.loop import Listener, Parts, Trainer
 from llmtrain_jobs.training.optimizers import Optimizers
+from llmtrain_jobs.training.pipeline import PipelineEngine
+from llmtrain_jobs.training.refusals import checked_layout, model_facts, uses_accelerators
 from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.wrap import ComputePlan
 
@@ -57,17 +57,6 @@ class Job:
         return found
 
 
-def processes_of(training: Training) -> int:
-    """Training processes: one an accelerator, or one a worker where there is none."""
-    workers = training.cluster.workers
-    return workers.replicas * (workers.accelerators_per_worker if uses_accelerators(training) else 1)
-
-
-def uses_accelerators(training: Training) -> bool:
-    """Whether the workers compute on accelerators."""
-    return training.device is Device.AUTO and training.cluster.workers.accelerators_per_worker > 0
-
-
 def device_of(training: Training, local_rank: int) -> torch.device:
     """The device of this process. A pod that pays for an accelerator and has no CUDA is refused, never run on its CPU."""
     if not uses_accelerators(training):
@@ -81,29 +70,6 @@ def device_of(training: Training, local_rank: int) -> torch.device:
     device = torch.device("cuda", local_rank % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
-
-
-def checked_layout(job: Job, facts: ModelFacts, processes: int) -> Layout:
-    """The division of the processes; raises bad_input with the arithmetic."""
-    spec = job.training
-    windows = min(plans.timeline_of(spec, job.spec.model.context_length).windows.values)
-    masked = spec.packing is Packing.DOCUMENT_MASKED
-    try:
-        layout = layout_of(spec.parallelism, processes)
-        check(layout, facts, spec.optimizer.name, windows, masked)
-    except LayoutError as error:
-        raise bad_input(str(error), "Parallelism") from error
-    return layout
-
-
-def model_facts(config: ModelConfig) -> ModelFacts:
-    """What the layout asks of a model."""
-    return ModelFacts(
-        layers=config.layers, heads=config.heads, key_value_heads=config.groups, feed_forward=config.feed_forward,
-        vocabulary=config.vocabulary, context=config.context, tied=config.tied,
-        per_head_bias=config.positions is PositionKind.ALIBI,
-        norm_over_heads=config.query_key_norm is QueryKeyNorm.WIDTH, dropout=config.dropout > 0,
-    )  # fmt: skip
 
 
 def build(job: Job, device: torch.device, processes: int, listener: Listener, stop: Callable[[], bool],
@@ -120,7 +86,7 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
             f"the tokenizer of the data has {counts['vocabulary_size']} tokens, the model's vocabulary {facts.vocabulary}; "
             "raise `model.architecture.vocabulary` or train the tokenizer smaller", "VocabularyMismatch",
         )  # fmt: skip
-    group = join(checked_layout(job, facts, processes), device)
+    group = join(checked_layout(job.spec, facts, processes), device)
     shards = dataset.fetch(job.store, job.data, manifest, job.local)
     sources = dataset.open_sources(shards, counts["dtype"], context, job.spec.seed, facts.vocabulary)
     compute = plans.compute_of(spec, spec.precision is Precision.BF16_MIXED and device.type == "cuda")
@@ -129,8 +95,8 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
     parts = Parts(
         engine=engine,
         optimizers=Optimizers(engine.modules, plans.optimizer_of(spec)),
-        timeline=plans.timeline_of(spec, context),
-        rates=plans.rates_of(spec),
+        timeline=timing.timeline_of(spec, context),
+        rates=timing.rates_of(spec),
         stream=dataset.open_stream(spec, sources, counts),
         checkpoints=Checkpoints(archive, group.control, spec.checkpoint.asynchronous, on_complete),
         interval=plans.interval_of(spec, processes, job.attempt - 1),
@@ -140,6 +106,8 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
         gradient_clip=float(spec.optimizer.gradient_clip),
         dropout_seed=job.spec.seed if facts.dropout else None,
     )
+    held_out = dataset.fetch(job.store, job.data, manifest, job.local, dataset.VALIDATION)
+    parts.held_out = dataset.open_held_out(spec, held_out, counts["dtype"], context, job.spec.seed)
     parts.ledger = parts.checkpoints.agree(read_ledger(job.store, job.key) if group.rank == 0 else None)
     trainer = Trainer(parts, listener, stop)
     if trainer.resume() is None:
@@ -149,7 +117,7 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
 
 def engine_of(model: Transformer, group: Group, compute: ComputePlan) -> Engine:
     """What computes gradients."""
-    return DataEngine(model, group, compute)
+    return (PipelineEngine if group.layout.pipeline > 1 else DataEngine)(model, group, compute)
 
 
 def begin(job: Job, trainer: Trainer) -> None:

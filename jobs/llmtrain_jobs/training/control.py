@@ -17,6 +17,7 @@ class Control:
         self._counts = {"roll_backs": 0, "restarts": -1}
         self._model: dict[str, Any] | None = None
         self._saved, self._save_seconds = 0, 0.0
+        self._validation_loss: float | None = None
 
     def request_stop(self) -> None:
         """Ask the workers to save and end."""
@@ -38,6 +39,10 @@ class Control:
         """A checkpoint is complete."""
         self._saved = step
 
+    def evaluated(self, loss: float) -> None:
+        """Loss on held-out text."""
+        self._validation_loss = loss
+
     def took(self, seconds: float) -> None:
         """A complete save, from its start until it is whole."""
         self._save_seconds = max(self._save_seconds, seconds)
@@ -57,4 +62,5 @@ class Control:
     def state(self) -> dict[str, Any]:
         """Everything, for the driver."""
         return {"last": self._last, "failure": self._failure, "accounts": self._accounts.to_dict(),
-                "counts": dict(self._counts), "model": self._model, "saved": self._saved, "save_seconds": self._save_seconds}  # fmt: skip
+                "counts": dict(self._counts), "model": self._model, "saved": self._saved, "save_seconds": self._save_seconds,
+                "validation_loss": self._validation_loss}  # fmt: skip

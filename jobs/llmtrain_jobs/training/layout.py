@@ -4,6 +4,7 @@ Pure, so that preflight can refuse before a GPU is asked for. What is allowed is
 the table is in docs/parallelism.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmtrain.api.training import OptimizerName, Parallelism, PipelineSchedule, Sharding
@@ -92,35 +93,31 @@ def _shard_size(spec: Parallelism, data: int) -> int:
     return spec.shard_size
 
 
-def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: int, document_masks: bool) -> None:
-    """Refuse what is not in the table; `windows` are the sequences of the smallest step. Raises LayoutError."""
-    if layout.pipeline > 1:
-        raise LayoutError("`training.parallelism.pipeline` above 1 is not in the table of what is tested")
+def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: Sequence[int], masks: bool) -> None:
+    """Refuse what is not in the table. `windows`: sequences of a step, all sizes of the ramp. Raises LayoutError."""
+    inner = layout.tensor * layout.pipeline
+    if inner > 1 and layout.sharding is not Sharding.FSDP2 and layout.data > 1:
+        raise LayoutError(
+            f"`training.parallelism`: tensor {layout.tensor} x pipeline {layout.pipeline} with data {layout.data} goes with "
+            f"sharding Fsdp2, not with {layout.sharding.value}"
+        )
     if layout.tensor > 1:
         _check_tensor(layout, model)
     if layout.pipeline > 1:
-        _check_pipeline(layout, model, windows, document_masks)
-    if (
-        optimizer is OptimizerName.MUON
-        and layout.world > 1
-        and (layout.sharding is not Sharding.DDP or layout.replica > 1)
-    ):
+        _check_pipeline(layout, model, windows, masks)
+    if optimizer is OptimizerName.MUON and layout.world > 1 and (layout.sharding is not Sharding.DDP or inner > 1):
         raise LayoutError(
             "`training.optimizer.name` Muon needs whole matrices in every process: it is tested with "
             "`parallelism.sharding` Ddp, tensor 1 and pipeline 1 only"
         )
-    if windows < layout.data:
+    if min(windows) < layout.data:
         raise LayoutError(
-            f"a step has {windows} sequences for {layout.data} data-parallel processes; raise `training.globalBatchTokens` "
-            f"to at least {layout.data} x {model.context} = {layout.data * model.context}"
+            f"a step has {min(windows)} sequences for {layout.data} data-parallel processes; raise "
+            f"`training.globalBatchTokens` to at least {layout.data} x {model.context} = {layout.data * model.context}"
         )
 
 
 def _check_tensor(layout: Layout, model: ModelFacts) -> None:
-    if layout.sharding is Sharding.DDP and layout.data > 1:
-        raise LayoutError(
-            "`training.parallelism`: tensor above 1 goes with sharding Fsdp2, not with Ddp and data above 1"
-        )
     if model.tied:
         raise LayoutError(
             "`training.parallelism.tensor` above 1 needs untied embeddings (`architecture.tiedEmbeddings`)"
@@ -143,14 +140,16 @@ def _check_tensor(layout: Layout, model: ModelFacts) -> None:
             )
 
 
-def _check_pipeline(layout: Layout, model: ModelFacts, windows: int, document_masks: bool) -> None:
+def _check_pipeline(layout: Layout, model: ModelFacts, windows: Sequence[int], masks: bool) -> None:
     if model.tied:
         raise LayoutError(
             "`training.parallelism.pipeline` above 1 needs untied embeddings (`architecture.tiedEmbeddings`)"
         )
     if layout.tensor > 1 and layout.schedule is PipelineSchedule.INTERLEAVED:
         raise LayoutError("`training.parallelism`: the interleaved schedule is not tested together with tensor above 1")
-    if document_masks:
+    if model.dropout:
+        raise LayoutError("`training.parallelism.pipeline` above 1 does not go with dropout: its draws would differ")
+    if masks:
         raise LayoutError("`training.packing` DocumentMasked is not tested with pipeline above 1")
     if model.layers < layout.stages:
         raise LayoutError(
@@ -162,8 +161,10 @@ def _check_pipeline(layout: Layout, model: ModelFacts, windows: int, document_ma
             f"`training.parallelism.microBatches`: {layout.micro_batches} / pipeline {layout.pipeline} leaves "
             f"{layout.micro_batches % layout.pipeline}; the interleaved schedule needs a multiple"
         )
-    if windows % (layout.data * layout.micro_batches):
-        raise LayoutError(
-            f"`training.globalBatchTokens`: {windows} sequences / (data {layout.data} x micro-batches "
-            f"{layout.micro_batches}) leaves {windows % (layout.data * layout.micro_batches)}; it must divide without rest"
-        )
+    together = layout.data * layout.micro_batches
+    for size in windows:
+        if size % together:
+            raise LayoutError(
+                f"`training.globalBatchTokens` or `batchRamp`: {size} sequences / (data {layout.data} x micro-batches "
+                f"{layout.micro_batches} = {together}) leaves {size % together}; it must divide without rest"
+            )

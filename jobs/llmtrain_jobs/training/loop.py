@@ -10,9 +10,10 @@ import torch
 
 from llmtrain.api.training import Reaction
 from llmtrain_jobs.training.checkpoints import Checkpoint, Checkpoints
-from llmtrain_jobs.training.engine import Engine, micro_batches_of
+from llmtrain_jobs.training.engine import DataEngine, Engine, micro_batches_of
 from llmtrain_jobs.training.gradients import clip, settle, squared_norm
 from llmtrain_jobs.training.group import Group
+from llmtrain_jobs.training.heldout import HeldOut
 from llmtrain_jobs.training.interval import Interval
 from llmtrain_jobs.training.mixture import Cursors
 from llmtrain_jobs.training.optimizers import Optimizers
@@ -61,6 +62,9 @@ class Listener(Protocol):
     def on_reaction(self, ledger: SkipLedger) -> None:
         """The ledger has a new entry: make it last before anything depends on it."""
 
+    def on_evaluation(self, step: int, loss: float) -> None:
+        """Loss on held-out text after a step."""
+
     def on_save(self, stall_seconds: float) -> None:
         """A checkpoint was asked for, and the steps stood still for it."""
 
@@ -81,6 +85,7 @@ class Parts:
     stability: StabilityPlan = field(default_factory=StabilityPlan)
     gradient_clip: float = 1.0
     dropout_seed: int | None = None
+    held_out: HeldOut | None = None
     ledger: SkipLedger = field(default_factory=SkipLedger)
 
 
@@ -108,6 +113,7 @@ class Trainer:
                 self._roll_back()
                 continue
             self.step += 1
+            self._evaluate()
             if signals.stop:
                 break
             if signals.due and self.step < steps:
@@ -171,6 +177,15 @@ class Trainer:
         checkpoints.save(self.tensors(), self.facts() | {"regular": regular}, now)
         self._saved_step, self._saved_at = self.step, self._clock()
         self._listener.on_save(checkpoints.stall_seconds)
+
+    def _evaluate(self) -> None:
+        """On held-out text, where it is time."""
+        held_out, timeline, engine = self.parts.held_out, self.parts.timeline, self.parts.engine
+        before, after = timeline.tokens_before(self.step - 1), timeline.tokens_before(self.step)
+        if held_out is None or not held_out.is_due(before, after):
+            return
+        assert isinstance(engine, DataEngine), "refused with a pipeline"
+        self._listener.on_evaluation(self.step, held_out.loss(engine, self.parts.group, self.parts.compute))
 
     def _one_step(self) -> tuple["Signals", Reaction | None]:
         """One step: gradients, then what they are good for."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from llmtrain_jobs.model.sight import packed
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training.stream import IGNORED
 
@@ -23,7 +24,8 @@ class Objective(nn.Module):
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
         """(2,): summed cross-entropy in nats, and the summed loss that is minimised."""
-        return self.of_hidden(self.model.hidden(tokens_BT, None, segments_BT), targets_BT)
+        where = packed(segments_BT) if segments_BT is not None else (None, None)
+        return self.of_hidden(self.model.hidden(tokens_BT, None, *where), targets_BT)
 
     def of_hidden(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
         """The same from the model's last hidden states."""
@@ -37,14 +39,18 @@ class Objective(nn.Module):
         return total
 
     def _sums(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
-        logits_NV = self.model.head(x_ND)
-        logits_NV = logits_NV.to(_exact(logits_NV.dtype))
-        nats = functional.cross_entropy(logits_NV, targets_N, reduction="sum", ignore_index=IGNORED)
-        if not self._z_weight:
-            return torch.stack([nats, nats])
-        log_z_N = torch.logsumexp(logits_NV, dim=-1)
-        squares = (log_z_N.square() * (targets_N != IGNORED)).sum()
-        return torch.stack([nats, nats + self._z_weight * squares])
+        return sums_of_logits(self.model.head(x_ND), targets_N, self._z_weight)
+
+
+def sums_of_logits(logits_NV: Tensor, targets_N: Tensor, z_weight: float) -> Tensor:
+    """(2,): summed cross-entropy in nats, and with the z-loss added; softmax in fp32 at least."""
+    logits_NV = logits_NV.to(_exact(logits_NV.dtype))
+    nats = functional.cross_entropy(logits_NV, targets_N, reduction="sum", ignore_index=IGNORED)
+    if not z_weight:
+        return torch.stack([nats, nats])
+    log_z_N = torch.logsumexp(logits_NV, dim=-1)
+    squares = (log_z_N.square() * (targets_N != IGNORED)).sum()
+    return torch.stack([nats, nats + z_weight * squares])
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from llmtrain_jobs.training.checkpoints import Checkpoint
 from llmtrain_jobs.training.ledger import write_ledger
 from llmtrain_jobs.training.loop import Step
 from llmtrain_jobs.training.stability import SkipLedger
+from llmtrain_jobs.training.trackers import TensorBoard, Tracker, services
+
+TRACKED = ("loss", "gradient_norm", "learning_rate", "tokens_per_second", "mfu", "tokens", "data_seconds")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Reporter:
         self._lines: list[str] = []
         self._answer: Any = None
         self._roll_backs = 0
+        self._trackers = list(self._open_trackers()) if is_first else []
 
     def start(self, ledger: SkipLedger) -> None:
         """The workers stand ready."""
@@ -57,13 +62,24 @@ class Reporter:
             return
         line = {"step": step.number, "tokens": step.tokens, "loss": step.loss, "time": time.time()}
         self._lines.append(json.dumps(line | ({"reaction": step.reaction.value} if step.reaction else {})))
-        self._answer = self._control.step.remote(self._facts(step))
+        facts = self._facts(step)
+        self._answer = self._control.step.remote(facts)
+        for tracker in self._trackers:
+            tracker.log(step.number, {name: float(facts[name]) for name in TRACKED})
 
     def on_reaction(self, ledger: SkipLedger) -> None:
         """Write the ledger before anybody goes on."""
         self._roll_backs = len(ledger.roll_backs)
         if self._is_first:
             write_ledger(self._job.store, self._job.key, ledger)
+
+    def on_evaluation(self, step: int, loss: float) -> None:
+        """Loss on held-out text."""
+        if not self._is_first:
+            return
+        self._control.evaluated.remote(loss)
+        for tracker in self._trackers:
+            tracker.log(step, {"validation_loss": loss})
 
     def on_save(self, stall_seconds: float) -> None:
         """Time that the steps stood still."""
@@ -76,6 +92,15 @@ class Reporter:
         self._job.store.write(self._name, ("\n".join(lines) + "\n").encode())
         self._control.saved.remote(checkpoint.step)
         self._control.took.remote(seconds)
+        for tracker in self._trackers:
+            tracker.flush()
+
+    def _open_trackers(self) -> Iterator[Tracker]:
+        job = self._job
+        attempt = f"attempt-{job.attempt:04d}-{int(time.time())}"
+        yield TensorBoard(job.store, f"{artifact_folder('training', job.key)}/tensorboard", job.local.parent / attempt)
+        config = {"artifact": job.key, "data": job.data, "seed": str(job.spec.seed), "tokens": str(job.training.tokens)}
+        yield from services(f"{job.key}-{attempt}", config)
 
     def _facts(self, step: Step) -> dict[str, Any]:
         speed = step.step_tokens / step.seconds

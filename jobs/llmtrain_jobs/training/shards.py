@@ -14,6 +14,10 @@ class ShardError(Exception):
     """A shard cannot be used; the message names it."""
 
 
+class TooShortError(ShardError):
+    """No shard of a source holds a whole sequence."""
+
+
 def map_shard(path: Path, dtype: str) -> NDArray[np.uint32]:
     """A shard's tokens, mapped. Raises ShardError where the file is no whole number of tokens."""
     if dtype not in DTYPES:
@@ -69,7 +73,7 @@ class Source:
     """Windows of `context` + 1 tokens of one source; sample = f(seed, cursor)."""
 
     def __init__(self, name: str, number: int, shards: Sequence[Path], dtype: str, context: int, seed: int) -> None:
-        """`number` makes the order of this source its own. Raises ShardError where no shard holds a window."""
+        """`number` makes the order of this source its own. Raises TooShortError where no shard holds a window."""
         self.name, self._number, self._context, self._seed = name, number, context, seed
         self._arrays = [map_shard(shard, dtype) for shard in shards]
         counts = [max(0, (len(array) - 1) // context) for array in self._arrays]
@@ -78,7 +82,7 @@ class Source:
         self.tokens = sum(len(array) for array in self._arrays)
         if self.windows == 0:
             longest = max((len(array) for array in self._arrays), default=0)
-            raise ShardError(
+            raise TooShortError(
                 f"source `{name}`: a sequence needs {context + 1} tokens, its longest shard has {longest}; "
                 "lower `model.contextLength` or add documents"
             )

@@ -65,7 +65,7 @@ def make_trainer(context: Context, key: str, control: Any) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from llmtrain_jobs.training.build import processes_of, uses_accelerators
+    from llmtrain_jobs.training.refusals import processes_of, uses_accelerators
     from llmtrain_jobs.training.worker import train
 
     config = context.config

@@ -31,6 +31,8 @@ def metrics_of(state: Mapping[str, Any], total_tokens: int) -> dict[str, float]:
         "last_checkpoint_step": float(state["saved"]),
         "eta_seconds": eta_seconds(last, total_tokens),
     }
+    if state["validation_loss"] is not None:
+        values["validation_loss"] = state["validation_loss"]
     return {PREFIX + name: value for name, value in values.items()}
 
 

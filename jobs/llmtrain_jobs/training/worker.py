@@ -12,10 +12,11 @@ from llmtrain_jobs.entrypoint.driver import store_of
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.flops import train_flops_per_token
-from llmtrain_jobs.training.build import Job, build, device_of, processes_of, uses_accelerators
+from llmtrain_jobs.training.build import Job, build, device_of
 from llmtrain_jobs.training.export import write_model
 from llmtrain_jobs.training.loop import Stopped, Trainer
 from llmtrain_jobs.training.peak import measured_flops
+from llmtrain_jobs.training.refusals import processes_of, uses_accelerators
 from llmtrain_jobs.training.reporter import Reporter, Speed, tell
 
 

@@ -83,6 +83,7 @@ class Heard:
     store: Store
     rank: int = 0
     steps: list[Step] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
     after_step: Callable[[Step], None] = lambda _: None
 
     def on_step(self, step: Step) -> None:
@@ -94,6 +95,10 @@ class Heard:
         """As the product does."""
         if self.rank == 0:
             write_ledger(self.store, KEY, ledger)
+
+    def on_evaluation(self, step: int, loss: float) -> None:
+        """Remember."""
+        self.evaluations.append((step, loss))
 
     def on_save(self, stall_seconds: float) -> None:
         """Nothing."""

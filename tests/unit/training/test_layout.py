@@ -13,7 +13,7 @@ MODEL = ModelFacts(layers=8, heads=8, key_value_heads=4, feed_forward=64, vocabu
 
 def checked(processes: int, model: ModelFacts = MODEL, windows: int = 16, **spec: Any) -> Layout:
     layout = layout_of(Parallelism.model_validate(spec), processes)
-    check(layout, model, OptimizerName(spec.pop("optimizer", "AdamW")), windows, False)
+    check(layout, model, OptimizerName.ADAMW, [windows], False)
     return layout
 
 
@@ -31,7 +31,15 @@ def test_auto_gives_data_what_the_others_leave() -> None:
         (8, {"data": "4"}, r"`training.parallelism.data` is 4, but 8 processes / \(tensor 1 x pipeline 1\) = 8"),
         (8, {"sharding": "Hsdp", "shardSize": 3}, "`training.parallelism.shardSize` is 3; .* the 8 data-parallel"),
         (8, {"tensor": 8}, "key-value heads 4 / 8 leaves 4"),
-        (8, {"tensor": 2, "sharding": "Ddp"}, "sharding Fsdp2, not with Ddp"),
+        (
+            8,
+            {"tensor": 2, "sharding": "Ddp"},
+            "tensor 2 x pipeline 1 with data 4 goes with sharding Fsdp2, not with Ddp",
+        ),
+        (12, {"pipeline": 12}, "8 layers cannot fill pipeline 12 x virtual 1 = 12 stages"),
+        (3, {"pipeline": 3}, r"16 sequences / \(data 1 x micro-batches 6 = 6\) leaves 4"),
+        (4, {"pipeline": 4, "schedule": "Interleaved", "microBatches": 2}, "2 / pipeline 4 leaves 2"),
+        (4, {"pipeline": 2, "tensor": 2, "schedule": "Interleaved"}, "not tested together with tensor"),
         (32, {}, "a step has 16 sequences for 32 data-parallel processes; .* at least 32 x 128 = 4096"),
     ],
 )
@@ -57,5 +65,5 @@ def test_models_that_tensor_parallelism_is_not_tested_with_are_refused(facts: di
 
 def test_muon_needs_whole_matrices() -> None:
     with pytest.raises(LayoutError, match="Muon needs whole matrices"):
-        check(layout_of(Parallelism(), 2), MODEL, OptimizerName.MUON, 16, False)
-    check(layout_of(Parallelism(sharding=Sharding.DDP), 2), MODEL, OptimizerName.MUON, 16, False)
+        check(layout_of(Parallelism(), 2), MODEL, OptimizerName.MUON, [16], False)
+    check(layout_of(Parallelism(sharding=Sharding.DDP), 2), MODEL, OptimizerName.MUON, [16], False)

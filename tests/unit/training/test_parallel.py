@@ -12,7 +12,7 @@ from llmtrain_jobs.training.layout import Layout
 from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.wrap import ComputePlan
 
-from llmtrain.api.training import Recompute, Sharding
+from llmtrain.api.training import PipelineSchedule, Recompute, Sharding
 from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds, write_shards
 
 MESHES = {
@@ -21,6 +21,18 @@ MESHES = {
     "hsdp": Layout(data=4, sharding=Sharding.HSDP, shard=2),
     "tensor": Layout(tensor=4, sharding=Sharding.FSDP2),
     "fsdp2 x tensor": Layout(data=2, tensor=2, sharding=Sharding.FSDP2, shard=2),
+    "pipeline": Layout(pipeline=4, sharding=Sharding.FSDP2, micro_batches=8),
+    "pipeline, interleaved": Layout(
+        pipeline=2,
+        data=2,
+        sharding=Sharding.FSDP2,
+        shard=2,
+        micro_batches=4,
+        virtual=2,
+        schedule=PipelineSchedule.INTERLEAVED,
+    ),
+    "fsdp2 x pipeline": Layout(data=2, pipeline=2, sharding=Sharding.FSDP2, shard=2, micro_batches=4),
+    "pipeline x tensor": Layout(pipeline=2, tensor=2, sharding=Sharding.FSDP2, micro_batches=4),
 }
 STEPS = 3
 
@@ -77,7 +89,7 @@ def compare(folder: Path, meshes: dict[str, Layout], steps: int) -> None:
             if setup.dtype is torch.float32:
                 close(answers[name], expected, 1e-5)
                 continue
-            assert answers[name][0] == [pytest.approx(pair, rel=1e-9) for pair in expected[0]]
+            assert answers[name][0] == [pytest.approx(pair, rel=1e-9) for pair in expected[0]], name
             close(answers[name][1], expected[1], 1e-9)
 
 

@@ -1,0 +1,91 @@
+"""What training refuses before an accelerator is asked for, and how long its saves will take. Needs no torch."""
+
+import time
+from dataclasses import dataclass
+
+from llmtrain.api.counts import parameters
+from llmtrain.api.job import JobSpec
+from llmtrain.api.model import PositionKind, QueryKeyNorm
+from llmtrain.api.training import Device, Packing, Training
+from llmtrain.storage.store import Store
+from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.model.config import ModelConfig, resolve
+from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
+from llmtrain_jobs.training.timing import timeline_of
+
+STATE_BYTES = 12
+"""Of a parameter in a checkpoint: itself and AdamW's two moments, in fp32."""
+PROBE_BYTES = 16 * 2**20
+
+
+def processes_of(training: Training) -> int:
+    """Training processes: one an accelerator, or one a worker where there is none."""
+    workers = training.cluster.workers
+    return workers.replicas * (workers.accelerators_per_worker if uses_accelerators(training) else 1)
+
+
+def uses_accelerators(training: Training) -> bool:
+    """Whether the workers compute on accelerators."""
+    return training.device is Device.AUTO and training.cluster.workers.accelerators_per_worker > 0
+
+
+def checked_layout(spec: JobSpec, facts: ModelFacts, processes: int) -> Layout:
+    """The division of the processes; raises bad_input with the arithmetic."""
+    training = spec.training
+    windows = timeline_of(training, spec.model.context_length).windows.values
+    masked = training.packing is Packing.DOCUMENT_MASKED
+    try:
+        layout = layout_of(training.parallelism, processes)
+        check(layout, facts, training.optimizer.name, windows, masked)
+    except LayoutError as error:
+        raise bad_input(str(error), "Parallelism") from error
+    return layout
+
+
+def model_facts(config: ModelConfig) -> ModelFacts:
+    """What the layout asks of a model."""
+    return ModelFacts(
+        layers=config.layers, heads=config.heads, key_value_heads=config.groups, feed_forward=config.feed_forward,
+        vocabulary=config.vocabulary, context=config.context, tied=config.tied,
+        per_head_bias=config.positions is PositionKind.ALIBI,
+        norm_over_heads=config.query_key_norm is QueryKeyNorm.WIDTH, dropout=config.dropout > 0,
+    )  # fmt: skip
+
+
+def check_training(spec: JobSpec) -> ModelConfig:
+    """Refuse sizes that do not divide and meshes that are not in the table; the model that will be trained."""
+    model = resolve(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
+    checked_layout(spec, model_facts(model), processes_of(spec.training))
+    return model
+
+
+@dataclass(frozen=True)
+class SaveTime:
+    """Seconds that a save is expected to take, and that a stop leaves for it."""
+
+    expected: float
+    grace: float
+
+    @property
+    def warning(self) -> str:
+        """Empty where the save fits."""
+        if self.expected <= self.grace:
+            return ""
+        return (
+            f"a checkpoint is expected to take {self.expected:.0f} s, a stop leaves {self.grace:.0f} s for it: what was done "
+            "since the last one will be lost at a stop; save more often or use faster storage"
+        )
+
+
+def expected_save(model: ModelConfig, processes: int, bytes_per_second: float, grace: float) -> SaveTime:
+    """Every process writes its part at the speed that one was measured at."""
+    return SaveTime(parameters(model) * STATE_BYTES / processes / bytes_per_second, grace)
+
+
+def write_speed(store: Store, folder: str) -> float:
+    """Bytes per second of one writer, by a file of 16 MiB that is removed again."""
+    started = time.perf_counter()
+    store.write(f"{folder}/speed", bytes(PROBE_BYTES))
+    seconds = time.perf_counter() - started
+    store.remove(folder)
+    return PROBE_BYTES / max(seconds, 1e-6)
