@@ -14,7 +14,7 @@ from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training.group import Group
 from llmtrain_jobs.training.objective import Objective
 from llmtrain_jobs.training.stream import Batch
-from llmtrain_jobs.training.wrap import ComputePlan, exchange_gradients, wrapped
+from llmtrain_jobs.training.wrap import ComputePlan, exchange_gradients, is_sharded, wrapped
 
 
 class Engine(Protocol):
@@ -63,7 +63,7 @@ def micro_batches_of(sequences: int, processes: int, rows: int) -> int:
 
 def precision(plan: ComputePlan, group: Group) -> AbstractContextManager[Any]:
     """bf16 products from fp32 parameters, where nothing shards them (FSDP2 casts by itself)."""
-    if not plan.bf16:
+    if not plan.bf16 or is_sharded(group):
         return nullcontext()
     return torch.autocast(group.device.type, dtype=torch.bfloat16)
 

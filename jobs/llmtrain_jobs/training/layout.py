@@ -96,7 +96,7 @@ def _shard_size(spec: Parallelism, data: int) -> int:
 def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: Sequence[int], masks: bool) -> None:
     """Refuse what is not in the table. `windows`: sequences of a step, all sizes of the ramp. Raises LayoutError."""
     inner = layout.tensor * layout.pipeline
-    if inner > 1 and layout.sharding is not Sharding.FSDP2 and layout.data > 1:
+    if inner > 1 and layout.sharding is not Sharding.FSDP2:
         raise LayoutError(
             f"`training.parallelism`: tensor {layout.tensor} x pipeline {layout.pipeline} with data {layout.data} goes with "
             f"sharding Fsdp2, not with {layout.sharding.value}"

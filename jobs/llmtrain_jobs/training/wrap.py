@@ -68,10 +68,9 @@ def prepared(block: nn.Module, index: int, plan: ComputePlan) -> nn.Module:
 def distributed(module: nn.Module, blocks: list[nn.Module], group: Group, plan: ComputePlan) -> nn.Module:
     """Data parallelism around everything."""
     layout = group.layout
-    if group.mesh is None or layout.data * layout.tensor == 1:
-        return module
-    if layout.sharding is Sharding.DDP:
+    if not is_sharded(group):
         return replicated(module, group)
+    assert group.mesh is not None, "what is sharded has a mesh"
     names = (REPLICATE, SHARD) if layout.sharding is Sharding.HSDP else (SHARD,)
     mesh = group.mesh[names]
     policy = MixedPrecisionPolicy()
@@ -81,6 +80,12 @@ def distributed(module: nn.Module, blocks: list[nn.Module], group: Group, plan: 
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh, mp_policy=policy)
     return module
+
+
+def is_sharded(group: Group) -> bool:
+    """Whether FSDP2 holds the parameters; it also settles where the gradients of tensor parallelism lie."""
+    layout = group.layout
+    return group.mesh is not None and layout.sharding is not Sharding.DDP and layout.data * layout.tensor > 1
 
 
 def replicated(module: nn.Module, group: Group) -> nn.Module:

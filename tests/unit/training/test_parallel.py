@@ -106,3 +106,30 @@ def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tol
 def test_a_mesh_computes_what_one_process_computes(tmp_path: Path) -> None:
     """The richest one; `tests/long` has them all, over 50 steps."""
     compare(tmp_path, {"fsdp2 x tensor": MESHES["fsdp2 x tensor"]}, STEPS)
+
+
+def mixed(rank: int, setup: Setup) -> Any:
+    """Losses in bf16, and the types of what is kept and of what is exchanged."""
+    made = in_mesh(setup)
+    made.run()
+    return [s.loss for s in heard(made)], {str(t.dtype) for n, t in made.tensors().items() if not n.endswith("/step")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_bf16_keeps_masters_in_fp32_and_sharding_changes_little(tmp_path: Path) -> None:
+    """Replicas compute under autocast, shards by FSDP2's own casts; bf16 has 8 bits, so losses agree to about 1 %."""
+    write_shards(tmp_path)
+    plan = ComputePlan(micro_batch_sequences=4, bf16=True)
+    plain = trainer(Setup(tmp_path, steps=4, every=100))
+    plain.run()
+    expected = [s.loss for s in heard(plain)]
+    for name in ("ddp", "fsdp2"):
+        own = tmp_path / name
+        own.mkdir()
+        write_shards(own)
+        layout = replace(MESHES[name], data=2, shard=2 if name == "fsdp2" else 1)
+        for losses, kinds in worlds(2, tmp_path, mixed, Setup(own, steps=4, every=100, layout=layout, compute=plan)):
+            assert losses == pytest.approx(expected, rel=1e-2)
+            assert losses != expected
+            assert kinds == {"torch.float32"}
