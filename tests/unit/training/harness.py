@@ -191,7 +191,7 @@ def worlds(size: int, folder: Path, work: Callable[..., Any], *arguments: Any) -
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(900)
         process.kill()
     # Tensors in a multiprocessing queue would need their sender to live on.
     answers = [torch.load(f"{meeting}-{rank}", weights_only=False) for rank in range(size)]
