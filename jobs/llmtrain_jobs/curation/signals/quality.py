@@ -4,12 +4,13 @@ Definitions as in datatrove 0.10.1 and DCLM; where the two differ both are store
 """
 
 import re
+from functools import cache
 
 import numpy as np
+import regex
 
 from llmtrain_jobs.curation.signals.lexicon import ALPHABETIC, SYMBOL, Words
 
-TERMINAL = tuple(".!?\"'”’。！？…؟।")
 SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*(?:\s+|$)|[。！？]")
 SHORT_LINE = 30
 
@@ -42,7 +43,7 @@ def line_signals(text: str) -> dict[str, float]:
     return {
         "bulletLineShare": sum(line.startswith(("•", "-")) for line in lines) / count,
         "ellipsisLineShare": sum(line.endswith(("...", "…")) for line in lines) / count,
-        "terminalLineShare": sum(line.endswith(TERMINAL) for line in filled) / some,
+        "terminalLineShare": sum(is_terminal(line[-1]) for line in filled) / some,
         "shortLineShare": sum(len(line) <= SHORT_LINE for line in filled) / some,
     }
 
@@ -58,11 +59,16 @@ def document_signals(text: str) -> dict[str, float]:
 
 
 def sentences(text: str) -> int:
-    """Ends of sentences, and what stands unended at the end of a line."""
-    ends = open_ends = 0
+    """Ends of sentences, and what is left unended at the end of a line."""
+    count = 0
     for line in text.split("\n"):
-        stripped = line.strip()
-        if stripped:
-            ends += len(SENTENCE.findall(stripped))
-            open_ends += not stripped.endswith(TERMINAL)
-    return ends + open_ends
+        if line and not line.isspace():
+            pieces = SENTENCE.split(line)
+            count += len(pieces) - (not pieces[-1].strip())
+    return count
+
+
+@cache
+def is_terminal(character: str) -> bool:
+    """Whether it ends a sentence in some script (Unicode's Sentence_Terminal, as FineWeb; quotation marks do not)."""
+    return regex.fullmatch(r"\p{Sentence_Terminal}", character) is not None

@@ -35,6 +35,25 @@ def jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def context_in(root: Path, curation: dict[str, Any], **spec: Any) -> Context:
+    """What a stage is given, with a folder as the job's storage."""
+    cluster = {"planRef": {"name": "cpu"}}
+    small: dict[str, Any] = {"sources": [{"name": "docs", "path": "in/*.jsonl"}], "validation": {"share": "0.1"},
+                             "tokenizer": {"train": {"vocabularySize": 400}}}  # fmt: skip
+    raw = {
+        "storage": {"persistentVolumeClaim": {"claimName": "claim"}},
+        "curation": {"cluster": cluster, **small, **curation},
+        "model": {"preset": "tiny"},
+        "training": {"cluster": cluster, "tokens": 1_000_000, "globalBatchTokens": 8192},
+        **spec,
+    }
+    config = StageConfig.model_validate(
+        {"job": "j", "namespace": "n", "jobUid": str(root), "stage": "Curation", "attempt": 1, "workers": 1,
+         "headAddress": "head", "spec": raw}
+    )  # fmt: skip
+    return Context(config, store_of(config), Scratch(root / "scratch"), threading.Event())
+
+
 class World:
     """A folder as the job's storage."""
 
@@ -43,21 +62,7 @@ class World:
         monkeypatch.setenv("LLMTRAIN_STORAGE", str(root))
 
     def context(self, curation: dict[str, Any], **spec: Any) -> Context:
-        cluster = {"planRef": {"name": "cpu"}}
-        small: dict[str, Any] = {"sources": [{"name": "docs", "path": "in/*.jsonl"}], "validation": {"share": "0.1"},
-                                 "tokenizer": {"train": {"vocabularySize": 400}}}  # fmt: skip
-        raw = {
-            "storage": {"persistentVolumeClaim": {"claimName": "claim"}},
-            "curation": {"cluster": cluster, **small, **curation},
-            "model": {"preset": "tiny"},
-            "training": {"cluster": cluster, "tokens": 1_000_000, "globalBatchTokens": 8192},
-            **spec,
-        }
-        config = StageConfig.model_validate(
-            {"job": "j", "namespace": "n", "jobUid": str(self.root), "stage": "Curation", "attempt": 1, "workers": 1,
-             "headAddress": "head", "spec": raw}
-        )  # fmt: skip
-        return Context(config, store_of(config), Scratch(self.root / "scratch"), threading.Event())
+        return context_in(self.root, curation, **spec)
 
     def run(self, curation: dict[str, Any] | None = None, pool: Any = InProcess, **spec: Any) -> Result:
         """Curate; the result."""

@@ -1,0 +1,78 @@
+"""Decisions beside datatrove's and dolma's on the same texts, by rule, with the same word splitter.
+
+LLMTRAIN_PEERS names a folder with the virtual environments `datatrove` and `dolma`.
+"""
+
+import json
+import os
+import subprocess
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llmtrain_jobs.curation.edits import clean, edit
+from llmtrain_jobs.curation.presets import PRESETS
+from llmtrain_jobs.curation.rules import broken
+from llmtrain_jobs.curation.signals.lexicon import Lexicon
+from llmtrain_jobs.curation.signals.measure import measure
+
+from llmtrain.api.curation import Edit
+from llmtrain.cli.corpus import default_folders, documents
+
+HERE = Path(__file__).parent
+PEERS = os.environ.get("LLMTRAIN_PEERS", "")
+COUNT = 2500
+pytestmark = pytest.mark.skipif(not PEERS, reason="LLMTRAIN_PEERS names no folder of virtual environments")
+# dolma leaves spaces out of an n-gram's characters and of the text's, datatrove and we count both with their spaces.
+EXPLAINED = {("dolma", "gopher.maxTop3Grams"), ("dolma", "gopher.maxTop4Grams")}
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        found = (clean(text) for _, text in documents(default_folders()) if 1000 <= len(text) <= 20_000)
+        return [text for text, _ in zip(found, range(COUNT), strict=False)]
+
+
+@pytest.fixture(scope="module")
+def ours(texts: list[str]) -> dict[str, list[bool]]:
+    lexicon = Lexicon()
+    rows = [measure(text, lexicon.words(text)) | {"removedWordShare": 0.0} for text in texts]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    bounds = {bound.name: bound for preset in PRESETS.values() for bound in preset}
+    kept = {name: (~broken([bound], columns)[:, 0]).tolist() for name, bound in bounds.items()}
+    symbols = zip(kept["gopher.maxHashesPerWord"], kept["gopher.maxEllipsesPerWord"], strict=True)
+    kept["gopher.maxSymbolsPerWord"] = [both and other for both, other in symbols]
+    kept["c4.document"] = [c4(edit(text, [Edit.C4_LINES]).text, lexicon) for text in texts]
+    return kept
+
+
+def c4(text: str, lexicon: Lexicon) -> bool:
+    found = measure(text, lexicon.words(text))
+    return not found["loremIpsums"] and not found["curlyBrackets"] and found["sentences"] >= 5
+
+
+@pytest.mark.parametrize("peer", ["datatrove", "dolma"])
+def test_decisions_agree(
+    peer: str, texts: list[str], ours: dict[str, list[bool]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    python = Path(PEERS) / peer / "bin" / "python"
+    command = [str(python), str(HERE / f"peer_{peer}.py"), str(tmp_path / "in.jsonl"), str(tmp_path / "out.json")]
+    subprocess.run(command, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
+    theirs: dict[str, list[bool]] = json.loads((tmp_path / "out.json").read_text())
+    agreement = {name: float(np.mean(np.array(ours[name]) == np.array(kept))) for name, kept in theirs.items()}
+    with capsys.disabled():
+        for name, share in agreement.items():
+            print(
+                f"\n{peer} {name}: {share:.4f}, refuses {kept_out(theirs[name])}, ours {kept_out(ours[name])}", end=""
+            )
+    assert {name for name, share in agreement.items() if share < 0.995} <= {
+        rule for who, rule in EXPLAINED if who == peer
+    }
+
+
+def kept_out(kept: list[bool]) -> int:
+    return len(kept) - sum(kept)

@@ -1,0 +1,41 @@
+"""Where our decisions differ from a peer's on the same text, and why. The peers' values are those of their definitions."""
+
+import pytest
+from llmtrain_jobs.curation.signals.lexicon import Lexicon
+from llmtrain_jobs.curation.signals.measure import measure
+
+
+def signal(text: str, name: str) -> float:
+    return measure(text, Lexicon().words(text))[name]
+
+
+def test_dolma_leaves_spaces_out_of_the_most_frequent_ngram() -> None:
+    """dolma: 2 x 7 letters of 28 letters = 0.50; datatrove and we: 2 x 9 characters of 38 = 0.47."""
+    text = "ab cde fg one two x ab cde fg three fourth"
+    without_spaces = 2 * 7 / len(text.replace(" ", ""))
+    assert signal(text, "top3GramCharacterShare") == pytest.approx(2 * 9 / len(text))
+    assert without_spaces > signal(text, "top3GramCharacterShare")
+
+
+def test_spacy_splits_punctuation_off_and_counts_it_as_words_without_letters() -> None:
+    """datatrove as shipped: 4 of 8 tokens have a letter, which it refuses below 0.8; by whitespace 4 of 4."""
+    assert signal("one, two, three, four.", "alphabeticWordShare") == 1.0
+
+
+def test_datatrove_counts_a_symbol_that_is_not_in_its_list_as_a_word() -> None:
+    """An arrow is no word here: a word has a letter or a digit."""
+    assert signal("one → two", "words") == 2
+
+
+def test_dolma_takes_an_asterisk_for_a_bullet_and_datatrove_and_we_do_not() -> None:
+    assert signal("* one\n* two", "bulletLineShare") == 0.0
+
+
+def test_dolma_counts_every_copy_of_a_repeated_line_and_datatrove_and_we_all_but_the_first() -> None:
+    """dolma: 2 of 3 lines; here 1 of 3."""
+    assert signal("same\nsame\nother", "duplicateLineShare") == pytest.approx(1 / 3)
+
+
+def test_fineweb_takes_no_quotation_mark_for_the_end_of_a_sentence_and_c4_does() -> None:
+    assert signal('He said "no"', "terminalLineShare") == 0.0
+    assert signal("He said no.", "terminalLineShare") == 1.0
