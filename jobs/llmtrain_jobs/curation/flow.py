@@ -58,9 +58,9 @@ class Flow:
         summaries = []
         for summary in self.teller.follow("prepare", self.pool.map(tasks.prepare, arguments), len(parts)):
             summaries.append(summary)
-            self.teller.gauge("read_documents", sum(sum(s.records) for s in summaries))
-            self.teller.gauge("read_bytes", sum(s.size for s in summaries))
-            self.teller.gauge("bad_records", sum(s.problems for s in summaries))
+            self.teller.gauge("read_documents_total", sum(sum(s.records) for s in summaries))
+            self.teller.gauge("read_bytes_total", sum(s.size for s in summaries))
+            self.teller.gauge("bad_records_total", sum(s.problems for s in summaries))
         return Corpus(self.layout, parts, summaries)
 
     def _plan(self) -> list[Part]:

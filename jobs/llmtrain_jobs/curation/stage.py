@@ -36,17 +36,19 @@ def run_with(context: Context, make_pool: Callable[[Context], Pool]) -> Result:
     """The same with tasks running elsewhere than on Ray."""
     spec = context.config.spec
     key = curation_key(spec, curation_fingerprint(context.store, spec))
-    manifest = context.store.manifest("curation", key)
+    manifest, working = context.store.manifest("curation", key), 0.0
     if manifest is None:
         pool = make_pool(context)
+        teller = Teller(context)
         try:
-            counts = curate(Flow(context, pool, Teller(context)), key)
+            counts = curate(Flow(context, pool, teller), key)
         finally:
             pool.close()
+        working = teller.working_seconds
     else:
         counts = manifest["counts"]
     check_requirements(spec.curation.require, counts)
-    return result(key, counts)
+    return result(key, counts).model_copy(update={"working_seconds": working})
 
 
 def curate(flow: Flow, key: str) -> dict[str, Any]:

@@ -5,19 +5,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from llmtrain.api.status import Progress
 from llmtrain_jobs.context import Context
 
 T = TypeVar("T")
 LINE_SECONDS = 5.0
+READ_BYTES, READ_DOCUMENTS = "llmtrain_curation_read_bytes_total", "llmtrain_curation_read_documents_total"
 
 
 @dataclass
 class Teller:
-    """Progress of a stage whose steps count parts."""
+    """Progress of a stage whose steps count parts. `began`: from here on the work moves forward."""
 
     context: Context
     gauges: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
     _last_line: float = 0.0
+
+    @property
+    def working_seconds(self) -> float:
+        """Seconds since the workers were there."""
+        return time.monotonic() - self.began
 
     def follow(self, step: str, results: Iterable[T], total: int, unit: str = "parts") -> Iterator[T]:
         """Pass results on and tell how many there are; a line at the end and every few seconds."""
@@ -34,9 +42,12 @@ class Teller:
     def _tell(self, step: str, done: int, total: int, unit: str, began: float) -> None:
         seconds, now = max(1e-9, time.monotonic() - began), time.monotonic()
         rate = self._rate(step, seconds)
-        self.context.tell(done, total, unit, f"{step}{rate}")
-        self.gauge(f"step_{step}_done", done)
-        self.gauge(f"step_{step}_total", total)
+        told = Progress(
+            done=done, total=total, unit=unit, detail=f"{step}{rate}", working_seconds=int(self.working_seconds)
+        )
+        self.context.scratch.put_progress(told)
+        self.gauge(f"{step}_done", done)
+        self.gauge(f"{step}_tasks", total)
         self.context.scratch.put_metrics(self.gauges)
         if done == total or now - self._last_line > LINE_SECONDS:
             self._last_line = now
@@ -45,8 +56,8 @@ class Teller:
             print(f"curation {step} [{bar}] {done}/{total} {unit}, {seconds:.1f} s{rate}", flush=True)
 
     def _rate(self, step: str, seconds: float) -> str:
-        read = self.gauges.get("llmtrain_curation_read_bytes")
+        """Of reading; what was found prepared counts as read now."""
+        read = self.gauges.get(READ_BYTES)
         if step != "prepare" or not read:
             return ""
-        documents = self.gauges.get("llmtrain_curation_read_documents", 0)
-        return f", {read / seconds / 1e6:.2f} MB/s, {documents / seconds:.0f} documents/s"
+        return f", {read / seconds / 1e6:.2f} MB/s, {self.gauges[READ_DOCUMENTS] / seconds:.0f} documents/s"
