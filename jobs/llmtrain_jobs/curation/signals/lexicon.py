@@ -67,12 +67,20 @@ class Lexicon:
         self._words, self._parts = Growing(_ROW), Growing(np.dtype("u8"))
 
     def _describe(self, word: str) -> None:
-        flags = 0 if any(map(str.isalnum, word)) else SYMBOL
-        flags |= ALPHABETIC if any(map(str.isalpha, word)) else 0
-        parts, start = normal_words(word), len(self._parts)
-        for part in parts:
-            self._parts.append(digest(part))
-        self._words.append((digest(word), len(word), flags, self._stop_index.get(word, -1), len(parts), start))
+        start = len(self._parts)
+        own = digest(word)
+        if word.isascii() and word.isalnum():  # most words, and the others' rules come to the same for them
+            flags = 0 if word.isdigit() else ALPHABETIC
+            self._parts.append(own if word.islower() or word.isdigit() else digest(word.lower()))
+            count = 1
+        else:
+            flags = 0 if any(map(str.isalnum, word)) else SYMBOL
+            flags |= ALPHABETIC if any(map(str.isalpha, word)) else 0
+            parts = normal_words(word)
+            count = len(parts)
+            for part in parts:
+                self._parts.append(digest(part))
+        self._words.append((own, len(word), flags, self._stop_index.get(word, -1), count, start))
 
 
 _ROW = np.dtype([("hash", "u8"), ("length", "i8"), ("flags", "u1"), ("stop", "i1"), ("parts", "i8"), ("start", "i8")])

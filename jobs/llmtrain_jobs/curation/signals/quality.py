@@ -11,7 +11,8 @@ import regex
 
 from llmtrain_jobs.curation.signals.lexicon import ALPHABETIC, SYMBOL, Words
 
-SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*(?:\s+|$)|[。！？]")
+SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*(?=\s|$)|[。！？]")
+LAST_SENTENCE = re.compile(r"(?:[.!?]|[。！？])[\"'”’)\]]*[^\S\n]*$", re.MULTILINE)
 SHORT_LINE = 30
 
 
@@ -60,12 +61,8 @@ def document_signals(text: str) -> dict[str, float]:
 
 def sentences(text: str) -> int:
     """Ends of sentences, and what is left unended at the end of a line."""
-    count = 0
-    for line in text.split("\n"):
-        if line and not line.isspace():
-            pieces = SENTENCE.split(line)
-            count += len(pieces) - (not pieces[-1].strip())
-    return count
+    lines = sum(1 for line in text.split("\n") if line and not line.isspace())
+    return len(SENTENCE.findall(text)) + lines - len(LAST_SENTENCE.findall(text))
 
 
 @cache

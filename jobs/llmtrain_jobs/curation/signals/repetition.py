@@ -10,6 +10,7 @@ from llmtrain_jobs.curation.signals.lexicon import Hashes, Words, longer
 
 TOP_SIZES = (2, 3, 4)
 DUPLICATE_SIZES = (5, 6, 7, 8, 9, 10)
+FEW = 8
 NGRAM_SIGNALS = (
     *(f"top{n}GramCharacterShare" for n in TOP_SIZES),
     *(f"duplicate{n}GramCharacterShare" for n in DUPLICATE_SIZES),
@@ -66,41 +67,45 @@ def _top_characters(grams: Hashes, ends: NDArray[np.int64], size: int) -> int:
 
 
 def _most_frequent(grams: Hashes) -> tuple[int, int]:
+    """How often the most frequent value occurs and where it stands first; of several the one that stands first."""
     ordered = np.sort(grams)
-    edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    counts = np.diff(edges, prepend=0, append=len(ordered))
-    most = int(counts.max())
-    if most == 1:
+    edges = np.flatnonzero(ordered[1:] != ordered[:-1])
+    if len(edges) == len(grams) - 1:
         return 1, 0
-    starts = np.concatenate([[0], edges])
-    winners = ordered[starts[counts == most]]
-    return most, int(np.flatnonzero(np.isin(grams, winners))[0])
+    starts = np.empty(len(edges) + 2, dtype=np.int64)
+    starts[0], starts[1:-1], starts[-1] = 0, edges + 1, len(grams)
+    counts = starts[1:] - starts[:-1]
+    most = counts.max()
+    winners = ordered[starts[:-1][counts == most]]
+    if len(winners) > FEW:
+        return int(most), int(np.flatnonzero(np.isin(grams, winners))[0])
+    return int(most), min(int((grams == winner).argmax()) for winner in winners)
 
 
 def _repeated_characters(grams: Hashes, ends: NDArray[np.int64], size: int) -> int:
     """Each character once, spaces not counted."""
-    if not _any_twice(grams):
+    ordered = np.sort(grams)
+    if not (ordered[1:] == ordered[:-1]).any():
         return 0
-    starts = _repeated_starts(grams.tolist(), size)
+    starts = _repeated_starts(grams, size)
     return int((ends[starts + size] - ends[starts]).sum())
 
 
-def _any_twice(grams: Hashes) -> bool:
-    ordered = np.sort(grams)
-    return bool((ordered[1:] == ordered[:-1]).any())
-
-
-def _repeated_starts(grams: list[int], size: int) -> NDArray[np.int64]:
-    """Where a repeated n-gram starts, from left to right, the next one after its end."""
+def _repeated_starts(grams: Hashes, size: int) -> NDArray[np.int64]:
+    """Where a repeated n-gram starts, from left to right, the next one after its end. Only those that occur twice count."""
+    order = np.argsort(grams, kind="stable")
+    equal = grams[order[1:]] == grams[order[:-1]]
+    several = np.zeros(len(grams), dtype=np.bool_)
+    several[order[1:][equal]] = several[order[:-1][equal]] = True
+    places = np.flatnonzero(several)
     seen: set[int] = set()
-    starts = []
-    index, count = 0, len(grams)
-    while index < count:
-        gram = grams[index]
-        if gram in seen:
-            starts.append(index)
-            index += size
-        else:
-            seen.add(gram)
-            index += 1
+    starts: list[int] = []
+    free = 0
+    for place, gram in zip(places.tolist(), grams[places].tolist(), strict=True):
+        if place >= free:
+            if gram in seen:
+                starts.append(place)
+                free = place + size
+            else:
+                seen.add(gram)
     return np.array(starts, dtype=np.int64)

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from llmtrain.api.stageconfig import FailureClass, Result
 from tests.unit.jobs.curation.world import Backwards, World, jsonl, prose
 
+pytestmark = pytest.mark.timeout(300)
 SMALL_PARTS = {"limits": {"partBytes": 4000, "chunkBytes": 2000}}
 
 
@@ -73,7 +74,7 @@ def test_killed_anywhere_it_goes_on_with_the_same_bytes_and_reads_no_finished_pa
         return original(*arguments)
 
     monkeypatch.setattr(tasks, "prepare_part", noted)
-    for tasks_before_the_kill in range(1, 60, 5):
+    for tasks_before_the_kill in range(1, 70, 7):
         with contextlib.suppress(Killed):
             world.run({**SMALL_PARTS}, pool=lambda context, n=tasks_before_the_kill: KilledAfter(context, n))
     assert world.hashes(world.run({**SMALL_PARTS})) == whole

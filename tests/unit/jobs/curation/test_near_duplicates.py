@@ -10,12 +10,14 @@ from llmtrain_jobs.curation.dedup import lsh
 from llmtrain_jobs.curation.dedup.clusters import clusters_of, diameters, exact_pairs
 from llmtrain_jobs.curation.dedup.lsh import pairs_of
 from llmtrain_jobs.curation.dedup.verify import EDGE, bundles_of
+from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.minhash import Permutations, jaccard, shingles_of
 from llmtrain_jobs.curation.signals.lexicon import Lexicon
 
 from tests.unit.jobs.curation import planted
 from tests.unit.jobs.curation.world import Backwards, World, jsonl, prose
 
+pytestmark = pytest.mark.timeout(300)
 OPEN: dict[str, Any] = {"filters": {"presets": []}, "pii": {"action": "Keep"}}
 
 
@@ -52,8 +54,8 @@ def edges_in(world: World) -> set[tuple[int, int]]:
 
 
 def test_pairs_across_files_and_parts_are_found_and_none_below_the_bound(world: World) -> None:
-    truth = plant(world, 60)
-    world.run({**OPEN, "limits": {"partBytes": 30_000, "chunkBytes": 10_000}}, pool=Backwards)
+    truth = plant(world, 30)
+    world.run({**OPEN, "limits": {"partBytes": 50_000, "chunkBytes": 20_000}}, pool=Backwards)
     found = edges_in(world)
     assert all(truth[pair] >= 0.70 for pair in found)
     likely = [pair for pair, value in truth.items() if value > 0.85]
@@ -101,8 +103,6 @@ def test_bands_are_read_from_their_place_in_the_file(world: World) -> None:
     world.run({**OPEN, "limits": {"partBytes": 10_000, "chunkBytes": 3000}})
     file = next((world.root / "work").rglob("*.bands"))
     whole = np.fromfile(file, dtype=np.uint64).reshape(14, -1)
-    from llmtrain_jobs.curation.layout import Layout
-
     part, chunk = int(file.parent.name), int(file.stem)
     layout = Layout(file.parents[2].name)
     for band in (0, 7, 13):
