@@ -46,8 +46,8 @@ class Teller:
             done=done, total=total, unit=unit, detail=f"{step}{rate}", working_seconds=int(self.working_seconds)
         )
         self.context.scratch.put_progress(told)
-        self.gauge(f"{step}_done", done)
-        self.gauge(f"{step}_tasks", total)
+        self.gauge(f"step_{step}_done", done)
+        self.gauge(f"step_{step}_parts", total)
         self.context.scratch.put_metrics(self.gauges)
         if done == total or now - self._last_line > LINE_SECONDS:
             self._last_line = now
