@@ -23,10 +23,11 @@ $(VENV)/.done: pyproject.toml constraints/dev.txt
 venv: $(VENV)/.done ## Install everything that the tests need into .venv
 
 .PHONY: generate
-generate: venv ## Write what is generated: CRDs, rules, dashboards
+generate: venv ## Write what is generated: CRDs, roles, rules, dashboards, references
 	$(PY) -m llmtrain.api.crd --write charts/llmtrain/templates/crds
 	$(PY) -m llmtrain_operator.permissions --write charts/llmtrain/templates
 	$(PY) -m llmtrain.observe --write charts/llmtrain
+	$(PY) hack/docs --write
 
 .PHONY: lint
 lint: venv ## Format, lint, types, layers, generated files
@@ -37,6 +38,7 @@ lint: venv ## Format, lint, types, layers, generated files
 	$(PY) -m llmtrain.api.crd --check charts/llmtrain/templates/crds
 	$(PY) -m llmtrain_operator.permissions --check charts/llmtrain/templates
 	$(PY) -m llmtrain.observe --check charts/llmtrain
+	$(PY) hack/docs --check
 
 .PHONY: test-unit
 test-unit: venv ## Unit tests; they need nothing but Python

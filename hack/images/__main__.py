@@ -1,4 +1,4 @@
-"""`python3 hack/images build|load|push|refs`: the two images without Docker and without a registry of its own.
+"""`python3 hack/images build|load|push|refs|values|sbom`: the two images without Docker and without a registry of its own.
 
 Base (mmdebstrap) and dependencies are cached by the hash of their inputs, so that a code change rebuilds and loads the
 topmost layer alone.
@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from sbom import document
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_WHEELS = ROOT.parent / "shared" / "wheels"
 CACHE = Path(os.environ.get("LLMTRAIN_CACHE", str(Path.home() / ".cache" / "llmtrain"))) / "images"
@@ -29,7 +31,7 @@ BUILDAH = ["buildah", "--storage-driver", "overlay", "--root", str(CACHE / "stor
 def main() -> None:
     """Parse and dispatch."""
     parser = argparse.ArgumentParser(prog="hack/images", description=__doc__)
-    parser.add_argument("command", choices=["build", "load", "push", "refs"])
+    parser.add_argument("command", choices=["build", "load", "push", "refs", "values", "sbom"])
     parser.add_argument("--registry", default="", help="push: where to, as host[:port]/path")
     parser.add_argument("--state", default=os.environ.get("LLMTRAIN_CLUSTER_STATE", "/var/lib/llmtrain-cluster"))
     arguments = parser.parse_args()
@@ -42,7 +44,32 @@ def main() -> None:
     elif arguments.command == "push":
         print(json.dumps(push(arguments.registry)))
         return
+    elif arguments.command == "sbom":
+        print(json.dumps({name: str(write_sbom(reference(name))) for name in SOURCES}))
+        return
+    elif arguments.command == "values":
+        print(json.dumps(values(), indent=2))
+        return
     print(json.dumps({name: reference(name) for name in SOURCES}))
+
+
+def values() -> dict[str, object]:
+    """The chart's values that name both images."""
+    repository, tag = reference("operator").rsplit(":", 1)
+    return {"image": {"repository": repository, "tag": tag}, "jobsImage": reference("jobs")}
+
+
+def write_sbom(image: str) -> Path:
+    """The bill of materials of a built image, into build/sbom."""
+    container = run([*BUILDAH, "from", "--pull-never", image]).strip()
+    try:
+        root = Path(run([*BUILDAH, "mount", container]).strip())
+        file = ROOT / "build" / "sbom" / f"{image.rsplit('/', 1)[1].split(':')[0]}.cdx.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(document(image, root))
+    finally:
+        run([*BUILDAH, "rm", container])
+    return file
 
 
 def reference(name: str) -> str:

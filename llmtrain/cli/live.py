@@ -26,37 +26,33 @@ BAR = 28
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn. The bill between two looks grows by what it grew by between the last two."""
+    """What is drawn. Between two writes of the operator the bill grows by the price of the pods that are billed."""
 
     name: str
     namespace: str
     status: JobStatus
     spec: Mapping[str, Any]
-    seen_at: datetime
-    burn_micro_per_second: float = 0.0
+    billed_at: datetime
+    """When the ledger's total was first seen as it is."""
+
+    @property
+    def burn_micro_per_second(self) -> float:
+        """Microdollars a second of the pods that are not settled, by their frozen prices."""
+        return sum(mark.micro_usd_per_hour for mark in self.status.ledger.high_water) / 3600
 
     def cost_micro(self, now: datetime) -> int:
-        """The bill at `now`, between the operator's writes."""
-        since = max(0.0, (now - self.seen_at).total_seconds())
+        """The bill at `now`."""
+        since = max(0.0, (now - self.billed_at).total_seconds())
         return self.status.ledger.total_micro_usd + round(self.burn_micro_per_second * since)
 
 
 def view_of(job: Mapping[str, Any], now: datetime, before: View | None) -> View:
-    """A job as it is now; `before` gives the burn rate."""
+    """A job as it is now; `before` says since when the ledger has been as it is."""
     meta = job["metadata"]
     status = JobStatus.model_validate(job.get("status") or {})
-    return View(meta["name"], meta["namespace"], status, job.get("spec") or {}, now, burn(status, now, before))
-
-
-def burn(status: JobStatus, now: datetime, before: View | None) -> float:
-    """Microdollars a second; nothing where no pod is billed."""
-    if before is None or not status.ledger.high_water:
-        return 0.0
-    grown = status.ledger.total_micro_usd - before.status.ledger.total_micro_usd
-    seconds = (now - before.seen_at).total_seconds()
-    if grown <= 0 or seconds <= 0:
-        return before.burn_micro_per_second
-    return grown / seconds
+    same = before is not None and before.status.ledger == status.ledger
+    billed_at = before.billed_at if before is not None and same else now
+    return View(meta["name"], meta["namespace"], status, job.get("spec") or {}, billed_at)
 
 
 def draw(view: View, now: datetime) -> RenderableType:

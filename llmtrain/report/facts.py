@@ -9,6 +9,8 @@ from llmtrain.api.status import Amounts, JobStatus, Stage, StageStatus
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, artifact_folder
 
+RECORD = "record.json"
+
 
 @dataclass(frozen=True)
 class Point:
@@ -56,11 +58,22 @@ def facts_of(job: Mapping[str, Any], store: Store | None) -> Facts:
     return _with(
         plain,
         losses=reader.losses(),
-        documents=reader.json("curation", Stage.CURATION, "report.json").get("documents", {}),
+        documents=fates_of(reader.json("curation", Stage.CURATION, "report.json")),
         counts=reader.counts(),
-        record=reader.json("training", Stage.TRAINING, "record.json"),
+        record=reader.json("training", Stage.TRAINING, RECORD)
+        if reader.has("training", Stage.TRAINING, RECORD)
+        else {},
         missing=tuple(reader.missing),
     )
+
+
+def fates_of(report: Mapping[str, Any]) -> dict[str, int]:
+    """Documents by fate, with `read` for all of them, of curation's report."""
+    ledger = report.get("ledger")
+    if not ledger:
+        return dict(report.get("documents", {}))
+    fates = {name: fate["documents"] for name, fate in ledger["fates"].items()}
+    return {"read": ledger["read"]["documents"], **fates}
 
 
 def _with(facts: Facts, **changes: Any) -> Facts:
@@ -87,6 +100,13 @@ class _Reader:
             self.missing.append(f"{kind} {name}: {error.message[:160]}")
             return {}
         return parsed if isinstance(parsed, dict) else {}
+
+    def has(self, kind: str, stage: Stage, name: str) -> bool:
+        """Whether a file is there that not every artifact has; trouble with the storage is told by what follows."""
+        try:
+            return bool(self._key(stage)) and self._store.exists(f"{artifact_folder(kind, self._key(stage))}/{name}")
+        except StorageError:
+            return False
 
     def counts(self) -> dict[str, Any]:
         found: dict[str, Any] = self.json("curation", Stage.CURATION, "manifest.json").get("counts", {})

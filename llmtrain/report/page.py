@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from llmtrain.api.status import Amounts, Stage, StageState, StageStatus
+from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
 from llmtrain.report.drawing import bars, curve, short
 from llmtrain.report.facts import Facts
 
+JOULES_PER_KWH = 3_600_000
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -33,6 +34,7 @@ def render(facts: Facts, made_at: str) -> str:
 def _sections(facts: Facts, made_at: str) -> Iterable[str]:
     yield _head(facts, made_at)
     yield _bill(facts)
+    yield _time(facts)
     yield _stages(facts)
     yield _comparison(facts)
     yield _data(facts)
@@ -63,6 +65,8 @@ def _head(facts: Facts, made_at: str) -> str:
         (f"{sum(item.accelerator_seconds for item in facts.amounts) / 3600:.3f}", "accelerator-hours"),
         (status.ledger.goodput or "-", "goodput of training"),
     ]
+    joules = sum(item.energy_joules for item in facts.status.ledger.entries)
+    tiles += [(f"{joules / JOULES_PER_KWH:.3f}", "kWh of the accelerators")] if joules else []
     budget = (facts.spec.get("budget") or {}).get("limitUsd")
     tiles += [(f"${budget}", "budget")] if budget else []
     boxes = "".join(
@@ -109,6 +113,20 @@ def _bill_row(item: Amounts) -> list[str]:
 
 def _hours(seconds: int) -> str:
     return f"{seconds / 3600:.4f}"
+
+
+def _time(facts: Facts) -> str:
+    """Settled time by what it was spent on; all but working is waste."""
+    seconds = {
+        kind: sum(getattr(entry.split, kind) for entry in facts.status.ledger.entries) for kind in Split.model_fields
+    }
+    whole = sum(seconds.values())
+    if not whole:
+        return ""
+    rows = [
+        (kind, spent, f"{_hours(spent)} h, {100 * spent / whole:.1f} %") for kind, spent in seconds.items() if spent
+    ]
+    return _section("Where the billed time went", bars(rows))
 
 
 def _stages(facts: Facts) -> str:

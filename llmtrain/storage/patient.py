@@ -85,6 +85,14 @@ class ResumedFile(io.RawIOBase):
         self._offset += len(data)
         return len(data)
 
+    def readall(self) -> bytes:
+        """The rest, in large pieces: the library's own way would ask for 8 KiB at a time, a request each."""
+        parts = []
+        while part := self._patience.keep_trying(self._what, lambda: self._read(READ_AHEAD)):
+            self._offset += len(part)
+            parts.append(part)
+        return b"".join(parts)
+
     def close(self) -> None:
         """Close what is open."""
         if self._file is not None:
@@ -178,8 +186,9 @@ class PatientFileSystem:
         return self._try(f"list {pattern}", lambda: cast("list[str]", self._inner.glob(pattern, **options)))
 
     def cat_file(self, path: str) -> bytes:
-        """A whole file."""
-        return self._try(f"read {path}", lambda: cast(bytes, self._inner.cat_file(path)))
+        """A whole file, read on where a connection broke."""
+        with self.open(path) as file:
+            return file.read()
 
     def pipe_file(self, path: str, data: bytes) -> None:
         """Write a whole file."""
@@ -187,7 +196,8 @@ class PatientFileSystem:
 
     def get_file(self, path: str, local: str) -> None:
         """Copy to a local file."""
-        self._try(f"read {path}", lambda: self._inner.get_file(path, local))
+        with self.open(path) as source, Path(local).open("wb") as target:
+            shutil.copyfileobj(source, target, READ_AHEAD)
 
     def put_file(self, local: str, path: str) -> None:
         """Copy a local file there."""

@@ -167,6 +167,8 @@ def test_the_apiserver_takes_everything_and_enforces_restricted_pods(api: Api) -
     """Server-side dry run of all core objects, in a namespace that admits restricted pods alone."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "llmtrain-system", "labels": labels}})
+    for watched in ("a", "b"):
+        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": watched}})
     for case in ("defaults", "two namespaces", "user of the platform"):
         for body in template(MATRIX[case]):
             if body["apiVersion"].startswith("monitoring."):

@@ -1,5 +1,6 @@
 """The storage code against a real S3 server that is killed, slowed down and filled up."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -127,6 +128,57 @@ def test_a_server_killed_in_the_middle_of_a_read_loses_no_byte(server: Server) -
             parts.append(part)
     back.join()
     assert b"".join(parts) == DATA
+
+
+class BadLine:
+    """A connection to the server that breaks every third time after some bytes, and is slow when asked to be."""
+
+    def __init__(self, port: int, break_after: int, pause: float) -> None:
+        self.target, self.break_after, self.pause = port, break_after, pause
+        self.connections = self.broken = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            breaks = bool(self.break_after) and self.connections % 3 == 0
+            server = socket.create_connection(("127.0.0.1", self.target))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink, breaks), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, breaks: bool) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                time.sleep(self.pause)
+                passed += len(data)
+                if breaks and passed > self.break_after:
+                    self.broken += 1
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def close(self) -> None:
+        self.listener.close()
+
+
+@pytest.mark.parametrize(("break_after", "pause"), [(200_000, 0.0), (0, 0.002)], ids=["flaky", "slow"])
+def test_a_bad_line_loses_no_byte(break_after: int, pause: float, server: Server) -> None:
+    line, data = BadLine(server.port, break_after, pause), DATA[: 6 << 20]
+    store = connect(line.port)
+    store.write("a", data)
+    assert store.read("a") == data
+    line.close()
+    assert bool(line.broken) == bool(break_after)
 
 
 PROBLEMS: dict[str, tuple[dict[str, str], str, StorageProblem]] = {

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,17 +89,59 @@ def answers(url: str) -> bool:
         return False
 
 
+class StageTargets:
+    """The stage pods as Prometheus is to scrape them: what the chart's PodMonitor would discover, written to a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._end = file, threading.Event()
+        self.write()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def write(self) -> None:
+        found = json.loads(kubectl("get", "pods", "-A", "-l", "llmtrain.dev/job", "-o", "json"))["items"]
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(json.dumps([self._target(pod) for pod in found if pod["status"].get("podIP")]))
+        partial.replace(self._file)
+
+    @staticmethod
+    def _target(pod: dict[str, Any]) -> dict[str, Any]:
+        labels = pod["metadata"]["labels"]
+        own = {
+            "namespace": pod["metadata"]["namespace"],
+            "pod": pod["metadata"]["name"],
+            "name": labels["llmtrain.dev/job"],
+        }
+        own |= {key: labels[f"llmtrain.dev/{key}"] for key in ("stage", "role", "attempt")}
+        return {"targets": [f"{pod['status']['podIP']}:8090"], "labels": own}
+
+    def _follow(self) -> None:
+        while not self._end.wait(2):
+            self.write()
+
+    def close(self) -> None:
+        self._end.set()
+        self._thread.join(130)
+
+
 @pytest.fixture(scope="session")
 def prometheus(operator: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prometheus that scrapes the operator's Service."""
+    """A real Prometheus with the chart's rules, which scrapes the operator's Service and every stage pod."""
     folder = tmp_path_factory.mktemp("prometheus")
     address = kubectl(
         "get", "service", "llmtrain-operator", "-n", "llmtrain-system", "-o", "jsonpath={.spec.clusterIP}"
     )
-    scrape = {"job_name": "operator", "honor_labels": True, "static_configs": [{"targets": [f"{address}:8080"]}]}
-    (folder / "prometheus.json").write_text(
-        json.dumps({"global": {"scrape_interval": "2s"}, "scrape_configs": [scrape]})
-    )
+    stages = StageTargets(folder / "stages.json")
+    scrapes = [
+        {"job_name": "operator", "honor_labels": True, "static_configs": [{"targets": [f"{address}:8080"]}]},
+        {"job_name": "stages", "file_sd_configs": [{"files": [str(folder / "stages.json")]}]},
+    ]
+    config = {
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"},
+        "rule_files": [str(ROOT / "charts" / "llmtrain" / "files" / "rules.yaml")],
+        "scrape_configs": scrapes,
+    }
+    (folder / "prometheus.json").write_text(json.dumps(config))
     port = 19090
     command = ["prometheus", f"--config.file={folder / 'prometheus.json'}", f"--storage.tsdb.path={folder / 'data'}",
                f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
@@ -106,5 +150,6 @@ def prometheus(operator: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     url = f"http://127.0.0.1:{port}"
     wait("Prometheus", lambda: answers(f"{url}/-/ready"), 60)
     yield url
+    stages.close()
     process.terminate()
     process.wait(20)

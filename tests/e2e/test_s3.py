@@ -14,12 +14,13 @@ import pytest
 from llmtrain.cli.corpus import default_folders, gather
 from tests.e2e.conftest import STORAGE
 from tests.e2e.jobs import job
-from tests.e2e.kube import NAMESPACE, apply, kubectl, pods, stage, status, wait, wait_succeeded
+from tests.e2e.kube import NAMESPACE, apply, pods, stage, status, wait, wait_succeeded
 from tests.e2e.recorder import Recorder
 
 NAME = "on-s3"
 ADDRESS = "10.88.0.1:7071"
 AWAY_SECONDS = 30
+TOKENS = 320_000
 
 
 class Server:
@@ -50,7 +51,7 @@ class Server:
 def server(recorder: Recorder) -> Iterator[Server]:
     folder = STORAGE.with_name(f"{STORAGE.name}-s3-faults")
     shutil.rmtree(folder, ignore_errors=True)
-    gather(folder / "llm" / "job" / "corpus" / "docs.jsonl.gz", 6_000_000, default_folders())
+    gather(folder / "llm" / "job" / "corpus" / "docs.jsonl.gz", 3_000_000, default_folders())
     server = Server(folder)
     data = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "right"}
     metadata = {"name": "s3-faults", "namespace": NAMESPACE}
@@ -61,7 +62,7 @@ def server(recorder: Recorder) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def finished(server: Server, recorder: Recorder) -> dict[str, Any]:
+def finished(server: Server, recorder: Recorder, prometheus: str) -> dict[str, Any]:
     s3 = {
         "bucket": "llm",
         "prefix": "job",
@@ -69,7 +70,8 @@ def finished(server: Server, recorder: Recorder) -> dict[str, Any]:
         "credentialsSecretRef": {"name": "s3-faults"},
     }
     held_out = [{"name": "held-out", "perplexity": {}}]
-    apply(job(NAME, storage={"s3": s3}, evaluation__tasks=held_out, training__checkpoint={"interval": {"seconds": 5}}))
+    apply(job(NAME, storage={"s3": s3}, evaluation__tasks=held_out, training__tokens=TOKENS,
+              training__checkpoint={"interval": {"seconds": 5}}))  # fmt: skip
     wait("curation", lambda: running("Curation"), 120)
     server.away("curation")
     wait("training beyond its first checkpoint", lambda: checkpoints(server), 300)
@@ -111,7 +113,7 @@ def test_no_step_was_lost_or_done_again(finished: dict[str, Any], server: Server
     ).glob("*.jsonl"):
         steps += [json.loads(line)["step"] for line in file.read_text().splitlines()]
     assert sorted(steps) == list(range(1, max(steps) + 1))
-    assert max(steps) == -(-600_000 // 8192)
+    assert max(steps) == -(-TOKENS // 8192)
 
 
 def test_every_artifact_is_whole(finished: dict[str, Any], server: Server) -> None:
@@ -119,4 +121,3 @@ def test_every_artifact_is_whole(finished: dict[str, Any], server: Server) -> No
         folder = server.folder / "llm" / "job" / "artifacts" / kind / stage(NAME, name)["artifact"]
         for file in json.loads((folder / "manifest.json").read_text())["files"]:
             assert (folder / file["name"]).stat().st_size == file["size"], file["name"]
-    kubectl("delete", "llmjob", NAME, "-n", NAMESPACE, "--timeout=60s")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Progress
+from llmtrain.observe.stages import exposition
 
 
 class Scratch:
@@ -25,10 +26,8 @@ class Scratch:
         return self._get("progress.json") or "{}"
 
     def put_metrics(self, values: dict[str, float]) -> None:
-        """Replace the stage's series, by name; those that end in _total are counters."""
-        kinds = {name: "counter" if name.endswith("_total") else "gauge" for name in values}
-        lines = [f"# TYPE {name} {kinds[name]}\n{name} {value}\n" for name, value in sorted(values.items())]
-        self._put("metrics.prom", "".join(lines))
+        """Replace the stage's metrics, by name; `llmtrain.observe.stages` says what each is."""
+        self._put("metrics.prom", exposition(values))
 
     def metrics(self) -> str:
         """Gauges in the text exposition format."""

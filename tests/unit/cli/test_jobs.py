@@ -180,7 +180,7 @@ def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
 
 def test_a_frame_shows_progress_cost_and_the_time_left() -> None:
     frame = drawn(running())
-    assert "team-a/docs-gpt  $0.2674 of $40.00  2 GPUs  stage done in 3m20s" in frame
+    assert "team-a/docs-gpt  $0.2674 of $40.00  $7.98/h  2 GPUs  stage done in 3m20s" in frame
     assert re.search(
         r"Training +Running +[━╸╺ ]+ +600,000/1,000,000 tokens +loss 3.21 +tok/s 2000 +3m00s +\$0.2660", frame
     )
@@ -194,15 +194,18 @@ def test_a_frame_says_what_is_waited_for_and_what_it_costs() -> None:
     assert "waiting: Unschedulable: Insufficient nvidia.com/gpu, $1.5000 for pods held" in drawn(job)
 
 
-def test_the_cost_ticks_between_two_looks_and_stands_still_without_pods() -> None:
+def test_the_cost_ticks_between_two_writes_and_stands_still_without_pods() -> None:
+    """Training's worker: 266,000 microdollars in 120 s, so 2,216.67 a second."""
     first = view_of(running(), NOW, None)
+    assert first.cost_micro(NOW) == 267358
+    same = view_of(running(), NOW + timedelta(seconds=10), first)
+    assert same.cost_micro(NOW + timedelta(seconds=12)) == 267358 + 26600
     later = running()
     later["status"]["ledger"]["totalMicroUsd"] += 20000
-    second = view_of(later, NOW + timedelta(seconds=10), first)
-    assert second.burn_micro_per_second == 2000
-    assert second.cost_micro(NOW + timedelta(seconds=15)) == 267358 + 20000 + 10000
-    third = view_of(finished(), NOW + timedelta(seconds=20), second)
-    assert third.cost_micro(NOW + timedelta(hours=1)) == 267358
+    third = view_of(later, NOW + timedelta(seconds=14), same)
+    assert third.cost_micro(NOW + timedelta(seconds=14)) == 287358
+    over = view_of(finished(), NOW + timedelta(seconds=20), third)
+    assert over.cost_micro(NOW + timedelta(hours=1)) == 267358
 
 
 @pytest.mark.parametrize(

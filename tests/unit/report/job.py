@@ -5,7 +5,8 @@ from typing import Any
 
 def entry(stage: str, role: str, plan: str, seconds: int, accelerators: int, micro: int) -> dict[str, Any]:
     return {"stage": stage, "role": role, "plan": plan, "tenure": "Rented", "pods": 1, "podSeconds": seconds,
-            "billedSeconds": seconds, "acceleratorSeconds": seconds * accelerators, "costMicroUsd": micro}  # fmt: skip
+            "billedSeconds": seconds, "split": {"starting": 20, "working": seconds - 20}, "energyJoules": 720000 * accelerators,
+            "acceleratorSeconds": seconds * accelerators, "costMicroUsd": micro}  # fmt: skip
 
 
 # 120 s x 2 GPUs x 3.99 USD/h = 0.266; 100 s of a CPU pod at 0.0489 USD/h = 0.001358 (half to even).
@@ -53,7 +54,7 @@ def running() -> dict[str, Any]:
         "progress": progress,
     }
     job["status"]["stages"] = [*job["status"]["stages"][:2], training, {"name": "Evaluation", "state": "Pending"}]
-    mark = {"uid": "p1", **{k: v for k, v in ENTRIES[1].items() if k != "pods"}}
+    mark = {"uid": "p1", **{k: v for k, v in ENTRIES[1].items() if k != "pods"}, "microUsdPerHour": 7980000}
     job["status"]["ledger"] |= {"entries": ENTRIES[:1], "highWater": [mark]}
     job["status"]["conditions"] = []
     return job

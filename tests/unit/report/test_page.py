@@ -9,7 +9,7 @@ import pytest
 
 from llmtrain.api.job import Storage
 from llmtrain.report.drawing import bars, curve, thinned
-from llmtrain.report.facts import facts_of
+from llmtrain.report.facts import facts_of, fates_of
 from llmtrain.report.page import render
 from llmtrain.storage.store import Store, open_store
 from tests.unit.report.job import finished, running
@@ -82,6 +82,14 @@ def test_the_bill_is_the_status_to_the_microdollar(job: dict[str, object]) -> No
     assert "$40.00" in page
 
 
+def test_billed_time_adds_up_and_energy_is_in_kilowatt_hours() -> None:
+    """40 s of 220 s are starting; 2 x 720 kJ are 0.4 kWh."""
+    page = render(facts_of(finished(), None), "now")
+    assert "0.0111 h, 18.2 %" in page
+    assert "0.0500 h, 81.8 %" in page
+    assert "<b>0.400</b><span>kWh" in page
+
+
 def test_the_page_fetches_nothing_and_forbids_it() -> None:
     page = render(facts_of(finished(), None), "now")
     assert cells(page).fetched == []
@@ -99,6 +107,15 @@ def test_curves_data_and_record_come_from_the_artifacts(store: Store) -> None:
     assert "torch: &#x27;2.9&#x27;" in page
     assert "Not on this page" not in page
     assert cells(page).fetched == []
+
+
+def test_curations_ledger_is_read_by_fate() -> None:
+    ledger = {
+        "read": {"documents": 10, "bytes": 99},
+        "fates": {"kept": {"documents": 7, "bytes": 70}, "gopher.words": {"documents": 3, "bytes": 29}},
+    }
+    assert fates_of({"ledger": ledger}) == {"read": 10, "kept": 7, "gopher.words": 3}
+    assert fates_of({"documents": {"read": 2, "kept": 2}}) == {"read": 2, "kept": 2}
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_stands(tmp_path: Path) -> None:
