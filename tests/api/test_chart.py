@@ -189,6 +189,15 @@ def test_hooks_are_not_taken_for_the_operator() -> None:
         assert not selector.items() <= metadata["labels"].items()
 
 
+def test_an_operator_of_some_namespaces_uninstalls_with_rights_in_those_alone() -> None:
+    hooks = [o for o in template({"watchNamespaces": ["a", "b"]}) if is_hook(o)]
+    assert [o for o in hooks if o["kind"].startswith("Cluster")] == []
+    roles = [
+        o["metadata"]["namespace"] for o in hooks if o["kind"] == "Role" and o["metadata"]["name"].endswith("-jobs")
+    ]
+    assert roles == ["a", "b"]
+
+
 def test_whoever_edits_gets_jobs_but_neither_budgets_nor_plans_nor_status() -> None:
     granted: dict[str, set[tuple[str, str]]] = {"view": set(), "edit": set(), "admin": set()}
     for body in template({}):
