@@ -10,6 +10,7 @@ import yaml
 from llmtrain.observe.rules import ALERTS
 from tests.api.programs import CHART, run
 
+pytestmark = pytest.mark.timeout(180)
 RULES = CHART / "files" / "rules.yaml"
 JOB = 'namespace="a", name="gpt"'
 WHO = {"namespace": "a", "name": "gpt"}

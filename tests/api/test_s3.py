@@ -16,6 +16,7 @@ from llmtrain.storage.errors import StorageError, StorageProblem
 from llmtrain.storage.store import Store, open_store
 from tests.api.programs import folder
 
+pytestmark = pytest.mark.timeout(180)
 KEY = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "right"}
 DATA = os.urandom(1 << 20) * 24
 
