@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
+from llmtrain_operator import metrics
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -22,16 +23,26 @@ class Entry:
 
 def operator() -> Iterator[Entry]:
     """Families of the operator's registry, as they are without any job."""
-    from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
-
     registry = CollectorRegistry()
-    OperatorMetrics(registry, lambda: 0.0, "0")
-    collectors: list[Any] = [JobCollector(Snapshots()), RequestCollector(NoRequests())]
-    for metric in [*registry._collector_to_names, *collectors]:
-        for family in metric.collect():
-            labels = metric._labelnames if isinstance(metric, MetricWrapperBase) else getattr(family, "_labelnames", ())
+    metrics.OperatorMetrics(registry, lambda: 0.0, "0")
+    _register_jobs(registry)
+    registry.register(metrics.RequestCollector(NoRequests()))
+    for collector in list(registry._collector_to_names):
+        for family in collector.collect():
+            own = isinstance(collector, MetricWrapperBase)
+            labels = collector._labelnames if own else getattr(family, "_labelnames", ())
             suffix = "_total" if family.type == "counter" else ""
             yield Entry(family.name + suffix, family.type, tuple(labels), family.documentation)
+
+
+def _register_jobs(registry: CollectorRegistry) -> None:
+    """Everything that is made from the jobs' last statuses, of which there are none."""
+    if hasattr(metrics, "register_all"):
+        from llmtrain_operator.snapshots import Snapshots
+
+        metrics.register_all(registry, Snapshots(lambda: datetime.now(UTC)))
+    else:
+        registry.register(metrics.JobCollector(metrics.Snapshots()))
 
 
 class NoRequests:
