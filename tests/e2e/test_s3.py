@@ -70,7 +70,7 @@ def finished(server: Server, recorder: Recorder, prometheus: str) -> dict[str, A
         "credentialsSecretRef": {"name": "s3-faults"},
     }
     held_out = [{"name": "held-out", "perplexity": {}}]
-    apply(job(NAME, storage={"s3": s3}, evaluation__tasks=held_out, training__tokens=TOKENS,
+    apply(job(NAME, storage={"s3": s3}, budget={"limitUsd": "20.00"}, evaluation__tasks=held_out, training__tokens=TOKENS,
               training__checkpoint={"interval": {"seconds": 5}}))  # fmt: skip
     wait("curation", lambda: running("Curation"), 120)
     server.away("curation")
