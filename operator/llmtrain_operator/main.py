@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from llmtrain_operator.client import connect
 from llmtrain_operator.handlers import watch
@@ -62,8 +62,6 @@ def main() -> None:
     # kopf tells of every event that it passes on; the job loops say what matters.
     for chatty in ("kopf.objects", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # When a counter was made is no metric of ours, and doubles the series.
-    disable_created_metrics()
     asyncio.run(run())
 
 
