@@ -60,11 +60,11 @@ def values() -> dict[str, object]:
 
 
 def write_sbom(image: str) -> Path:
-    """The bill of materials of a built image, into build/sbom."""
+    """The bill of materials of a built image, into dist/sbom."""
     container = run([*BUILDAH, "from", "--pull-never", image]).strip()
     try:
         root = Path(run([*BUILDAH, "mount", container]).strip())
-        file = ROOT / "build" / "sbom" / f"{image.rsplit('/', 1)[1].split(':')[0]}.cdx.json"
+        file = ROOT / "dist" / "sbom" / f"{image.rsplit('/', 1)[1].split(':')[0]}.cdx.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(document(image, root))
     finally:
