@@ -79,7 +79,7 @@ def test_every_command_that_is_named_exists() -> None:
     assert isinstance(root, TyperGroup)
     known = {name.split()[0] for name in commands(root)}
     for page in PAGES:
-        for name in re.findall(r"(?:^|`)llmtrain ([a-z]+)", page.read_text(), re.MULTILINE):
+        for name in re.findall(r"(?:^|`)llmtrain ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
             assert name in known, f"{name_of(page)}: llmtrain {name}"
 
 
