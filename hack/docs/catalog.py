@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from llmtrain_operator import metrics
+from llmtrain_operator.client import KubernetesCluster
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -26,7 +27,7 @@ def operator() -> Iterator[Entry]:
     registry = CollectorRegistry()
     metrics.OperatorMetrics(registry, lambda: 0.0, "0")
     _register_jobs(registry)
-    registry.register(metrics.RequestCollector(NoRequests()))
+    registry.register(metrics.RequestCollector(KubernetesCluster(None)))
     for collector in list(registry._collector_to_names):
         for family in collector.collect():
             own = isinstance(collector, MetricWrapperBase)
@@ -43,12 +44,6 @@ def _register_jobs(registry: CollectorRegistry) -> None:
         metrics.register_all(registry, Snapshots(lambda: datetime.now(UTC)))
     else:
         registry.register(metrics.JobCollector(metrics.Snapshots()))
-
-
-class NoRequests:
-    """A client that has asked nothing."""
-
-    requests: dict[tuple[str, str], int] = {}  # noqa: RUF012 - empty for ever
 
 
 def stages() -> Iterator[Entry]:
