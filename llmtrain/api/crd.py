@@ -36,8 +36,9 @@ JOB_COLUMNS = [
     ("State", "string", ".status.state", 0),
     ("GPUs", "integer", ".status.accelerators", 0),
     ("Cost", "string", ".status.ledger.costUsd", 0),
+    ("Forecast", "string", ".status.forecast.usd.p50", 1),
     ("Budget", "string", ".spec.budget.limitUsd", 0),
-    ("ETA-s", "integer", ".status.etaSeconds", 1),
+    ("ETA", "string", ".status.forecast.eta", 1),
     ("Reason", "string", ".status.conditions[?(@.type=='Progressing')].reason", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 ]

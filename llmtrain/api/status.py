@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from llmtrain.api.base import Model
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.job import Condition
+from llmtrain.api.outlook import JobEstimate, JobForecast, Quantiles
 
 Time = Annotated[str, Field(max_length=32)]
 Line = Annotated[str, Field(max_length=1024)]
@@ -182,6 +183,7 @@ class LedgerEntry(Amounts):
 
     pods: int = Field(0, description="Pods that were settled.")
     split: Split = Field(Split(), description="Billed seconds by what they were spent on.")
+    cost_split: Split = Field(Split(), description="The cost, microdollars, by what it was spent on.")
     energy_joules: int = Field(0, description="Electricity of the accelerators, the building's losses included.")
 
 
@@ -206,6 +208,7 @@ class Ledger(StatusModel):
     high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
     total_micro_usd: int = Field(0, description="Settled and provisional, microdollars.")
     cost_usd: Key = Field("0.00", description="The same, US dollars.")
+    burn_micro_usd_per_hour: int = Field(0, description="Microdollars that the pods alive cost an hour.")
     goodput: Key = Field("", description="Share of training's billed time that stepped the model forward, 0 to 1.")
 
 
@@ -229,6 +232,16 @@ class Comparison(StatusModel):
     tenure: Key = Field(description="Rented or Owned.")
     usd_per_accelerator_hour: Key = Field(description="US dollars per accelerator-hour.")
     cost_usd: Key = Field(description="US dollars for the same accelerator-seconds.")
+    hours: Quantiles | None = Field(None, description="Hours of the whole training at equal work.")
+    whole_usd: Quantiles | None = Field(None, description="US dollars of the whole training at equal work.")
+    avoidable_usd: Quantiles | None = Field(None, description="Of these, what would not be spent without this job.")
+    usd_per_1e21_flops: Key = Field(
+        "", alias="usdPer1e21Flops", description="US dollars for 1e21 floating-point operations of the model."
+    )
+    usd_per_million_tokens: Key = Field("", description="US dollars for a million tokens.")
+    break_even_utilization: Key = Field(
+        "", description="Share of its hours from which on the owned plan is the cheaper; empty: never, or rented."
+    )
 
 
 class JobStatus(StatusModel):
@@ -242,6 +255,9 @@ class JobStatus(StatusModel):
     stages: Annotated[list[StageStatus], Field(max_length=4)] = Field([], description="The stages.")
     ledger: Ledger = Field(Ledger(), description="The bill.")
     comparison: Annotated[list[Comparison], Field(max_length=16)] = Field([], description="The same on other plans.")
+    estimate: JobEstimate | None = Field(None, description="The bill before the run.")
+    forecast: JobForecast | None = Field(None, description="The bill at completion.")
+    budget_warned: Key = Field("", description="Highest share of `spec.budget.warnAtShare` that was told.")
     waiting: Waiting | None = Field(None, description="Why the job is not running.")
     history: Annotated[list[AttemptRecord], Field(max_length=32)] = Field(
         [], description="The newest attempts that are over, oldest first."

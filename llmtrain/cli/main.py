@@ -2,7 +2,7 @@
 
 import typer
 
-from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, npv, plans, run_local
+from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, ledger, npv, plans, run_local
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ npv.register(app)
 accuracy.register(app)
 plans.register(app)
 run_local.register(app)
+ledger.register(app)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Limits of a job's bill: its own budget, and what it holds of the namespace's TrainingBudgets."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from llmtrain.api.job import OnBreach
 from llmtrain.api.status import Outcome, StageState, StageStatus
@@ -135,6 +136,19 @@ def _short(limit: Limit, stage: StageStatus, need: int, spent: int) -> str:
     left, over = max(0, limit.attainable - spent), need + spent - limit.attainable
     what = f"{stage.name.value} may cost {format_usd(need)} USD, {format_usd(left)} USD are left"
     return f"{what}: raise {limit.name} by {format_usd(over)} USD"
+
+
+def warn(turn: Turn) -> None:
+    """Tell once when the bill reaches a share that the job's budget warns at."""
+    own = turn.spec.budget
+    if own is None:
+        return
+    limit, spent = micro_usd(own.limit_usd), turn.status.ledger.total_micro_usd
+    passed = max((share for share in map(Decimal, own.warn_at_share) if spent >= share * limit), default=Decimal(0))
+    if passed > Decimal(turn.status.budget_warned or 0):
+        what = f"{format_usd(spent)} of {own.limit_usd} USD spent, {passed:.0%} of `spec.budget.limitUsd` or more"
+        turn.tell("BudgetWarning", what, warning=True)
+    turn.status.budget_warned = str(passed) if passed else ""
 
 
 def standing(turn: Turn, stage: StageStatus | None) -> tuple[bool, str]:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from llmtrain.api.trainingbudget import Period, Reservation, TrainingBudgetSpec, TrainingBudgetStatus
 from llmtrain.cost.money import format_usd, micro_usd
 from llmtrain_operator.billing import format_time
+from llmtrain_operator.conditions import merged
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,28 @@ def shown(budget: BudgetState, status: TrainingBudgetStatus) -> TrainingBudgetSt
             "available_usd": format_usd(max(0, budget.limit - status.held)),
         }
     )
+
+
+def with_conditions(budget: BudgetState, now: datetime) -> TrainingBudgetStatus:
+    """The status with the conditions that a person or an alert looks at."""
+    status = shown(budget, budget.status)
+    told = {"WithinLimit": _within(budget, status), "BelowWarning": _below(budget, status)}
+    conditions = merged(budget.status.conditions, told, status.observed_generation, now)
+    return status.model_copy(update={"conditions": conditions})
+
+
+def _within(budget: BudgetState, status: TrainingBudgetStatus) -> tuple[str, str, str]:
+    text = f"{status.spent_usd} USD spent, {status.reserved_usd} USD reserved of {budget.spec.limit_usd} USD"
+    return ("True", "WithinLimit", text) if status.held <= budget.limit else ("False", "LimitExceeded", text)
+
+
+def _below(budget: BudgetState, status: TrainingBudgetStatus) -> tuple[str, str, str]:
+    """The highest share of `warnAtShare` that is spent."""
+    shares = sorted(map(Decimal, budget.spec.warn_at_share))
+    passed = [share for share in shares if status.spent >= share * budget.limit]
+    if not passed:
+        return "True", "BelowWarning", ""
+    return "False", "WarningReached", f"{status.spent_usd} USD spent, {passed[-1]:%} of the limit or more"
 
 
 def body_of(budget: BudgetState, status: TrainingBudgetStatus) -> dict[str, Any]:

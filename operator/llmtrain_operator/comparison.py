@@ -1,16 +1,54 @@
-"""The training so far, had it run on another plan: equal accelerator-seconds, another price."""
+"""The training on other plans: so far at equal accelerator-seconds, and the whole of it at equal work."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import Amounts, Comparison, Ledger, Stage
+from llmtrain.cost.comparison import PlanResult, compare
+from llmtrain.cost.errors import InputError
 from llmtrain.cost.money import amount_micro_usd, format_usd, micro_usd
+from llmtrain.cost.owned import owned_cost
+from llmtrain.cost.plans import Plan as CostPlan
+from llmtrain.cost.rent_or_own import Rent
+from llmtrain.pricing.job import run_of
+from llmtrain.pricing.plans import plan_of
+from llmtrain_operator.estimates import quantiles
 from llmtrain_operator.pricing import Plan
+from llmtrain_operator.turn import Inputs, Turn
 
 
-def compare(ledger: Ledger, names: list[str], plans: Mapping[str, Plan]) -> list[Comparison]:
-    """One row a plan that exists, in the order of `spec.comparePlans`."""
-    seconds = accelerator_seconds(ledger)
-    return [_row(plans[name], seconds) for name in names if name in plans]
+def update_comparison(turn: Turn) -> None:
+    """One row a plan of `spec.comparePlans` that exists, in that order."""
+    plans, spec = turn.seen.plans, turn.spec
+    seconds = accelerator_seconds(turn.status.ledger)
+    whole = at_equal_work(turn.inputs) if spec.compare_plans else {}
+    turn.status.comparison = [
+        row(plans[name], seconds, whole.get(name), _rent_of_job(turn)) for name in spec.compare_plans if name in plans
+    ]
+
+
+@lru_cache(maxsize=1024)
+def at_equal_work(inputs: Inputs) -> Mapping[str, PlanResult]:
+    """The whole training on each plan that could do it, by plan. Worked out once a spec."""
+    parsed = {plan: _cost_plan(plan, text) for plan, text in inputs.plans}
+    known = {plan: found for plan, found in parsed.items() if found is not None}
+    try:
+        run = run_of(inputs.job, JobSpec.model_validate_json(inputs.spec), known)
+    except InputError:
+        return {}
+    # One plan at a time: pairs of owned and rented ones bring curves that a status has no room for.
+    return {plan: result for plan, found in known.items() for result in compare(run, [found]).results}
+
+
+@lru_cache(maxsize=1024)
+def _cost_plan(name: str, text: str) -> CostPlan | None:
+    """A plan by its JSON; None where its accelerator is not known."""
+    try:
+        return plan_of(name, PlanSpec.model_validate_json(text))
+    except InputError:
+        return None
 
 
 def accelerator_seconds(ledger: Ledger) -> int:
@@ -19,10 +57,49 @@ def accelerator_seconds(ledger: Ledger) -> int:
     return sum(item.accelerator_seconds for item in items if item.stage is Stage.TRAINING)
 
 
-def _row(plan: Plan, seconds: int) -> Comparison:
-    return Comparison(
+def _rent_of_job(turn: Turn) -> Plan | None:
+    """The rented plan that an owned one is held against: the training's own, else the first compared."""
+    names = [turn.spec.training.cluster.plan_ref.name, *turn.spec.compare_plans]
+    found = (turn.seen.plans.get(name) for name in names)
+    return next((plan for plan in found if plan and plan.spec.rented and plan.accelerator_hour_usd > 0), None)
+
+
+def row(plan: Plan, seconds: int, whole: PlanResult | None, rent: Plan | None) -> Comparison:
+    """One plan. What needs to know the accelerator is empty where it is not known."""
+    shown = Comparison(
         plan=plan.name,
         tenure=plan.spec.tenure.value,
         usd_per_accelerator_hour=f"{plan.accelerator_hour_usd:.4f}",
         cost_usd=format_usd(amount_micro_usd(seconds, micro_usd(plan.accelerator_hour_usd))),
+        break_even_utilization=_break_even(plan, rent),
     )
+    if whole is None:
+        return shown
+    return shown.model_copy(
+        update={
+            "hours": quantiles(whole.estimate.hours, 4),
+            "whole_usd": quantiles(whole.estimate.usd, 2),
+            "avoidable_usd": quantiles(whole.avoidable_usd, 2),
+            "usd_per_1e21_flops": f"{whole.usd_per_1e21_flops:.2f}",
+            "usd_per_million_tokens": f"{whole.usd_per_million_tokens:.6f}",
+        }
+    )
+
+
+def _break_even(plan: Plan, rent: Plan | None) -> str:
+    """Share of the available hours from which on owning is the cheaper (cost model, section 4); empty: never."""
+    owned = _cost_plan(plan.name, plan.spec.model_dump_json())
+    if owned is None or owned.owned is None or rent is None:
+        return ""
+    share = break_even_utilization(owned, float(rent.accelerator_hour_usd))
+    return "" if share is None else f"{share:.4f}"
+
+
+def break_even_utilization(owned: CostPlan, rent_hour_usd: float) -> float | None:
+    """u* = F / (K (p x 1.08 - v)); None where it is above 1 or never."""
+    if owned.owned is None:
+        return None
+    cost = owned_cost(owned.owned)
+    saved = Rent(rent_hour_usd).hour_usd() - cost.marginal_hour
+    share = cost.fixed_npv / (cost.hours * saved) if saved > 0 else None
+    return share if share is not None and share <= 1 else None

@@ -1,9 +1,12 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
 from llmtrain.api.status import Outcome, StageState
-from llmtrain_operator.blueprints import attempt_of
-from llmtrain_operator.comparison import compare
-from llmtrain_operator.metering import accelerators_alive, goodput, working
+from llmtrain_operator.blueprints import attempt_of, plan_name
+from llmtrain_operator.budget import warn
+from llmtrain_operator.comparison import update_comparison
+from llmtrain_operator.estimates import update_estimate
+from llmtrain_operator.forecasts import update_forecast
+from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, goodput, working
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.nodes import abandoned
 from llmtrain_operator.observation import (
@@ -45,9 +48,15 @@ def decide(seen: Observation) -> Decision:
     _release_settled(turn)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)
+    turn.status.ledger.burn_micro_usd_per_hour = burn_micro_per_hour(seen.pods)
     for stage in turn.status.stages:
         stage.working_pod_seconds = working(turn.status, stage.name)
-    turn.status.comparison = compare(turn.status.ledger, turn.spec.compare_plans, seen.plans)
+        plan = seen.plans.get(plan_name(turn.spec, stage.name))
+        stage.plan, stage.tenure = (plan.name, plan.spec.tenure.value) if plan else (stage.plan, stage.tenure)
+    warn(turn)
+    update_estimate(turn)
+    update_forecast(turn)
+    update_comparison(turn)
     summarize(turn)
     return Decision(turn.status, turn.actions, turn.events)
 

@@ -8,9 +8,10 @@ from functools import partial
 
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.health import Health
-from llmtrain_operator.metrics import OperatorMetrics, Snapshots
+from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
+from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")
 LONGEST_ERROR_PAUSE = 60.0
@@ -118,7 +119,7 @@ class Jobs:
             self.metrics.observe_turn(self.monotonic() - started, ok)
             self.health.turned(key)
         if outlook.status is not None:
-            self.snapshots.put(key, outlook.status)
+            self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
 
     def _forget(self, key: Key) -> None:

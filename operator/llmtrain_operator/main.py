@@ -19,12 +19,14 @@ from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
-from llmtrain_operator.metrics import JobCollector, OperatorMetrics, RequestCollector, Snapshots
+from llmtrain_operator.metrics import OperatorMetrics, RequestCollector, register_all
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
 from llmtrain_operator.rounds import Rounds
+from llmtrain_operator.snapshots import Snapshots
+from llmtrain_operator.upkeep import Upkeep
 
 
 def now() -> datetime:
@@ -35,8 +37,8 @@ def now() -> datetime:
 async def run() -> None:
     """Connect, serve metrics, watch."""
     cluster = await connect()
-    registry, snapshots = CollectorRegistry(), Snapshots()
-    registry.register(JobCollector(snapshots))
+    registry, snapshots = CollectorRegistry(), Snapshots(now)
+    register_all(registry, snapshots)
     registry.register(RequestCollector(cluster))
     metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
@@ -48,7 +50,8 @@ async def run() -> None:
     serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     rounds = Rounds(cluster, health, Sweeper(cluster, namespaces, now, jobs.ensure), metrics)
-    beside = [asyncio.create_task(each) for each in (rounds.pulse(), rounds.ping(), rounds.sweep())]
+    upkeep = Upkeep(cluster, now, namespaces, snapshots)
+    beside = [asyncio.create_task(each) for each in (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run())]
     await watch(jobs, namespaces)
     for task in beside:
         task.cancel()

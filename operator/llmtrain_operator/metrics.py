@@ -1,113 +1,21 @@
 """What the operator exports: every scrape is built anew from the statuses last written, so nothing stale is served."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llmtrain.api.status import Amounts, JobStatus
-from llmtrain.cost.money import MICRO
 from llmtrain_operator.client import KubernetesCluster
-
-Key = tuple[str, str]
-LEDGER_LABELS = ["namespace", "name", "stage", "role", "plan", "tenure"]
-STATUSES = ("True", "False", "Unknown")
-
-
-@dataclass
-class Snapshots:
-    """The status last written of every job."""
-
-    statuses: dict[Key, JobStatus] = field(default_factory=dict)
-
-    def put(self, key: Key, status: JobStatus) -> None:
-        """Remember a job's status."""
-        self.statuses[key] = status
-
-    def drop(self, key: Key) -> None:
-        """Forget a job that is gone; its total lives on in the namespace ledger."""
-        self.statuses.pop(key, None)
+from llmtrain_operator.job_metrics import JobCollector
+from llmtrain_operator.plan_metrics import NamespaceCollector, PlanCollector
+from llmtrain_operator.snapshots import Snapshots
 
 
-@dataclass
-class Total:
-    """Settled and provisional amounts of one label set."""
-
-    pod_seconds: int = 0
-    accelerator_seconds: int = 0
-    cost_micro_usd: int = 0
-
-    def add(self, item: Amounts) -> None:
-        """Add an entry or a provisional bill."""
-        self.pod_seconds += item.pod_seconds
-        self.accelerator_seconds += item.accelerator_seconds
-        self.cost_micro_usd += item.cost_micro_usd
-
-
-def totals(status: JobStatus) -> dict[tuple[str, str, str, str], Total]:
-    """Amounts by (stage, role, plan, tenure)."""
-    result: dict[tuple[str, str, str, str], Total] = {}
-    items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
-    for item in items:
-        result.setdefault((item.stage.value, item.role, item.plan, item.tenure), Total()).add(item)
-    return result
-
-
-def usd(micro: int) -> float:
-    """US dollars for the exposition, which knows floats alone; exact to the microdollar below 9 billion dollars."""
-    return float(Decimal(micro) / MICRO)
-
-
-class JobCollector(Collector):
-    """The jobs' metrics, from the ledgers."""
-
-    def __init__(self, snapshots: Snapshots) -> None:
-        """Reads `snapshots` at every scrape."""
-        self._snapshots = snapshots
-
-    def collect(self) -> Iterable[Metric]:
-        """Fresh families from the statuses."""
-        jobs = list(self._snapshots.statuses.items())
-        yield from _ledger_families(jobs)
-        yield from _job_families(jobs)
-
-
-def _ledger_families(jobs: list[tuple[Key, JobStatus]]) -> Iterable[Metric]:
-    seconds = CounterMetricFamily(
-        "llmtrain_job_pod_seconds", "Seconds that pods were billed for.", labels=LEDGER_LABELS
-    )
-    accelerators = CounterMetricFamily(
-        "llmtrain_job_accelerator_seconds", "Billed accelerator-seconds.", labels=LEDGER_LABELS
-    )
-    cost = CounterMetricFamily("llmtrain_job_cost_usd", "What the job's pods cost.", labels=LEDGER_LABELS)
-    for key, status in jobs:
-        for labels, total in totals(status).items():
-            seconds.add_metric([*key, *labels], total.pod_seconds)
-            accelerators.add_metric([*key, *labels], total.accelerator_seconds)
-            cost.add_metric([*key, *labels], usd(total.cost_micro_usd))
-    return seconds, accelerators, cost
-
-
-def _job_families(jobs: list[tuple[Key, JobStatus]]) -> Iterable[Metric]:
-    names = ["namespace", "name"]
-    info = GaugeMetricFamily("llmtrain_job_info", "The job's stage and state.", labels=[*names, "stage", "state"])
-    conditions = GaugeMetricFamily(
-        "llmtrain_job_condition", "1 where the condition has the status.", labels=[*names, "condition", "status"]
-    )
-    other = GaugeMetricFamily(
-        "llmtrain_job_counterfactual_usd", "The training so far on another plan.", labels=[*names, "plan", "tenure"]
-    )
-    for key, status in jobs:
-        info.add_metric([*key, status.stage, status.state], 1)
-        for condition in status.conditions:
-            for value in STATUSES:
-                conditions.add_metric([*key, condition.type, value], float(condition.status == value))
-        for row in status.comparison:
-            other.add_metric([*key, row.plan, row.tenure], float(row.cost_usd))
-    return info, conditions, other
+def register_all(registry: CollectorRegistry, snapshots: Snapshots) -> None:
+    """Register everything that is made from `snapshots`."""
+    for collector in (JobCollector(snapshots), PlanCollector(snapshots), NamespaceCollector(snapshots)):
+        registry.register(collector)
 
 
 class RequestCollector(Collector):

@@ -46,6 +46,8 @@ NAMESPACED = (
 )
 CLUSTER = (
     Grant(OURS, ("computeplans",), ("get",), "Prices and placement."),
+    Grant(OURS, ("computeplans",), ("list",), "Every plan is told what its hour costs."),
+    Grant(OURS, ("computeplans/status",), ("update",), "What an hour costs, and whether the price is stale."),
     Grant("", ("namespaces",), ("get",), "Labels that a plan's `allowedNamespaces` asks for."),
     Grant("", ("nodes",), ("list",), "A container on a lost node ends with the node."),
 )

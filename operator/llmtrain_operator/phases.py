@@ -12,7 +12,8 @@ def observe_phases(turn: Turn) -> None:
     if stage is None or not turn.pods_of(stage):
         return
     head = turn.head_of(stage)
-    progress = turn.seen.progress or stage.progress
+    # Not the stage's stored progress: it may be that of an earlier attempt.
+    progress = turn.seen.progress
     if head is not None and head.over:
         told = head.result() or progress
         stage.phases = _told(stage.phases, told).model_copy(update={"head_end": _end_of(head.raw)})

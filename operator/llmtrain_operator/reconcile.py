@@ -64,6 +64,7 @@ class Outlook:
     seconds: float
     gone: bool = False
     status: JobStatus | None = None
+    uid: str = ""
     head: PodState | None = None
     """The head pod that may be asked how it goes."""
 
@@ -95,7 +96,9 @@ class Reconciler:
         memory.refusal = await self._act(actor, decision)
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
-        return Outlook(_pause(seen, decision), gone=gone, status=decision.status, head=_live_head(seen.pods))
+        return Outlook(
+            _pause(seen, decision), gone=gone, status=decision.status, uid=seen.job.uid, head=_live_head(seen.pods)
+        )
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
@@ -227,6 +230,7 @@ def _without_running_bill(status: Mapping[str, Any]) -> str:
     """The status less what grows by itself while pods run."""
     copy = json.loads(json.dumps(status))
     copy.pop("comparison", None)
+    copy.pop("forecast", None)
     copy.pop("etaSeconds", None)
     ledger = copy.get("ledger", {})
     for key in ("totalMicroUsd", "costUsd"):

@@ -68,6 +68,7 @@ def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases
         accelerator_seconds=owed.accelerator_seconds,
         cost_micro_usd=owed.micro_usd,
         split=split,
+        cost_split=wastesplit.money(split, owed.micro_usd),
         energy_joules=joules(frozen_power(pod.raw), owed.seconds, split),
     )
 
@@ -117,7 +118,8 @@ def vanished_entry(mark: HighWater) -> LedgerEntry:
     owed = priced(mark, max(mark.alive_seconds, mark.pod_seconds))
     fields = {name: getattr(owed, name) for name in ("stage", "role", "plan", "tenure", "pod_seconds",
               "billed_seconds", "accelerator_seconds", "cost_micro_usd")}  # fmt: skip
-    return LedgerEntry(pods=1, split=Split(starting=owed.billed_seconds), **fields)
+    split, cost = Split(starting=owed.billed_seconds), Split(starting=owed.cost_micro_usd)
+    return LedgerEntry(pods=1, split=split, cost_split=cost, **fields)
 
 
 def _phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
@@ -138,6 +140,7 @@ def _book(entries: dict[Key, LedgerEntry], one: LedgerEntry) -> None:
     for name in ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules"):
         setattr(entry, name, getattr(entry, name) + getattr(one, name))
     entry.split = wastesplit.add(entry.split, one.split)
+    entry.cost_split = wastesplit.add(entry.cost_split, one.cost_split)
 
 
 def _total(ledger: Ledger, entries: list[LedgerEntry], settled: list[str], marks: list[HighWater]) -> Ledger:

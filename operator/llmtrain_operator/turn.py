@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, StageState, StageStatus
@@ -9,6 +10,15 @@ from llmtrain_operator.billing import format_time, interval
 from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.observation import Action, DeletePod, Event, Observation
 from llmtrain_operator.podstate import PodState
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an estimate depends on, hashable. `plans`: name and JSON."""
+
+    job: str
+    spec: str
+    plans: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -22,6 +32,12 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     blocked: tuple[str, str] | None = None
     """Why nothing was started: reason and message."""
+
+    @cached_property
+    def inputs(self) -> "Inputs":
+        """Spec and plans as JSON, by which estimates are remembered."""
+        plans = tuple(sorted((name, plan.spec.model_dump_json()) for name, plan in self.seen.plans.items()))
+        return Inputs(self.seen.job.name, self.spec.model_dump_json(), plans)
 
     @property
     def now(self) -> datetime:

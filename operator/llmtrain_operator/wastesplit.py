@@ -58,6 +58,16 @@ def add(one: Split, other: Split) -> Split:
     return Split(**{kind: getattr(one, kind) + getattr(other, kind) for kind in KINDS})
 
 
+def money(split: Split, cost: int) -> Split:
+    """The cost by the seconds' shares, in whole microdollars; the largest part takes what rounding leaves."""
+    seconds = seconds_of(split)
+    billed = sum(seconds.values())
+    shares = {kind: cost * part // billed if billed else 0 for kind, part in seconds.items()}
+    largest = max(seconds, key=lambda kind: seconds[kind])
+    shares[largest] += cost - sum(shares.values())
+    return Split(**shares)
+
+
 def seconds_of(split: Split) -> Mapping[str, int]:
     """The parts by name."""
     return {kind: getattr(split, kind) for kind in KINDS}

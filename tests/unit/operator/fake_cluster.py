@@ -72,7 +72,7 @@ class FakeCluster:
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
         key, _, value = selector.partition("=")
-        found = [b for (kind, space, _), b in self.objects.items() if kind == resource and space == namespace]
+        found = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
         return Found([clone(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
 
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
@@ -177,7 +177,10 @@ class FakeCluster:
 
     def end_pod(self, name: str, code: int = 0, message: str = "", reason: str = "Completed") -> None:
         body = self.pod(name)
+        before: Object = next((s["state"] for s in body["status"].get("containerStatuses", [])), {})
+        started = before.get("running", {}).get("startedAt")
         ended = {"exitCode": code, "finishedAt": stamp(self.now), "message": message, "reason": reason}
+        ended |= {"startedAt": started} if started else {}
         body["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         body["status"]["containerStatuses"] = [{"name": "stage", "state": {"terminated": ended}}]
         self._collect("api/v1/pods", "team-a", name)

@@ -137,6 +137,14 @@ async def test_a_stopped_job_does_not_start_again_for_the_rest_and_goes_on_once_
     assert "gpt-trn-2-head" in run.pods
 
 
+async def test_a_share_of_the_budget_is_warned_of_once() -> None:
+    run = Scenario(budget={"limitUsd": "3.00", "warnAtShare": ["0.2", "0.5"]})
+    await to_training(run)
+    await until(run, "Suspended")
+    told = [e["message"] for e in run.cluster.of("api/v1/events") if e["reason"] == "BudgetWarning"]
+    assert [message.split(" spent, ")[1][:3] for message in told] == ["20%", "50%"]
+
+
 async def test_a_reservation_grows_with_the_run_and_is_given_back_at_its_end() -> None:
     run = Scenario()
     add_budget(run, "10")
@@ -164,6 +172,7 @@ async def delete_job(run: Scenario) -> None:
         await run.drain_step()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_crash_at_any_write_leaves_the_budget_with_what_was_spent(moment: str) -> None:
     async def life(crash: int) -> Scenario:
@@ -211,6 +220,10 @@ def jobs_of(run: Scenario, count: int) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_jobs_that_race_for_one_headroom_never_exceed_it(seed: int) -> None:
+    await race(seed)
+
+
+async def race(seed: int) -> None:
     """Turns of several operators interleave at every await; each write may meet one that was faster."""
     run, rng = Scenario(), random.Random(seed)
     limit = rng.randint(2000, 9000)
@@ -250,6 +263,10 @@ def slow(run: Scenario, method: str, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(15))
 async def test_a_running_job_on_a_budget_never_ends_above_its_limit(seed: int) -> None:
+    await run_into_the_limit(seed)
+
+
+async def run_into_the_limit(seed: int) -> None:
     """Any prices, increments, minimums, kubelet and operator delays within what is promised; saves that take all."""
     rng = random.Random(seed)
     run = Scenario(startDeadlineSeconds=600)

@@ -11,9 +11,10 @@ from llmtrain_operator.billing import Node
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.settlement import settle
 
-from llmtrain.api.status import Amounts, Ledger, Phases, Stage, StageStatus
+from llmtrain.api.status import Amounts, Ledger, Phases, Progress, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
 from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule
+from tests.unit.operator.scenario import Scenario
 
 END = 4000
 STAGE = StageStatus(name=Stage.TRAINING, attempt=1, phases=Phases(working=300, redone=20, checkpointing=7))
@@ -176,3 +177,25 @@ def test_without_increments_and_minimums_cost_is_linear_in_pod_seconds(pieces: l
     price = hour * 3600
     parts = sum(amount_micro_usd(billed_seconds(piece, 1, 0), price) for piece in pieces)
     assert parts == amount_micro_usd(billed_seconds(sum(pieces), 1, 0), price) == sum(pieces) * hour
+
+
+async def test_the_time_of_a_lost_attempt_is_what_its_head_last_told_and_does_not_pass_to_the_next() -> None:
+    run = Scenario()
+    await run.run_stage()
+    await run.run_stage()
+    await run.turn(3)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn()
+    run.cluster.tick(400)
+    run.memory.progress = Progress(done=10, total=100, working_seconds=300, checkpoint_seconds=5)
+    run.memory.progress_of = run.cluster.pod("gpt-trn-1-head")["metadata"]["uid"]
+    await run.turn()
+    run.cluster.end_pod("gpt-trn-1-head", 137, reason="Error")
+    await run.drain()
+    entries = [entry for entry in run.status.ledger.entries if entry.stage is Stage.TRAINING]
+    assert sum(entry.split.working for entry in entries) == 3 * 300
+    assert sum(entry.split.checkpointing for entry in entries) == 3 * 5
+    await run.turn(4)
+    assert run.status.stages[2].attempt == 2
+    assert run.status.stages[2].phases == Phases()

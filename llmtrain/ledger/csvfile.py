@@ -1,0 +1,55 @@
+"""The ledger as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+
+from llmtrain.ledger.lines import Line
+
+SPLIT = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
+COLUMNS = (
+    "namespace", "job", "jobUid", "stage", "role", "plan", "tenure", "state", "startTime", "endTime", "pods",
+    "podSeconds", "billedSeconds", "acceleratorSeconds", "costUsd", "energyJoules", *(f"{kind}Seconds" for kind in SPLIT),
+)  # fmt: skip
+
+
+def exact_usd(micro: int) -> str:
+    """US dollars with all six decimals."""
+    sign, micro = ("-", -micro) if micro < 0 else ("", micro)
+    return f"{sign}{micro // 1_000_000}.{micro % 1_000_000:06d}"
+
+
+def write(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """Rows as CSV with a header (RFC 4180)."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(columns), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def ledger_csv(lines: Iterable[Line]) -> str:
+    """Our own columns."""
+    return write(COLUMNS, map(_row, lines))
+
+
+def _row(line: Line) -> dict[str, str]:
+    row = {
+        "namespace": line.namespace,
+        "job": line.job,
+        "jobUid": line.uid,
+        "stage": line.stage,
+        "role": line.role,
+        "plan": line.plan,
+        "tenure": line.tenure,
+        "state": line.state,
+        "startTime": line.start,
+        "endTime": line.end,
+        "pods": str(line.pods),
+        "podSeconds": str(line.pod_seconds),
+        "billedSeconds": str(line.billed_seconds),
+        "acceleratorSeconds": str(line.accelerator_seconds),
+        "costUsd": exact_usd(line.cost_micro_usd),
+        "energyJoules": str(line.energy_joules),
+    }
+    return row | {f"{kind}Seconds": str(getattr(line.split, kind)) for kind in SPLIT}

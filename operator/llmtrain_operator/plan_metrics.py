@@ -1,0 +1,123 @@
+"""Metrics of plans, and of namespaces beyond their jobs."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.planstatus import PlanStatus
+from llmtrain.cost.errors import InputError
+from llmtrain.pricing.plans import plan_of
+from llmtrain_operator.comparison import break_even_utilization
+from llmtrain_operator.job_metrics import LabelSet, Total, totals, usd
+from llmtrain_operator.namespace_ledger import Book
+from llmtrain_operator.snapshots import Snapshots
+
+SPACE_LABELS = ["namespace", "stage", "role", "plan", "tenure"]
+
+
+class PlanCollector(Collector):
+    """What an hour costs."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        """Reads `snapshots` at every scrape."""
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterable[Metric]:
+        """Fresh families from the plans and the pods alive."""
+        yield self._accelerator_hours()
+        yield self._pod_hours()
+        yield self._break_even()
+
+    def _accelerator_hours(self) -> Metric:
+        family = GaugeMetricFamily(
+            "llmtrain_plan_usd_per_accelerator_hour", "Price of an accelerator-hour.", labels=["plan", "tenure"]
+        )
+        for name, (spec, status) in self._snapshots.plans.items():
+            if status.usd_per_accelerator_hour:
+                family.add_metric([name, spec.tenure.value], float(status.usd_per_accelerator_hour))
+        return family
+
+    def _pod_hours(self) -> Metric:
+        family = GaugeMetricFamily(
+            "llmtrain_plan_usd_per_pod_hour", "Mean price of the pods alive.", labels=["plan", "tenure", "role"]
+        )
+        prices: dict[tuple[str, str, str], list[int]] = {}
+        for _, status in self._snapshots.current():
+            for mark in status.ledger.high_water:
+                prices.setdefault((mark.plan, mark.tenure, mark.role), []).append(mark.micro_usd_per_hour)
+        for labels, found in prices.items():
+            family.add_metric(labels, usd(sum(found)) / len(found))
+        return family
+
+    def _break_even(self) -> Metric:
+        family = GaugeMetricFamily(
+            "llmtrain_plan_breakeven_utilization_ratio",
+            "Use from which on the owned plan is cheaper than the cheapest rent of its accelerator.",
+            labels=["plan"],
+        )
+        for name, (spec, _) in self._snapshots.plans.items():
+            share = _share(name, spec, self._snapshots.plans.values())
+            if share is not None:
+                family.add_metric([name], share)
+        return family
+
+
+def _share(name: str, spec: PlanSpec, plans: Iterable[tuple[PlanSpec, PlanStatus]]) -> float | None:
+    if spec.owned is None or spec.accelerator is None:
+        return None
+    rents = [
+        float(status.usd_per_accelerator_hour)
+        for other, status in plans
+        if other.rented and other.accelerator and other.accelerator.product == spec.accelerator.product
+        and status.usd_per_accelerator_hour
+    ]  # fmt: skip
+    try:
+        return break_even_utilization(plan_of(name, spec), min(rents)) if rents else None
+    except InputError:
+        return None
+
+
+class NamespaceCollector(Collector):
+    """What a namespace has spent: its ledger, and its jobs that are not in there yet."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        """Reads `snapshots` at every scrape."""
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterable[Metric]:
+        """A namespace is told of once its ledger has been read, so that a restart does not set it back."""
+        cost = CounterMetricFamily(
+            "llmtrain_namespace_cost_usd", "What the namespace's jobs cost, deleted ones too.", labels=SPACE_LABELS
+        )
+        seconds = CounterMetricFamily(
+            "llmtrain_namespace_pod_seconds", "Pod-seconds of the namespace's jobs, deleted ones too.",
+            labels=SPACE_LABELS,
+        )  # fmt: skip
+        for namespace, book in list(self._snapshots.books.items()):
+            found = booked(book)
+            for status in self._snapshots.unbooked(namespace):
+                for labels, total in totals(status).items():
+                    _merge(found.setdefault(labels, Total()), total)
+            for labels, total in found.items():
+                cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
+                seconds.add_metric([namespace, *labels], total.pod_seconds)
+        yield cost
+        yield seconds
+
+
+def booked(book: Book) -> dict[LabelSet, Total]:
+    """The ledger's totals by label set."""
+    return {
+        (row["stage"], row["role"], row["plan"], row["tenure"]): Total(
+            row["podSeconds"], row["acceleratorSeconds"], row["costMicroUsd"]
+        )
+        for row in book["totals"]
+    }
+
+
+def _merge(into: Total, other: Total) -> None:
+    into.pod_seconds += other.pod_seconds
+    into.accelerator_seconds += other.accelerator_seconds
+    into.cost_micro_usd += other.cost_micro_usd

@@ -1,0 +1,73 @@
+"""What the metrics are made from: the last status of every job, and what its namespace has booked beyond its jobs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.planstatus import PlanStatus
+from llmtrain.api.status import JobStatus
+from llmtrain_operator.billing import parse_time
+from llmtrain_operator.namespace_ledger import Book
+
+Key = tuple[str, str]
+KEPT = timedelta(hours=1)
+"""Series of a job that has ended are served for so long, so that no scrape misses its last values."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A job's last status. `gone`: when its object went."""
+
+    uid: str
+    status: JobStatus
+    gone: datetime | None = None
+
+
+@dataclass
+class Snapshots:
+    """Written by the job loops and the upkeep, read by every scrape."""
+
+    clock: Callable[[], datetime]
+    jobs: dict[Key, Snapshot] = field(default_factory=dict)
+    books: dict[str, Book] = field(default_factory=dict)
+    plans: Mapping[str, tuple[PlanSpec, PlanStatus]] = field(default_factory=dict)
+
+    def put(self, key: Key, status: JobStatus, uid: str) -> None:
+        """Remember a job's status."""
+        self.jobs[key] = Snapshot(uid, status)
+
+    def put_stored(self, key: Key, status: JobStatus, uid: str) -> None:
+        """Remember what the API has of a job that no loop has looked at yet."""
+        if key not in self.jobs:
+            self.put(key, status, uid)
+
+    def drop(self, key: Key) -> None:
+        """A job's object is gone; its total lives on in the namespace ledger."""
+        found = self.jobs.get(key)
+        if found is not None and found.gone is None:
+            self.jobs[key] = Snapshot(found.uid, found.status, self.clock())
+
+    def current(self) -> list[tuple[Key, JobStatus]]:
+        """Jobs that run, or ended within the last hour."""
+        now = self.clock()
+        self.jobs = {key: found for key, found in self.jobs.items() if found.gone is None or now - found.gone < KEPT}
+        return [(key, found.status) for key, found in self.jobs.items() if _served(found, now)]
+
+    def unbooked(self, namespace: str) -> list[JobStatus]:
+        """Jobs of a namespace whose bill is not in its ledger yet."""
+        booked = set(self.books.get(namespace, {}).get("settledJobs", []))
+        return [s.status for (space, _), s in self.jobs.items() if space == namespace and s.uid not in booked]
+
+
+def _served(found: Snapshot, now: datetime) -> bool:
+    ended = found.gone or end_time(found.status)
+    return ended is None or now - ended < KEPT
+
+
+def end_time(status: JobStatus) -> datetime | None:
+    """When a job that is over ended."""
+    if status.state not in ("Succeeded", "Failed"):
+        return None
+    times = [parse_time(stage.completion_time) for stage in status.stages]
+    return max((time for time in times if time is not None), default=None)

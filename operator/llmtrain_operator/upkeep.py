@@ -1,0 +1,108 @@
+"""The statuses of plans and budgets, kept current beside the jobs: prices age and periods end without any event."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.planstatus import PlanStatus
+from llmtrain.api.status import JobStatus
+from llmtrain_operator.budget_release import BUDGETS
+from llmtrain_operator.budget_state import body_of, read_budget, with_conditions
+from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.names import LEDGER_CONFIG_MAP
+from llmtrain_operator.namespace_ledger import CONFIG_MAPS, read_book
+from llmtrain_operator.planstate import invalid_status, plan_status
+from llmtrain_operator.reconcile import JOBS, PLANS
+from llmtrain_operator.snapshots import Snapshots
+
+log = logging.getLogger("llmtrain.operator")
+EVERY_SECONDS = 15.0
+
+
+@dataclass
+class Upkeep:
+    """One loop for all of them; what it saw is in `snapshots`, for the metrics."""
+
+    cluster: Cluster
+    clock: Callable[[], datetime]
+    namespaces: Sequence[str]
+    snapshots: Snapshots
+    _listed: bool = False
+
+    async def run(self) -> None:
+        """Until it is cancelled. An apiserver that does not answer is asked again."""
+        while True:
+            try:
+                await self.look()
+            except ApiError as error:
+                log.warning("plans and budgets: %s", error)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """One look at all plans and budgets."""
+        plans = (await self.cluster.find(PLANS, "", "")).items
+        self.snapshots.plans = {raw["metadata"]["name"]: seen for raw in plans if (seen := await self._plan(raw))}
+        spaces = {namespace for namespace, _ in self.snapshots.jobs}
+        for namespace in self.namespaces or [""]:
+            for raw in (await self.cluster.find(BUDGETS, namespace, "")).items:
+                spaces.add(raw["metadata"]["namespace"])
+                await self._budget(raw)
+        await self._read_stored_jobs()
+        for namespace in sorted(spaces | {namespace for namespace, _ in self.snapshots.jobs}):
+            await self._read_book(namespace)
+
+    async def _read_stored_jobs(self) -> None:
+        """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""
+        if self._listed:
+            return
+        for namespace in self.namespaces or [""]:
+            for raw in (await self.cluster.find(JOBS, namespace, "")).items:
+                meta, status = raw["metadata"], JobStatus.model_validate(raw.get("status") or {})
+                self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"])
+        self._listed = True
+
+    async def _read_book(self, namespace: str) -> None:
+        try:
+            book = read_book(await self.cluster.get(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP))
+        except ValueError as error:
+            log.warning("ConfigMap %s/%s is no ledger: %s", namespace, LEDGER_CONFIG_MAP, error)
+            return
+        self.snapshots.books[namespace] = book
+
+    async def _plan(self, raw: Object) -> tuple[PlanSpec, PlanStatus] | None:
+        try:
+            spec = PlanSpec.model_validate(raw["spec"])
+        except ValidationError as error:
+            lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
+            await self._write(PLANS, raw, invalid_status(raw, "; ".join(lines), self.clock()).to_dict())
+            return None
+        status = plan_status(raw, spec, self.clock())
+        await self._write(PLANS, raw, status.to_dict())
+        return spec, status
+
+    async def _budget(self, raw: Object) -> None:
+        try:
+            budget = read_budget(raw, self.clock())
+        except ValidationError as error:
+            log.warning("TrainingBudget %s: %s", raw["metadata"]["name"], error)
+            return
+        body = body_of(budget, with_conditions(budget, self.clock()))
+        await self._write(BUDGETS, raw, body["status"])
+
+    async def _write(self, resource: str, raw: Object, status: Object) -> None:
+        """Where somebody was faster, the next look comes soon enough."""
+        if status == raw.get("status"):
+            return
+        meta = raw["metadata"]
+        try:
+            await self.cluster.replace(
+                resource, meta.get("namespace", ""), meta["name"], {**raw, "status": status}, "status"
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise

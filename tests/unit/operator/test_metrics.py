@@ -1,0 +1,183 @@
+"""What is exported: zero before the first pod, exact at the end, never going back, gone an hour after the end."""
+
+from datetime import timedelta
+from typing import Any
+
+from llmtrain_operator.budget_release import BUDGETS
+from llmtrain_operator.metrics import register_all
+from llmtrain_operator.reconcile import JOBS
+from llmtrain_operator.snapshots import Snapshots
+from llmtrain_operator.upkeep import Upkeep
+from prometheus_client import CollectorRegistry
+
+from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+
+JOB = {"namespace": "team-a", "name": "gpt"}
+KNOWN = {"tenure": "Rented", "accelerator": {"product": "H100-SXM-80GB"}, "rented": {"acceleratorHourUsd": "3.99"}}
+
+
+class Watched:
+    """A scenario whose statuses are exported as the operator exports them."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.run = Scenario(**spec)
+        plans = self.run.cluster.objects
+        plans[("apis/llmtrain.dev/v1alpha1/computeplans", "", "gpu")]["spec"] = KNOWN
+        self.restart()
+        turn = self.run.turn
+
+        async def told(times: int = 1) -> Any:
+            for _ in range(times):
+                outlook = await turn()
+                if outlook.status is not None:
+                    self.snapshots.put(("team-a", "gpt"), outlook.status, outlook.uid)
+                if outlook.gone:
+                    self.snapshots.drop(("team-a", "gpt"))
+            return outlook
+
+        self.run.turn = told  # type: ignore[method-assign]
+
+    def restart(self) -> None:
+        self.registry, self.snapshots = CollectorRegistry(), Snapshots(self.run.cluster.clock)
+        register_all(self.registry, self.snapshots)
+        self.upkeep = Upkeep(self.run.cluster, self.run.cluster.clock, [], self.snapshots)
+
+    async def look(self) -> None:
+        await self.upkeep.look()
+
+    def samples(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+        found = [s for family in self.registry.collect() for s in family.samples if s.name == name]
+        return {tuple(sorted(s.labels.items())): s.value for s in found}
+
+    def total(self, metric: str, /, **labels: str) -> float:
+        wanted = set(labels.items())
+        return sum(value for key, value in self.samples(metric).items() if wanted <= set(key))
+
+
+async def finish(watched: Watched) -> None:
+    for _ in range(12):
+        if watched.run.status.state == "Succeeded":
+            return
+        await watched.run.run_stage()
+
+
+async def test_counters_are_there_at_zero_before_the_first_pod() -> None:
+    watched = Watched()
+    await watched.run.turn(2)
+    costs = watched.samples("llmtrain_job_cost_usd_total")
+    labels = {(dict(key)["stage"], dict(key)["role"], dict(key)["plan"]) for key in costs}
+    assert ("Training", "worker", "gpu") in labels
+    assert ("Preflight", "head", "cpu") in labels
+    assert set(costs.values()) == {0.0}
+    assert set(watched.samples("llmtrain_job_waste_usd_total").values()) == {0.0}
+    assert watched.total("llmtrain_job_usd_per_hour") == 0.0
+
+
+async def test_the_end_is_exact_and_waste_and_work_add_up_to_the_cost() -> None:
+    watched = Watched(budget={"limitUsd": "50"})
+    await finish(watched)
+    exact = recorded_micro_usd(watched.run.cluster) / 1e6
+    assert round(watched.total("llmtrain_job_cost_usd_total", **JOB), 6) == exact > 0
+    entries = watched.run.status.ledger.entries
+    work = sum(entry.cost_split.working for entry in entries) / 1e6
+    assert work > 0
+    assert round(watched.total("llmtrain_job_waste_usd_total", **JOB) + work, 6) == exact
+    assert watched.total("llmtrain_job_budget_usd", **JOB) == 50
+    assert watched.total("llmtrain_job_usd_per_hour", **JOB) == 0
+
+
+async def test_energy_is_watts_times_seconds_at_load_and_idle() -> None:
+    watched = Watched()
+    await finish(watched)
+    entry = next(e for e in watched.run.status.ledger.entries if (e.stage.value, e.role) == ("Training", "worker"))
+    # Two H100: the server's share of 1.275 kW x PUE 1.1, at 65 % while working and at 30 % else.
+    busy, idle = entry.split.working, entry.pod_seconds - entry.split.working
+    load, rest = round(1275 * 1.1 * 0.65), round(1275 * 1.1 * 0.30)
+    assert abs(entry.energy_joules - (load * busy + rest * idle)) <= 0.03 * entry.energy_joules
+    assert watched.total("llmtrain_job_energy_joules_total", stage="Training") == entry.energy_joules > 0
+
+
+async def test_estimate_forecast_and_breach_probability_are_told() -> None:
+    watched = Watched(budget={"limitUsd": "50"})
+    await watched.run.turn(2)
+    for metric in ("llmtrain_job_estimate_usd", "llmtrain_job_forecast_usd"):
+        values = {dict(key)["quantile"]: value for key, value in watched.samples(metric).items()}
+        assert 0 < values["0.1"] <= values["0.5"] <= values["0.9"]
+    assert 0 <= watched.total("llmtrain_job_budget_breach_probability_ratio") < 0.01
+    status = watched.run.status
+    assert status.forecast is not None
+    assert status.forecast.eta.endswith("m")
+    assert status.estimate is not None
+    assert [stage.name for stage in status.estimate.stages] == ["Preflight", "Curation", "Training", "Evaluation"]
+    assert status.comparison[0].whole_usd is not None
+
+
+async def test_no_counter_falls_while_the_job_runs_and_over_restarts() -> None:
+    watched, last = Watched(), dict[Any, float]()
+    names = ("cost_usd", "pod_seconds", "accelerator_seconds", "waste_usd", "energy_joules")
+
+    def check() -> None:
+        for name in names:
+            for key, value in watched.samples(f"llmtrain_job_{name}_total").items():
+                assert value >= last.get((name, key), 0.0)
+                last[(name, key)] = value
+
+    for step in range(60):
+        await watched.run.turn()
+        for pod in watched.run.pods:
+            if not watched.run.cluster.pod(pod)["spec"].get("nodeName"):
+                watched.run.cluster.run_pod(pod)
+        watched.run.cluster.tick(7)
+        if step % 15 == 14:
+            watched.run.end_head()
+            await watched.run.drain()
+        if step % 10 == 9:
+            watched.restart()
+            await watched.look()
+        check()
+    assert max(last.values()) > 0
+
+
+async def test_a_namespaces_total_survives_the_job_and_a_restart_and_counts_it_once() -> None:
+    watched = Watched()
+    watched.run.cluster.add(BUDGETS, {"metadata": {"name": "b", "namespace": "team-a"}, "spec": {"limitUsd": "99"}})
+    await watched.run.run_stage()
+    await watched.look()
+    before = watched.total("llmtrain_namespace_cost_usd_total", namespace="team-a")
+    assert before == watched.run.status.ledger.total_micro_usd / 1e6 > 0
+    await watched.run.cluster.delete(JOBS, "team-a", "gpt", "", None)
+    for _ in range(30):
+        if watched.run.cluster.of(JOBS):
+            await watched.run.drain_step()
+    assert watched.run.cluster.of(JOBS) == []
+    expected = recorded_micro_usd(watched.run.cluster) / 1e6
+    assert watched.total("llmtrain_namespace_cost_usd_total") == expected
+    await watched.look()
+    assert watched.total("llmtrain_namespace_cost_usd_total") == expected
+    watched.restart()
+    assert watched.samples("llmtrain_namespace_cost_usd_total") == {}
+    await watched.look()
+    assert watched.total("llmtrain_namespace_cost_usd_total") == expected
+
+
+async def test_series_of_a_job_go_an_hour_after_its_end() -> None:
+    watched = Watched()
+    await finish(watched)
+    watched.run.cluster.now += timedelta(minutes=59)
+    await watched.run.turn()
+    assert watched.samples("llmtrain_job_cost_usd_total")
+    watched.run.cluster.now += timedelta(minutes=2)
+    await watched.run.turn()
+    assert watched.samples("llmtrain_job_cost_usd_total") == {}
+    assert watched.samples("llmtrain_job_info") == {}
+
+
+async def test_plans_tell_their_hour_and_their_break_even() -> None:
+    watched = Watched()
+    owned = {"accelerators": 64, "serverPerAcceleratorUsd": "32000", "powerKwPerAccelerator": "1.275"}
+    spec = {"tenure": "Owned", "accelerator": {"product": "H100-SXM-80GB"}, "owned": owned}
+    watched.run.cluster.add("apis/llmtrain.dev/v1alpha1/computeplans", {"metadata": {"name": "own"}, "spec": spec})
+    await watched.look()
+    assert watched.total("llmtrain_plan_usd_per_accelerator_hour", plan="gpu") == 3.99
+    # The reference table: 0.51 at a rent of 3.99.
+    assert abs(watched.total("llmtrain_plan_breakeven_utilization_ratio", plan="own") - 0.51) < 0.005
