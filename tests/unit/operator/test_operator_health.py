@@ -5,7 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +15,13 @@ from llmtrain_operator.batches import batches, together
 from llmtrain_operator.client import ApiError, object_path, retry_after
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
 from llmtrain_operator.jobs import Jobs
-from llmtrain_operator.metrics import OperatorMetrics, Snapshots
+from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.observation import Action, DeleteObjects, DeletePod, HoldJob
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import JOBS, Memory, Outlook
+from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
@@ -81,7 +82,9 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     metrics = OperatorMetrics(registry, lambda: 0.0, "1")
     reconciler: Any = SimpleNamespace(turn=turn)
     clock = Clock()
-    return Jobs(reconciler, Snapshots(), metrics, ProgressReader(), clock, Health(clock)), registry
+    return Jobs(
+        reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
+    ), registry
 
 
 async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
