@@ -53,6 +53,15 @@ test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
 	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool,versitygw
 	$(PY) -m pytest tests/api
 
+.PHONY: test-kwok
+test-kwok: venv ## Kills and a faulty apiserver, with pods on KWOK nodes
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,kube-scheduler,kwok
+	$(PY) -m pytest tests/kwok
+
+.PHONY: test-long
+test-long: venv binaries ## What takes too long for every change: crash matrix, kills, meshes, soak
+	$(PY) -m pytest tests/long --timeout 7200
+
 .PHONY: test-browser
 test-browser: venv ## Pages as a real headless Chromium shows them
 	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core)
@@ -73,7 +82,7 @@ test-e2e: venv up ## Tests on the real node with real pods
 	$(PY) -m pytest tests/e2e --timeout 1500
 
 .PHONY: test
-test: lint test-unit test-browser test-api test-e2e ## Everything that CI runs
+test: lint test-unit test-browser test-api test-kwok test-e2e ## Everything that CI runs
 
 .PHONY: test-long
 test-long: venv ## Crash matrices, meshes and models that learn: the better part of an hour
