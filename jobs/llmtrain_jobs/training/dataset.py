@@ -1,5 +1,6 @@
 """The curated data set as training sees it: sources, their shares in each phase, tokens to look out for."""
 
+import fcntl
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -23,13 +24,20 @@ def fetch(
 ) -> dict[str, list[Path]]:
     """A split's shards by source, on a local disk or linked from the mounted volume."""
     found: dict[str, list[Path]] = {}
-    for name in sorted(file["name"] for file in manifest["files"]):
-        parts = name.split("/")
-        if parts[0] != split or not name.endswith(".bin"):
-            continue
-        target = local / key / name
-        store.download(f"{artifact_folder('curation', key)}/{name}", target)
-        found.setdefault(parts[1] if len(parts) == 3 else ALL, []).append(target)
+    wanted = {file["name"]: int(file["size"]) for file in manifest["files"] if file["name"].endswith(".bin")}
+    folder = local / key
+    folder.mkdir(parents=True, exist_ok=True)
+    # The processes of a pod share its disk: the first one fetches, the others find the files there.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in sorted(wanted):
+            parts = name.split("/")
+            if parts[0] != split:
+                continue
+            target = folder / name
+            if not target.exists() or target.stat().st_size != wanted[name]:
+                store.download(f"{artifact_folder('curation', key)}/{name}", target)
+            found.setdefault(parts[1] if len(parts) == 3 else ALL, []).append(target)
     return found
 
 

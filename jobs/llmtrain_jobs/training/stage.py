@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from llmtrain.api.stageconfig import ExitCode, FailureClass, Result
+from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import training_key
 from llmtrain.storage.store import Store
@@ -25,6 +25,8 @@ __all__ = ["MODEL_FILE", "run"]
 
 WATCH_SECONDS = 0.5
 ACCOUNT_SECONDS = 5.0
+FAILURE_SECONDS = 10.0
+"""How long the other processes have to end by themselves once one has failed for good."""
 
 
 def run(context: Context) -> Result:
@@ -97,14 +99,18 @@ def ray_gpus() -> float:
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts) -> None:
     """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
-    asked, kept_at = False, time.monotonic()
+    asked, kept_at, failed_at = False, time.monotonic(), 0.0
     while not over.wait(WATCH_SECONDS):
         if context.stop.is_set() and not asked:
             asked = True
             ray.get(control.request_stop.remote(), timeout=10)
         state = ray.get(control.state.remote(), timeout=10)
         if asked and not state["last"]:
-            leave_unstarted(context)
+            leave(context, FailureClass.INTERRUPTED, "Interrupted", "stopped before the first step of this attempt")
+        if state["failure"]:
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - failed_at > FAILURE_SECONDS:
+                leave(context, FailureClass(state["failure"][0]), *state["failure"][1:])
         if not state["last"]:
             continue
         context.scratch.put_metrics(metrics_of(state, context.config.spec.training.tokens))
@@ -114,15 +120,15 @@ def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Ev
             write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
 
 
-def leave_unstarted(context: Context) -> None:
-    """Asked to stop before the first step: there is nothing to save, and waiting for the workers would be billed.
+def leave(context: Context, failure: FailureClass, reason: str, message: str) -> None:
+    """End here, because Ray Train's `fit` cannot be interrupted from a thread and waiting for it would be billed.
 
-    Ray Train's `fit` cannot be interrupted from a thread, so the process ends here, with its last words written.
+    Either somebody asked to stop before the first step, and there is nothing to save; or one process has failed for good
+    and the others wait for it in vain.
     """
-    words = "stopped before the first step of this attempt"
-    failed = FailureClass.INTERRUPTED
-    context.scratch.put_result(Result(outcome="Failed", failure_class=failed, reason="Interrupted", message=words))
-    os._exit(ExitCode.INTERRUPTED)
+    result = Result(outcome="Failed", failure_class=failure, reason=reason, message=message[:1000])
+    context.scratch.put_result(result)
+    os._exit(EXIT_CODES[failure])
 
 
 def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts) -> Result:

@@ -1,5 +1,6 @@
 """From a job's spec to a trainer; what cannot be trained is refused with the field's name."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.training.build import Job, build, device_of
-from llmtrain_jobs.training.dataset import open_sources
+from llmtrain_jobs.training.dataset import fetch, open_sources
 from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.refusals import check_training, expected_save, processes_of, write_speed
 
@@ -174,3 +175,14 @@ def test_held_out_loss_is_torchs_over_the_same_windows(tmp_path: Path) -> None:
     model = made.parts.engine.modules[0].get_submodule("model").eval()
     expected = torch.nn.functional.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
     assert listener(made).evaluations[-1][1] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_two_processes_of_a_pod_fetch_the_shards_once_and_both_find_them(tmp_path: Path) -> None:
+    job = job_in(tmp_path, spec_of())
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: fetch(job.store, DATA, job.manifest, job.local), range(40)))
+    assert all(shards == found[0] for shards in found)
+    assert {name: [file.stat().st_size for file in files] for name, files in found[0].items()} == {
+        "books": [1800],
+        "web": [1800],
+    }
