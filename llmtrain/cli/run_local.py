@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.api.stageconfig import EXIT_CODES
+from llmtrain.api.stageconfig import EXIT_CODES, ExitCode
 from llmtrain.api.status import Stage
 from llmtrain.cli.estimate import PlanFiles
 from llmtrain.cli.inputs import Given, complaints, job_from_file
@@ -50,12 +50,17 @@ def run_local(
         wanted = _wanted(given, stages)
         folders = Folders(storage, storage.absolute() / "scratch", credentials)
         done = _run(given, priced, wanted, folders)
+        _end_if_failed(done)
         if calibration is not None:
             _calibrate(given, done, calibration)
+
+
+def _end_if_failed(done: Sequence[Done]) -> None:
+    """A stage that failed ends the command with the exit code that its pod would have had."""
     failed = next((each.result for each in done if each.result.failure_class), None)
     if failed is not None and failed.failure_class is not None:
         typer.secho(f"error: {failed.reason}: {failed.message}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(int(EXIT_CODES.get(failed.failure_class, 70)))
+        raise typer.Exit(int(EXIT_CODES.get(failed.failure_class, ExitCode.INTERNAL)))
 
 
 def _wanted(given: Given, text: str) -> set[Stage]:

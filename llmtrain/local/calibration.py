@@ -17,7 +17,7 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.work import Measured
 from llmtrain.local.machine import Machine
 from llmtrain.local.stages import Done
-from llmtrain.pricing.architecture import model_size
+from llmtrain.pricing.work import job_model
 
 CPU = "cpu"
 TELLING_SECONDS = 300.0
@@ -50,7 +50,7 @@ def calibrate(date: str, job: str, spec: JobSpec, done: Sequence[Done], machine:
         raise InputError(
             "--calibrate", "needs a training that runs here and now; its result exists already or it failed"
         )
-    size = model_size(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
+    size = job_model(spec)
     chip = machine.chip if spec.training.cluster.workers.accelerators_per_worker else None
     return Calibration(
         date=date,

@@ -2,6 +2,7 @@
 
 from llmtrain.api.evaluation import Suite, SuitePreset, Task, TaskKind
 from llmtrain.api.job import JobSpec
+from llmtrain.api.presets import PRESETS
 from llmtrain.api.training import Parallelism, Precision, Sharding
 from llmtrain.api.training import Recompute as ApiRecompute
 from llmtrain.cost.assumptions import TOKENS_PER_QUESTION
@@ -19,7 +20,15 @@ MICRO_BATCH_TOKENS = 8192
 
 def job_model(spec: JobSpec) -> ModelSize:
     """The job's model."""
-    return model_size(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
+    return model_size(spec.model, vocabulary_size(spec), spec.training.tokens)
+
+
+def vocabulary_size(spec: JobSpec) -> int:
+    """Entries of the tokenizer; of one that is given as a file, what the preset was published with."""
+    published = PRESETS.get(spec.model.preset) if spec.model.preset else None
+    if spec.curation.tokenizer.file and published is not None:
+        return published.vocabulary
+    return spec.curation.tokenizer.train.vocabulary_size
 
 
 def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:

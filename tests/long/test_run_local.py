@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,29 +14,12 @@ from llmtrain.cli.main import app
 from tests.unit.cost.jobs import PLANS
 
 RUNNER = CliRunner()
-WORDS = (
-    "ships",
-    "carry",
-    "cargo",
-    "between",
-    "ports",
-    "while",
-    "storms",
-    "delay",
-    "the",
-    "slow",
-    "convoy",
-    "of",
-    "grain",
-)
 
 
 def documents() -> list[str]:
-    """Prose enough for the quality rules, no two alike."""
-    return [
-        " ".join(WORDS[(n * 7 + i * (n % 5 + 2)) % len(WORDS)] + ("." if i % 12 == 11 else "") for i in range(160)) + f" number {n}."
-        for n in range(400)
-    ]  # fmt: skip
+    """Sentences of made-up words, no two documents alike."""
+    words = ["".join(Random(n).choices("aeioulmnrst", k=3 + n % 6)) for n in range(500)]
+    return [". ".join(" ".join(Random(n * 1000 + line).choices(words, k=12)) for line in range(15)) for n in range(400)]
 
 
 @pytest.fixture(scope="module")

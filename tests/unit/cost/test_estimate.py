@@ -221,3 +221,14 @@ def test_training_on_cpus_needs_no_chip() -> None:
 def test_accelerators_from_a_plan_of_cpus_are_refused() -> None:
     with pytest.raises(InputError, match=r"spec.accelerator.*`h100-rented` has none"):
         estimated(plans=plan_specs(h100_rented=CPU))
+
+
+def test_a_tokenizer_from_a_file_has_the_presets_published_vocabulary() -> None:
+    """Llama 3 8B as published; with a trained tokenizer of 32,000 entries it is smaller."""
+    spec = job_spec()
+    curation = spec.curation.model_copy(
+        update={"tokenizer": spec.curation.tokenizer.model_copy(update={"file": "t.json"})}
+    )
+    model = spec.model.model_validate({"preset": "llama3-8b", "contextLength": 4096})
+    spec = spec.model_copy(update={"curation": curation, "model": model})
+    assert estimate_job("job", spec, plan_specs(), TODAY).model.parameters == 8_030_261_248

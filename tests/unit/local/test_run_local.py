@@ -76,10 +76,11 @@ def test_preflight_runs_by_the_code_of_the_pods_and_is_priced(folder: Path) -> N
 @pytest.mark.slow
 def test_a_stage_that_fails_ends_the_run_with_the_pods_exit_code(folder: Path) -> None:
     (folder / "storage" / "corpus" / "docs.jsonl.gz").unlink()
-    found = run(folder, "--stages", "Preflight,Curation")
+    found = run(folder, "--stages", "Preflight,Curation", "--calibrate", str(folder / "speed.json"))
     assert found.exit_code == 64, found.output
     assert "spec.curation.sources[0]" in found.output
     assert "Curation: Succeeded" not in found.output
+    assert "--calibrate" not in found.output
 
 
 def test_an_unknown_stage_is_refused_with_those_that_there_are(folder: Path) -> None:
