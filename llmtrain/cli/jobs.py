@@ -43,6 +43,7 @@ Name = Annotated[str, typer.Argument(help="Name of the job.", autocompletion=com
 ENDED = ("Succeeded", "Failed", "Invalid")
 LOOK_SECONDS = 2.0
 FRAMES_PER_SECOND = 2
+PIPE_WIDTH = 240
 LABEL = "llmtrain.dev"
 
 
@@ -88,7 +89,8 @@ def list_jobs(
     if not found["items"]:
         typer.echo("no jobs")
         return
-    Console().print(job_table(found["items"], utc_now()))
+    # Into a pipe nothing is shortened.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(job_table(found["items"], utc_now()))
 
 
 def status(name: Name, namespace: Namespace = "") -> None:

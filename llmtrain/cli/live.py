@@ -72,6 +72,8 @@ def _title(view: View, now: datetime) -> Text:
     limit = (view.spec.get("budget") or {}).get("limitUsd")
     if limit:
         text.append(f" of ${limit}")
+    if view.status.forecast and view.status.forecast.usd.p50:
+        text.append(f", forecast ${view.status.forecast.usd.p50}")
     if view.burn_micro_per_second:
         text.append(f"  ${view.burn_micro_per_second * 3600 / 1e6:.2f}/h")
     if view.status.accelerators:

@@ -15,7 +15,7 @@ from llmtrain.cost.money import format_usd
 
 def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     """One row a job."""
-    table = Table("namespace", "job", "stage", "state", "GPUs", "cost", "budget", "age", box=None)
+    table = Table("namespace", "job", "stage", "state", "GPUs", "cost", "forecast", "budget", "age", box=None)
     for job in jobs:
         meta, status = job["metadata"], JobStatus.model_validate(job.get("status") or {})
         budget = (job["spec"].get("budget") or {}).get("limitUsd", "")
@@ -27,6 +27,7 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
             status.state or "Pending",
             str(status.accelerators or "-"),
             f"${status.ledger.cost_usd}",
+            f"${status.forecast.usd.p50}" if status.forecast and status.forecast.usd.p50 else "-",
             f"${budget}" if budget else "-",
             span(int(age.total_seconds())),
         )

@@ -34,6 +34,7 @@ def render(facts: Facts, made_at: str) -> str:
 def _sections(facts: Facts, made_at: str) -> Iterable[str]:
     yield _head(facts, made_at)
     yield _bill(facts)
+    yield _expected(facts)
     yield _time(facts)
     yield _stages(facts)
     yield _comparison(facts)
@@ -113,6 +114,20 @@ def _bill_row(item: Amounts) -> list[str]:
 
 def _hours(seconds: int) -> str:
     return f"{seconds / 3600:.4f}"
+
+
+def _expected(facts: Facts) -> str:
+    """What it was expected to cost, before and now, beside what it has cost."""
+    quantiles = [("estimate", facts.status.estimate), ("forecast", facts.status.forecast)]
+    rows = [
+        [name, *(f"${value}" if value else "-" for value in (found.usd.p10, found.usd.p50, found.usd.p90))]
+        for name, found in quantiles
+        if found is not None and found.usd.p50
+    ]
+    if not rows:
+        return ""
+    cost = f"${facts.status.ledger.cost_usd}"
+    return _section("Expected cost", _table(["", "p10", "p50", "p90"], [*rows, ["so far", "", cost, ""]]))
 
 
 def _time(facts: Facts) -> str:

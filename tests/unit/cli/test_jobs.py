@@ -94,7 +94,7 @@ def test_without_kubectl_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_list_shows_stage_cost_and_budget(kubectl: Kubectl) -> None:
     kubectl.says({"items": [finished(), running()]})
     done = run("list", "-A")
-    assert re.search(r"team-a +docs-gpt +Training +Running +2 +\$0.267358 +\$40.00", done.stdout)
+    assert re.search(r"team-a +docs-gpt +Training +Running +2 +\$0.267358 +\$0.29 +\$40.00", done.stdout)
     kubectl.says({"items": []})
     assert "no jobs" in run("list").stdout
 
@@ -180,7 +180,7 @@ def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
 
 def test_a_frame_shows_progress_cost_and_the_time_left() -> None:
     frame = drawn(running())
-    assert "team-a/docs-gpt  $0.2674 of $40.00  $7.98/h  2 GPUs  stage done in 3m20s" in frame
+    assert "team-a/docs-gpt  $0.2674 of $40.00, forecast $0.29  $7.98/h  2 GPUs  stage done in 3m20s" in frame
     assert re.search(
         r"Training +Running +[━╸╺ ]+ +600,000/1,000,000 tokens +loss 3.21 +tok/s 2000 +3m00s +\$0.2660", frame
     )
