@@ -15,7 +15,7 @@ from tests.unit.training.test_resume import ramped
 
 STOP_AFTER = 7
 INTERLEAVED = Layout(
-    pipeline=2, sharding=Sharding.DDP, schedule=PipelineSchedule.INTERLEAVED, virtual=2, micro_batches=4
+    pipeline=2, sharding=Sharding.FSDP2, schedule=PipelineSchedule.INTERLEAVED, virtual=2, micro_batches=4
 )
 
 
