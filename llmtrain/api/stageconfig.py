@@ -35,6 +35,7 @@ class StageConfig(Model):
     artifacts: dict[Stage, str] = Field({}, description="Keys of the artifacts that earlier stages made or found.")
     peak_tflops: str | None = Field(None, description="Peak of one accelerator of the plan, for the MFU.")
     wait_for_workers_seconds: int = 600
+    spent_usd: str = Field("", description="What the job had cost when this attempt began, US dollars.")
 
 
 class Result(Model):

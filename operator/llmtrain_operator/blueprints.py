@@ -60,6 +60,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         artifacts={s.name: s.artifact for s in observation.job.status.stages if s.artifact},
         peak_tflops=accelerator.peak_tflops if accelerator else None,
         wait_for_workers_seconds=spec.start_deadline_seconds,
+        spent_usd=observation.job.status.ledger.cost_usd,
     )
     # An attempt keeps its image: a worker of another version could not join its head.
     image = stage.image or spec.image or observation.image

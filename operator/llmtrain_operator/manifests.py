@@ -19,6 +19,7 @@ from llmtrain.api.stageconfig import (
     TOKEN_PATH,
     StageConfig,
 )
+from llmtrain_operator.endpointkeys import key_mounts, key_volumes
 from llmtrain_operator.names import FINALIZER_POD, HEAD, POWER_ANNOTATION, PRICE_ANNOTATION, WORKER, Attempt
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
 from llmtrain_operator.power import pod_power
@@ -131,7 +132,9 @@ def _pod(
         "finalizers": [FINALIZER_POD],
     }
     container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}
+    container["volumeMounts"] += key_mounts(blueprint.spec, blueprint.attempt.stage, role)
     pod["spec"] = _pod_spec(blueprint) | {"containers": [container]}
+    pod["spec"]["volumes"] += key_volumes(blueprint.spec, blueprint.attempt.stage, role)
     return pod
 
 

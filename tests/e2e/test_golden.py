@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.jobs import job
-from tests.e2e.kube import apply, kubectl, pods, stage, status, wait, wait_succeeded
+from tests.e2e.kube import apply, condition, ended, kubectl, pods, stage, status, wait, wait_succeeded
 from tests.e2e.recorder import Recorder, span
 from tests.e2e.runtime import RuntimeEvents
 
@@ -73,6 +73,16 @@ def test_the_model_beats_a_unigram_model_on_held_out_text(finished: dict[str, An
     scores = stage(NAME, "Evaluation")["scores"]
     assert float(scores["held-out/bits_per_byte"]) < float(scores["held-out/unigram_bits_per_byte"])
     assert 0 <= float(scores["choices/acc"]) <= 1
+
+
+def test_a_gate_that_the_existing_evaluation_misses_is_told_by_preflight(
+    finished: dict[str, Any], recorder: Recorder
+) -> None:
+    """The model and its scores are there already: no cluster is paid for to say that they are not enough."""
+    apply(job("missed", evaluation__require=[{"metric": "held-out/bits_per_byte", "atMost": "0.1"}]))
+    wait("the end of missed", lambda: ended("missed") and not pods("missed"), 120)
+    assert condition("missed", "Succeeded")["reason"] == "EvaluationBelowThreshold"
+    assert {pod["metadata"]["labels"]["llmtrain.dev/stage"] for pod in recorder.pods("missed")} == {"Preflight"}
 
 
 def test_nothing_is_left_but_the_job(finished: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Running tasks by lm-evaluation-harness on any of its `LM`s, and reading what it found."""
 
+import logging
 import os
-import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,13 @@ def prepare(needs_hub: bool) -> None:
     if not needs_hub:
         os.environ.update(OFFLINE)
     import datasets
+    from lm_eval import utils
 
     datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    # The harness compiles a template anew for each row and each example: three quarters of the CPU that prompts take.
+    if not hasattr(utils.env.from_string, "cache_info"):
+        utils.env.from_string = lru_cache(maxsize=256)(utils.env.from_string)
 
 
 def run_parts(name: str, parts: Sequence[Part], lm: Any, seed: int) -> TaskResult:
@@ -40,9 +46,7 @@ def run_parts(name: str, parts: Sequence[Part], lm: Any, seed: int) -> TaskResul
 
 def run_named(name: str, harness_name: str, few_shot: int | None, limit: int, lm: Any, seed: int) -> TaskResult:
     """Scores of a task, group or tag that the harness knows by name; its data comes from a hub or a cache."""
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager()
+    manager = known_tasks()
     if harness_name not in manager.all_tasks:
         raise bad_input(f"`{name}`: lm-evaluation-harness has no task `{harness_name}`", "UnknownTask")
     try:
@@ -60,6 +64,14 @@ def run_named(name: str, harness_name: str, few_shot: int | None, limit: int, lm
     whole = combined(name, results)
     whole.guessing = guesses(whole)
     return whole
+
+
+@lru_cache(maxsize=1)
+def known_tasks() -> Any:
+    """The harness' index of its tasks: some 16,000 files are read for it."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
 
 
 def _task(part: Part, seed: int) -> Any:
@@ -91,17 +103,23 @@ def _data(part: Part) -> Callable[..., Any]:
 def _run(task: Any, name: str, lm: Any, limit: int) -> TaskResult:
     from lm_eval.evaluator import evaluate
 
-    with warnings.catch_warnings():
-        # scikit-learn warns of classes that were never predicted; that is what a score of 0 says.
-        warnings.simplefilter("ignore")
-        found = evaluate(
-            lm, {"tasks": {name: task}, "groups": {}}, limit=limit or None, bootstrap_iters=0, log_samples=True
-        )
-    samples, metrics = found["samples"][name], found["results"][name]
-    result = TaskResult(
-        name, count=found["n-samples"][name]["effective"], few_shot=int(task.get_config("num_fewshot") or 0)
-    )
+    asked = {"tasks": {name: task}, "groups": {}}
+    found = evaluate(lm, asked, limit=limit or None, bootstrap_iters=0, log_samples=True)
+    samples = found["samples"][name]
+    result = TaskResult(name, count=found["n-samples"][name]["effective"])
+    result.few_shot = int(task.get_config("num_fewshot") or 0)
     filters = list(dict.fromkeys(sample["filter"] for sample in samples))
+    _add_scores(result, task, found["results"][name], samples, filters)
+    result.primary = next((metric for metric in PREFERRED if metric in result.scores), next(iter(result.scores), ""))
+    result.samples = [readable(sample) for sample in samples if sample["filter"] == filters[0]]
+    result.details = _details(task)
+    return result
+
+
+def _add_scores(
+    result: TaskResult, task: Any, metrics: dict[str, Any], samples: Sequence[Any], filters: Sequence[str]
+) -> None:
+    """`metrics` of the harness are named `metric,filter`."""
     for key, value in metrics.items():
         metric, _, filtered = key.partition(",")
         if not filtered or "_stderr" in metric or not isinstance(value, int | float):
@@ -112,10 +130,6 @@ def _run(task: Any, name: str, lm: Any, limit: int) -> TaskResult:
             result.scores[shown] = float(value)
             result.higher_is_better[shown] = bool(task.higher_is_better().get(metric, True))
             result.errors |= {} if error is None else {shown: error}
-    result.primary = next((metric for metric in PREFERRED if metric in result.scores), next(iter(result.scores), ""))
-    result.samples = [readable(sample) for sample in samples if sample["filter"] == filters[0]]
-    result.details = _details(task)
-    return result
 
 
 def names_of(metric: str, filtered: str, filters: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from html import escape
 from typing import Any
 
@@ -33,6 +34,7 @@ def page(
         f"<h1>Evaluation of {escape(config.namespace)}/{escape(config.job)}</h1>",
         _model(results),
         _scores(results, own, baseline),
+        _money(own, config.spent_usd),
         _parts(own),
         _endpoints(results),
         *(_samples(result) for result in own.values()),
@@ -122,6 +124,30 @@ def _compared(value: float, other: str | None, higher_is_better: bool) -> str:
         return ""
     better = value >= float(other) if higher_is_better else value <= float(other)
     return f"<span class={'good' if better else 'bad'}>{escape(other)}</span>"
+
+
+def usd_per_point(spent_usd: str, score: float, chance: float) -> Decimal | None:
+    """Dollars of the job so far for each percentage point above guessing; None where there is none."""
+    points = (Decimal(f"{score:.6f}") - Decimal(f"{chance:.6f}")) * 100
+    return Decimal(spent_usd) / points if points > 0 else None
+
+
+def _money(own: Mapping[str, TaskResult], spent_usd: str) -> str:
+    """What the job had cost before its evaluation, by what it reached."""
+    if not spent_usd:
+        return ""
+    rows = []
+    for result in own.values():
+        chance = result.guessing.get(result.primary, {}).get(RANDOM, 0.0 if result.primary == "centred" else None)
+        if chance is None or result.skipped:
+            continue
+        price = usd_per_point(spent_usd, result.scores[result.primary], chance)
+        shown = "not above guessing" if price is None else f"{price:.4f}"
+        rows.append([escape(result.name), escape(result.primary), shown])
+    if not rows:
+        return ""
+    note = f"<p>The job had cost ${escape(spent_usd)} before this attempt.</p>"
+    return f"<h2>Dollars per point</h2>{note}{table(['task', 'score', 'US dollars per percentage point'], rows, 2)}"
 
 
 def _parts(own: Mapping[str, TaskResult]) -> str:

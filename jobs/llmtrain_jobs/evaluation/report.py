@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from llmtrain.api.evaluation import Evaluation
@@ -29,6 +28,7 @@ class Findings:
     reference: Mapping[str, TaskResult]
     usage: Mapping[str, Any]
     baseline: dict[str, Any] | None
+    working_seconds: float
 
 
 def results_of(findings: Findings, config: StageConfig) -> dict[str, Any]:
@@ -110,9 +110,3 @@ def shown_scores(results: Mapping[str, Any], evaluation: Evaluation) -> dict[str
 def summary(scores: Mapping[str, str]) -> str:
     """The scores in one line."""
     return ", ".join(f"{name} {value}" for name, value in sorted(scores.items()))[:900]
-
-
-def usd_per_point(spent_usd: str, score: float, chance: float) -> Decimal | None:
-    """Dollars of the whole job for each percentage point above chance; None where there is none."""
-    points = (Decimal(str(score)) - Decimal(str(chance))) * 100
-    return Decimal(spent_usd) / points if points > 0 else None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmtrain_jobs.evaluation.plan import Batch
-from llmtrain_jobs.evaluation.tree import hidden_of_trees
+from llmtrain_jobs.evaluation.tree import tree_mask
 from llmtrain_jobs.model.transformer import Transformer
 
 LOGITS_AT_ONCE = 1 << 25
@@ -37,7 +37,7 @@ def _hidden(model: Transformer, tokens_GL: Tensor, batch: Batch) -> Tensor:
         return model.hidden(tokens_GL)
     positions_GL = torch.from_numpy(batch.positions_GL).to(tokens_GL.device)
     ends_GL = torch.from_numpy(batch.ends_GL).to(tokens_GL.device)
-    return hidden_of_trees(model, tokens_GL, positions_GL, ends_GL)
+    return model.hidden(tokens_GL, positions_BT=positions_GL, mask_BTS=tree_mask(ends_GL))
 
 
 def _read(model: Transformer, hidden_ND: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,9 @@ Scores are complete and stored before the requirements are looked at, so that a 
 """
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +26,7 @@ from llmtrain_jobs.evaluation.stored import RESULTS, bars_of, baseline_of, store
 from llmtrain_jobs.evaluation.suites import all_tasks, suite_result
 from llmtrain_jobs.preflight.stage import task_fingerprint
 
+MESSAGE_CHARACTERS = 1000
 ENDPOINT_TROUBLE = ("EndpointUnreachable", "EndpointDenied", "EndpointRefused", "EndpointHasNoLikelihoods", "NoApiKey")
 
 
@@ -34,15 +37,22 @@ def run(context: Context) -> Result:
     if context.store.manifest("training", training) is None:
         raise bad_input(f"the trained model `{training}` does not exist in the job's storage", "ArtifactMissing")
     key = evaluation_key(config.spec, training, task_fingerprint(context))
-    found = stored_results(context.store, key)
+    found, working = stored_results(context.store, key), 0.0
     if found is None:
         findings = evaluate(context, evaluation)
         files = files_of(findings, config)
         context.store.complete("evaluation", key, files, {})
-        found = json.loads(files[RESULTS])
+        found, working = json.loads(files[RESULTS]), findings.working_seconds
     bars = bars_of(found, baseline_of(context.store, evaluation))
-    check(evaluation.require, bars)
-    return Result(outcome="Succeeded", message=summary(bars.own), artifact=key, scores=shown_scores(found, evaluation))
+    scores = shown_scores(found, evaluation)
+    done = Result(outcome="Succeeded", message=summary(bars.own), artifact=key, scores=scores, working_seconds=working)
+    try:
+        check(evaluation.require, bars)
+    except StageError as error:
+        # A model that falls short keeps its scores and its artifact all the same.
+        failed = {"outcome": "Failed", "failure_class": error.failure, "reason": error.reason}
+        return done.model_copy(update=failed | {"message": error.message[:MESSAGE_CHARACTERS]})
+    return done
 
 
 def evaluation_of(config: StageConfig) -> Evaluation:
@@ -50,6 +60,20 @@ def evaluation_of(config: StageConfig) -> Evaluation:
     if config.spec.evaluation is None:
         raise bad_input("`spec.evaluation` is not set")
     return config.spec.evaluation
+
+
+@dataclass
+class Steps:
+    """Progress: which of all tasks is under way."""
+
+    context: Context
+    total: int
+    done: int = 0
+
+    def next(self, detail: str) -> None:
+        """One more begins, those before are done."""
+        self.context.tell(self.done, self.total, "tasks", detail)
+        self.done += 1
 
 
 def evaluate(context: Context, evaluation: Evaluation) -> Findings:
@@ -64,31 +88,34 @@ def evaluate(context: Context, evaluation: Evaluation) -> Findings:
     ray = connect(context)
     models = Models.of(context, evaluation, ray)
     runner = runner_of(context, evaluation, models)
-    own = {task.name: own_result(context, evaluation, runner, models, task) for task in all_tasks(evaluation)}
-    others = reference_results(context, evaluation, runner, models)
+    started = time.monotonic()
+    steps = Steps(context, len(all_tasks(evaluation)) * (2 if models.reference else 1))
+    own = {task.name: own_result(steps, evaluation, runner, models, task) for task in all_tasks(evaluation)}
+    others = reference_results(steps, evaluation, runner, models)
+    working = time.monotonic() - started
     ray.shutdown()
     for suite in evaluation.suites:
         own[suite.name] = suite_result(suite, own)
         others |= {suite.name: suite_result(suite, others)} if others else {}
-    return Findings(own, others, models.usage(), baseline)
+    return Findings(own, others, models.usage(), baseline, working)
 
 
-def own_result(context: Context, evaluation: Evaluation, runner: Any, models: Any, task: Task) -> TaskResult:
+def own_result(steps: Steps, evaluation: Evaluation, runner: Any, models: Any, task: Task) -> TaskResult:
     """One task by our model."""
-    context.tell(0, 0, "tasks", task.name)
+    steps.next(task.name)
     policy = evaluation.judge if task.judge else None
     found = guarded(task, policy, partial(runner.result, task, models.own))
     rated: TaskResult = runner.judging.with_ratings(task, found)
     return rated
 
 
-def reference_results(context: Context, evaluation: Evaluation, runner: Any, models: Any) -> dict[str, TaskResult]:
+def reference_results(steps: Steps, evaluation: Evaluation, runner: Any, models: Any) -> dict[str, TaskResult]:
     """The same tasks by the reference model; what is judged is judged once."""
     found: dict[str, TaskResult] = {}
     for task in all_tasks(evaluation):
         if models.reference is None or task.judge is not None:
             continue
-        context.tell(0, 0, "tasks", f"{task.name} by the reference model")
+        steps.next(f"{task.name} by the reference model")
         found[task.name] = guarded(task, evaluation.reference, partial(runner.result, task, models.reference))
     return found
 

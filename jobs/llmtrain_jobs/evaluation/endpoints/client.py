@@ -54,10 +54,11 @@ class Client:
     """One endpoint. `field` is where it stands in the manifest."""
 
     def __init__(
-        self, endpoint: Endpoint, api_key: str, field: str, sleep: Callable[[float], None] = time.sleep
+        self, endpoint: Endpoint, api_key: str, field: str, sleep: Callable[[float], None] | None = None
     ) -> None:
         """Nothing is asked yet."""
-        self.endpoint, self.field, self.usage, self._sleep = endpoint, field, Usage(), sleep
+        self.endpoint, self.field, self.usage, self._sleep = endpoint, field, Usage(), sleep or time.sleep
+        self._down: StageError | None = None
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -65,12 +66,20 @@ class Client:
     def post_all(self, path: str, bodies: Sequence[Body]) -> list[Body]:
         """Answers in the order of the bodies; `concurrency` requests are in flight."""
         with ThreadPoolExecutor(self.endpoint.concurrency) as pool:
-            return list(pool.map(lambda body: self.post(path, body), bodies))
+            asked = [pool.submit(self.post, path, body) for body in bodies]
+            try:
+                return [request.result() for request in asked]
+            except StageError:
+                # The cluster is billed while the others wait for the same end.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def post(self, path: str, body: Body) -> Body:
-        """One answer. Raises what the stage ends with: unavailable, denied, or bad input."""
+        """One answer. Raises what the stage ends with: unavailable (for good, in this attempt), denied, or bad input."""
         problem = ""
         for attempt in range(TRIES):
+            if self._down is not None:
+                raise self._down
             try:
                 answer = self._once(path, {"model": self.endpoint.model, **body})
             except urllib.error.HTTPError as error:
@@ -83,10 +92,11 @@ class Client:
                 return answer
             if attempt + 1 < TRIES:
                 self._sleep(min(pause, LONGEST_PAUSE_SECONDS))
-        raise unavailable(
+        self._down = unavailable(
             f"`{self.field}.baseUrl` {self.endpoint.base_url} does not answer after {TRIES} tries ({problem[:200]})",
             UNREACHABLE,
         )
+        raise self._down
 
     def _once(self, path: str, body: Body) -> Body:
         url = f"{self.endpoint.base_url.rstrip('/')}/{path}"

@@ -4,6 +4,7 @@ Known benchmarks keep the harness' own YAML: template, choices, metrics, filters
 Tasks in another form and a user's own are written over rows of query, choices and gold.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -151,10 +152,11 @@ def _by_subject(task: Task, docs: list[Fields], examples: list[Fields]) -> list[
 def _checked(part: Part) -> Part:
     """There are enough rows for the examples that each question shows."""
     shots = int(part.config.get("num_fewshot") or 0)
-    there = len(part.examples) if part.examples else len(part.docs) - 1
+    # A row that equals the one that is asked is no example of another.
+    there = len({json.dumps(row, sort_keys=True) for row in part.examples or part.docs}) - (0 if part.examples else 1)
     if shots > there:
         raise bad_input(
-            f"`{part.name}`: `fewShot` is {shots}, but there are {there} rows to draw examples from; lower it or set "
+            f"`{part.name}`: `fewShot` is {shots}, but there are {there} other rows to draw examples from; lower it or set "
             "`fewShotFile`",
             "TooFewExamples",
         )

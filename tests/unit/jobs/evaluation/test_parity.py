@@ -1,6 +1,5 @@
 """Scores are those of lm-evaluation-harness' own Hugging Face backend on the same weights, in fp32."""
 
-import random
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from llmtrain.api.evaluation import Task, TaskKind
 from llmtrain.api.evaluationtasks import Perplexity, Template, TemplateKind
 from tests.unit.jobs.evaluation.models import make_lm, sentences
 from tests.unit.jobs.evaluation.peer import peer
+from tests.unit.jobs.evaluation.rowsets import choice_rows
 
 CLOSE = 2e-3
 """Nats by which the best two answers may differ where the choice does."""
@@ -24,18 +24,6 @@ CLOSE = 2e-3
 @pytest.fixture(scope="module")
 def theirs(tokenizer: Tokenizer, model: Transformer) -> Any:
     return peer(model, tokenizer, batch_size=8)
-
-
-def choice_rows(count: int) -> list[Fields]:
-    draw, texts = random.Random(2), sentences(6 * count, 3)
-    labels = ["A", "B", "C", "D"]
-    rows = []
-    for number in range(count):
-        question, *choices = texts[5 * number : 5 * number + 5]
-        rows.append(
-            {"question": question, "choices": {"text": choices, "label": labels}, "answerKey": draw.choice(labels)}
-        )
-    return rows
 
 
 TASKS: dict[str, tuple[Task, list[Fields]]] = {

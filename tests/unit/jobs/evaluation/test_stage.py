@@ -91,8 +91,8 @@ def test_a_score_below_the_requirement_fails_and_keeps_everything(world: World) 
     assert (result.failure_class, result.reason) == (FailureClass.BELOW_THRESHOLD, "EvaluationBelowThreshold")
     assert "choices/acc is" in result.message
     assert "at least 0.9" in result.message
-    (kept,) = (world.folder / "artifacts/evaluation").iterdir()
-    assert (kept / "manifest.json").exists()
+    assert "held-out/bits_per_byte" in result.scores
+    assert (world.folder / "artifacts/evaluation" / result.artifact / "manifest.json").exists()
 
 
 def test_preflight_tells_of_a_requirement_that_an_existing_evaluation_misses(world: World) -> None:
@@ -157,7 +157,7 @@ def test_a_file_that_is_missing_is_told_by_preflight(world: World) -> None:
 def test_more_examples_than_rows_are_refused(world: World) -> None:
     result = world.run(tasks=[ARC | {"fewShot": 12}])
     assert result.failure_class is FailureClass.BAD_INPUT
-    assert "`fewShot` is 12, but there are 11 rows" in result.message
+    assert "`fewShot` is 12, but there are 11 other rows" in result.message
 
 
 def test_a_template_of_ones_own_needs_no_code(world: World) -> None:
