@@ -17,7 +17,7 @@ from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.tasks.catalogue import Part, parts_of
 from llmtrain_jobs.evaluation.tasks.rows import Fields, check_rows, read_rows
 from llmtrain_jobs.evaluation.tasks.texts import METRICS
-from llmtrain_jobs.model.export import write_folder
+from llmtrain_jobs.model.export import Words, write_folder
 from tokenizers import Tokenizer
 
 from llmtrain.api.evaluation import Task, TaskKind
@@ -58,7 +58,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     tokenizer: Tokenizer = train_tokenizer(texts, 1024)
     model = train(tokenizer, texts, 150, embedding=64, feed_forward=128, context=512)
     folder = tmp_path_factory.mktemp("export") / "model"
-    write_folder(folder, model.config, model.state_dict(), tokenizer, "")
+    write_folder(folder, model.config, model.state_dict(), Words(tokenizer, 0), "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lm_eval.models.huggingface import HFLM

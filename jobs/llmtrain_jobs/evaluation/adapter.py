@@ -52,11 +52,12 @@ class Limits:
 class CheckpointModel(TemplateLM):  # type: ignore[misc]
     """Our transformer and tokenizer as an `LM`; encoding of pairs and rolling windows are the harness'."""
 
-    def __init__(self, backend: Backend, tokenizer: Tokenizer, limits: Limits) -> None:
-        """`backend` computes; this object only plans."""
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, limits: Limits, end: int | None = None) -> None:
+        """`backend` computes; this object only plans. `end` is the token that ends a document."""
         super().__init__()
         self.backend, self.tokenizer, self.limits, self.cuts = backend, tokenizer, limits, Cuts()
-        self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0)
+        self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0) if end is None else end
+        self.end_text = str(tokenizer.id_to_token(self.end) or END_OF_TEXT)
         self._encode = lru_cache(maxsize=4096)(lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids))
 
     @property
@@ -133,7 +134,7 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
     def prompt(self, context: str, options: dict[str, Any]) -> Prompt:
         """A prompt under the harness' options. Room for the answer is kept free: half of the context at most."""
         settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
-        stops = handle_stop_sequences(list(settings["until"]), END_OF_TEXT)
+        stops = handle_stop_sequences(list(settings["until"]), self.end_text)
         new = min(int(settings["max_gen_toks"]), max(1, self.limits.context // 2))
         tokens, most = self.tok_encode(context) or [self.end], self.limits.context - new
         self.cuts.note(len(tokens) - most)

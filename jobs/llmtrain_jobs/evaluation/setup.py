@@ -34,8 +34,9 @@ class Models:
     def of(cls, context: Context, evaluation: Evaluation, ray: Any) -> "Models":
         """Ours over the workers of the cluster."""
         tokenizer = worker.load_tokenizer(context.config, context.store)
+        limits = limits_of(context.config, tokenizer, evaluation)
         own = Subject(
-            CheckpointModel(ray_backend(context, ray), tokenizer, limits_of(context.config, tokenizer, evaluation)),
+            CheckpointModel(ray_backend(context, ray), tokenizer, limits, end_of_text(context)),
             {"training": context.config.artifacts[Stage.TRAINING], "batchTokens": evaluation.batch_tokens},
         )
         return cls(own, _reference(evaluation), _judge(evaluation), tokenizer)
@@ -45,6 +46,13 @@ class Models:
         reference = self.reference.lm if self.reference else None
         clients = {"judge": self.judge, "reference": reference.client if isinstance(reference, EndpointModel) else None}
         return {role: client.usage.to_dict(client.endpoint) for role, client in clients.items() if client is not None}
+
+
+def end_of_text(context: Context) -> int | None:
+    """The token that curation put behind each document; None: the usual one."""
+    manifest = context.store.manifest("curation", context.config.artifacts[Stage.CURATION]) or {}
+    found = manifest.get("counts", {}).get("end_of_text")
+    return None if found is None else int(found)
 
 
 def _reference(evaluation: Evaluation) -> Subject | None:
