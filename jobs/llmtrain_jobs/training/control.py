@@ -17,6 +17,7 @@ class Control:
         self._counts = {"roll_backs": 0, "restarts": -1}
         self._model: dict[str, Any] | None = None
         self._saved, self._save_seconds = 0, 0.0
+        self._folder = ""
         self._validation_loss: float | None = None
 
     def request_stop(self) -> None:
@@ -35,9 +36,9 @@ class Control:
         self._counts["roll_backs"] = facts["roll_backs"]
         return self._stop
 
-    def saved(self, step: int) -> None:
+    def saved(self, step: int, folder: str) -> None:
         """A checkpoint is complete."""
-        self._saved = step
+        self._saved, self._folder = step, folder
 
     def evaluated(self, loss: float) -> None:
         """Loss on held-out text."""
@@ -62,5 +63,5 @@ class Control:
     def state(self) -> dict[str, Any]:
         """Everything, for the driver."""
         return {"last": self._last, "failure": self._failure, "accounts": self._accounts.to_dict(),
-                "counts": dict(self._counts), "model": self._model, "saved": self._saved, "save_seconds": self._save_seconds,
+                "counts": dict(self._counts), "model": self._model, "saved": self._saved, "checkpoint": self._folder, "save_seconds": self._save_seconds,
                 "validation_loss": self._validation_loss}  # fmt: skip

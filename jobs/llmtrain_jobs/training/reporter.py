@@ -90,7 +90,7 @@ class Reporter:
         """A checkpoint is complete; called in the thread that wrote it."""
         lines = list(self._lines)
         self._job.store.write(self._name, ("\n".join(lines) + "\n").encode())
-        self._control.saved.remote(checkpoint.step)
+        self._control.saved.remote(checkpoint.step, checkpoint.folder)
         self._control.took.remote(seconds)
         for tracker in self._trackers:
             tracker.flush()

@@ -52,6 +52,7 @@ def progress_of(state: Mapping[str, Any], total_tokens: int, before: Accounts) -
         tokens_per_second=f"{last['tokens_per_second']:.0f}",
         mfu=f"{last['mfu']:.4f}",
         detail=f"step {last['step']}",
+        checkpoint=state["checkpoint"],
         working_seconds=round(accounts.working - before.working),
         redone_seconds=round(accounts.redone - before.redone),
         checkpoint_seconds=round(accounts.checkpointing - before.checkpointing),

@@ -49,7 +49,7 @@ def test_metrics_have_their_names_and_progress_counts_this_attempt_alone() -> No
     for number in (2, 3, 4):
         assert control.step(facts(number)) is False
     control.stalled(1.5)
-    control.saved(4)
+    control.saved(4, "checkpoints/step-00000004-a1")
     control.took(3.2)
     state = control.state()
     metrics = metrics_of(state, 1000)
@@ -62,6 +62,7 @@ def test_metrics_have_their_names_and_progress_counts_this_attempt_alone() -> No
     assert metrics["llmtrain_train_eta_seconds"] == eta_seconds(facts(4), 1000) == 600 / 50
     progress = progress_of(state, 1000, before)
     assert (progress.done, progress.total, progress.save_seconds) == (400, 1000, 4)
+    assert progress.checkpoint == "checkpoints/step-00000004-a1"
     assert (progress.working_seconds, progress.redone_seconds, progress.checkpoint_seconds) == (4, 2, 2)
 
 
