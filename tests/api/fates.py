@@ -37,7 +37,7 @@ class Scheduling:
 
 
 def node_of(kind: str, name: str) -> str:
-    return {"node gone": "gone", "node silent": "silent"}.get(kind, f"node-{len(name) % 3}")
+    return {"node gone": "exact-gone", "node silent": "exact-silent"}.get(kind, f"exact-{len(name) % 3}")
 
 
 class Kubelet:
@@ -46,7 +46,7 @@ class Kubelet:
         self.gone_nodes: set[str] = set()
 
     async def nodes(self) -> None:
-        for name in ("node-0", "node-1", "node-2", "gone", "silent"):
+        for name in ("exact-0", "exact-1", "exact-2", "exact-gone", "exact-silent"):
             await self.cluster.create(NODES, "", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
             await self.set_ready(name, "True", timedelta(hours=5))
 

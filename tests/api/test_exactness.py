@@ -137,8 +137,8 @@ async def live_and_die(kubelet: Kubelet, operator: Operator, rng: random.Random)
     for start in range(0, len(pods), 50):
         await together(kubelet.happen(pod) for pod in pods[start : start + 50])
         await together(operator.turn(rng.randrange(COUNT // 2)) for _ in range(3))
-    await kubelet.cluster.delete("api/v1/nodes", "", "gone", "", 0)
-    await kubelet.set_ready("silent", "Unknown", timedelta(minutes=10))
+    await kubelet.cluster.delete("api/v1/nodes", "", "exact-gone", "", 0)
+    await kubelet.set_ready("exact-silent", "Unknown", timedelta(minutes=10))
 
 
 async def drain(kubelet: Kubelet, operator: Operator) -> None:
