@@ -28,7 +28,7 @@ def bare_loop(folder: Path) -> Callable[[int], None]:
 
     def run(first: int) -> None:
         for step in range(first, first + STEPS):
-            batch = torch.stack([data[s : s + CONTEXT + 1] for s in starts[step % len(starts)].tolist()])
+            batch = data[starts[step % len(starts)][:, None] + torch.arange(CONTEXT + 1)]
             loss = loss_sum(model, batch) / (WINDOWS * CONTEXT)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -71,7 +71,5 @@ def bits_per_byte(orders: list[Order], data: bytes) -> float:
 
 def distribution(orders: list[Order], context: bytes) -> float:
     """Sum of the probabilities of all bytes after a context: 1."""
-    total = 0.0
-    for byte in range(256):
-        total += math.exp2(-bits_per_byte(orders, context + bytes([byte])))
-    return total
+    last = context[-(len(orders) - 1) :]
+    return sum(math.exp2(-bits_per_byte(orders, last + bytes([byte]))) for byte in range(256))
