@@ -166,10 +166,11 @@ async def test_the_ledger_is_the_rules_sum_of_500_random_lives(
     assert len(await kubelet.pods()) == COUNT * (1 + WORKERS) == 500
     await live_and_die(kubelet, operator, rng)
     await drain(kubelet, operator)
-    for _ in range(100):
+    for _ in range(1800):
         if len(watch.gone) >= 500:
             break
         await asyncio.sleep(0.1)
+    assert len(watch.gone) == 500, "the watch has not seen every pod go"
     assert {kind_of(versions[-1]) for versions in watch.pods.values()} == set(KINDS)
     script = Path(__file__).with_name("bill_by_rule.py")
     text = json.dumps(list(watch.pods.values()))
