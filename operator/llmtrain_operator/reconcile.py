@@ -40,6 +40,7 @@ RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
+MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
 PROVISIONAL_SECONDS = 60
 
 
@@ -137,7 +138,7 @@ class Reconciler:
         return labels
 
     async def _objects_left(self, job: Job) -> bool:
-        stage = next((stage for stage in job.status.stages if stage.state is StageState.STOPPING), None)
+        stage = next((stage for stage in job.status.stages if stage.state in MAY_HAVE_OBJECTS), None)
         if stage is None:
             return False
         found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)

@@ -62,6 +62,8 @@ async def test_an_object_of_somebody_else_under_our_name_is_named_and_left_alone
     for _ in range(6):
         await run.turn()
     assert run.status.state == "Failed"
+    made = {key for key in run.cluster.objects if key[2].startswith("gpt-pre-1") and key[0] != "api/v1/events"}
+    assert made == {(f"api/v1/{kind}", "team-a", name)}, "what was made beside it is gone"
     left = run.cluster.objects[(f"api/v1/{kind}", "team-a", name)]
     assert left["metadata"]["uid"] == uid
     assert "deletionTimestamp" not in left["metadata"]
