@@ -84,10 +84,6 @@ test-e2e: venv up ## Tests on the real node with real pods
 .PHONY: test
 test: lint test-unit test-browser test-api test-kwok test-e2e ## Everything that CI runs
 
-.PHONY: test-long
-test-long: venv ## Crash matrices, meshes and models that learn: the better part of an hour
-	$(PY) -m pytest tests/long --timeout 3600
-
 .PHONY: bench
 bench: venv up ## Print latencies and overheads of the control plane
 	$(PY) -m pytest tests/bench -s --timeout 1500

@@ -4,10 +4,14 @@ from llmtrain.api.cluster import Cluster
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage, StageStatus
+from llmtrain.api.training import Device
+from llmtrain.cost.errors import InputError
+from llmtrain.pricing.plans import chip_of
 from llmtrain_operator.history import excluded_nodes
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
 from llmtrain_operator.observation import Job, Observation
+from llmtrain_operator.pricing import Plan
 
 
 def stages_of(spec: JobSpec) -> list[Stage]:
@@ -41,13 +45,22 @@ def attempt_of(job: Job, stage: StageStatus) -> Attempt:
     return Attempt(job.name, job.namespace, job.uid, stage.name, stage.attempt, stage.nonce)
 
 
+def peak_tflops(spec: JobSpec, plan: Plan) -> str | None:
+    """Peak of the plan's accelerator, TFLOP/s; None where CPUs do the work or no table knows the accelerator."""
+    if spec.training.device is Device.CPU or plan.spec.accelerator is None:
+        return None
+    try:
+        return f"{chip_of(plan.spec.accelerator).peak_tflops:g}"
+    except InputError:
+        return None
+
+
 def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) -> Blueprint | None:
     """Blueprint of the stage's current attempt; None where its plan does not exist."""
     plan = observation.plans.get(plan_name(spec, stage.name))
     if plan is None:
         return None
     attempt = attempt_of(observation.job, stage)
-    accelerator = plan.spec.accelerator
     config = StageConfig(
         job=attempt.job,
         namespace=attempt.namespace,
@@ -58,7 +71,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         head_address=attempt.head_address,
         spec=spec,
         artifacts={s.name: s.artifact for s in observation.job.status.stages if s.artifact},
-        peak_tflops=accelerator.peak_tflops if accelerator else None,
+        peak_tflops=peak_tflops(spec, plan),
         wait_for_workers_seconds=spec.start_deadline_seconds,
         spent_usd=observation.job.status.ledger.cost_usd,
     )

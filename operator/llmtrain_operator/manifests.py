@@ -217,6 +217,8 @@ def _environment(role: str, index: int) -> list[Object]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": TOKEN_PATH,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A minute, Ray's default, is too short where pods of a busy node start torch all at once.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
     }
     fixed: list[Object] = [{"name": name, "value": value} for name, value in values.items()]
     return [*fixed, {"name": "LLMTRAIN_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
