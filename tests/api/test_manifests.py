@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "source format": (
         "spec.curation.sources",
         [{"name": "a", "path": "b", "format": "Pdf"}],
-        '"Auto", "Jsonl", "Text"',
+        '"Jsonl", "Parquet"',
     ),
     "vocabulary": ("spec.curation.tokenizer.train.vocabularySize", 10, "greater than or equal to 300"),
     "preset": ("spec.model.preset", "gpt5", "spec.model.preset"),

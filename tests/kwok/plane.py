@@ -134,6 +134,7 @@ class Admin:
 
     async def __aexit__(self, *_: object) -> None:
         await self.session.close()
+        await asyncio.sleep(0.25)  # aiohttp closes TLS connections a little later
 
     async def get(self, path: str) -> Any:
         """The object, or None."""

@@ -1,10 +1,13 @@
 """What stands between an operator and the apiserver: it counts, and does harm where a test asks for it."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -23,7 +26,7 @@ class Fault:
         """Answer one request."""
         return await forward()
 
-    async def events(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def events(self, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """Pass on the events of one watch."""
         async for line in lines:
             yield line
@@ -36,6 +39,7 @@ class Proxy:
         self._plane, self.fault = plane, fault
         self.calls: Counter[str] = Counter()
         self.writes = 0
+        self._handling: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> "Proxy":
         connector = aiohttp.TCPConnector(ssl=self._plane.tls(), limit=300)
@@ -50,10 +54,19 @@ class Proxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        handling = list(self._handling)
+        for task in handling:
+            task.cancel()
+        await asyncio.gather(*handling, return_exceptions=True)
         await self._runner.cleanup()
         await self._session.close()
+        await asyncio.sleep(0.25)  # aiohttp closes TLS connections a little later
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
         body = await request.read()
         self.calls[request.method] += 1
         self.writes += request.method in WRITES
@@ -70,15 +83,15 @@ class Proxy:
                 return web.Response(status=answer.status, body=await answer.read(), headers=kept)
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
-            try:
-                async for line in self.fault.events(_lines(answer)):
-                    await response.write(line)
-            except ConnectionError:
-                pass  # the operator is gone, which is what most of these tests are about
+            # The operator may be gone, which is what most of these tests are about.
+            with contextlib.suppress(ConnectionError):
+                async with aclosing(_lines(answer)) as lines, aclosing(self.fault.events(lines)) as events:
+                    async for line in events:
+                        await response.write(line)
             return response
 
 
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     buffer = b""
     async for chunk in answer.content.iter_any():
         buffer += chunk
@@ -157,7 +170,7 @@ class Dropped(Fault):
     def __init__(self) -> None:
         self._random = random.Random(1)
 
-    async def events(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def events(self, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """See Fault."""
         async for line in lines:
             if self._random.random() < 0.5:
@@ -167,7 +180,7 @@ class Dropped(Fault):
 class Delayed(Fault):
     """Every event arrives late."""
 
-    async def events(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def events(self, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """See Fault."""
         async for line in lines:
             await asyncio.sleep(0.5)
@@ -177,7 +190,7 @@ class Delayed(Fault):
 class Shuffled(Fault):
     """Every event arrives twice, the second time after the one that follows it."""
 
-    async def events(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def events(self, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """See Fault."""
         before = b""
         async for line in lines:
@@ -193,7 +206,7 @@ class Closed(Fault):
     def __init__(self) -> None:
         self._watches = 0
 
-    async def events(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def events(self, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """See Fault."""
         self._watches += 1
         seen = 0

@@ -1,11 +1,19 @@
-"""An independent meter over all namespaces: the last version of every pod that ever was."""
+"""An independent meter over all namespaces: the last version of every pod that ever was.
+
+It also plays what KWOK cannot: a head works only once its workers are there.
+"""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 from tests.e2e.recorder import bill
 from tests.kwok.plane import Admin
+from tests.kwok.stages import JOINED
+
+WORKERS = {"Preflight": 0, "Curation": 1, "Training": 2, "Evaluation": 1}
+"""Of the job in runs.py."""
 
 
 class PodRecorder:
@@ -16,6 +24,7 @@ class PodRecorder:
         self.last: dict[str, dict[str, Any]] = {}
         self.alive: set[str] = set()
         self.together: set[str] = set()
+        self._joined: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Read what is there, then follow."""
@@ -47,8 +56,23 @@ class PodRecorder:
         namespace = pod["metadata"]["namespace"]
         mine = [self.last[one] for one in self.alive if self.last[one]["metadata"]["namespace"] == namespace]
         clusters = {_cluster(one) for one in mine}
+        self._join([one for one in mine if _cluster(one) == _cluster(pod)])
         jobs = [cluster[0] for cluster in clusters]
         self.together |= {f"{namespace}/{job}" for job in jobs if jobs.count(job) > 1}
+
+    def _join(self, cluster: list[dict[str, Any]]) -> None:
+        """Tell the head of a cluster that its workers are there, once they run."""
+        running = [pod for pod in cluster if pod["status"].get("phase") == "Running"]
+        heads = [pod for pod in running if pod["metadata"]["labels"]["llmtrain.dev/role"] == "head"]
+        for head in heads:
+            stage, uid = head["metadata"]["labels"]["llmtrain.dev/stage"], head["metadata"]["uid"]
+            if uid not in self._joined and len(running) - len(heads) >= WORKERS[stage]:
+                self._joined[uid] = asyncio.create_task(self._annotate(head["metadata"]))
+
+    async def _annotate(self, head: dict[str, Any]) -> None:
+        path = f"/api/v1/namespaces/{head['namespace']}/pods/{head['name']}"
+        with contextlib.suppress(AssertionError):  # deleted meanwhile
+            await self._admin.patch(path, {"metadata": {"annotations": {JOINED: "yes"}}})
 
     def pods(self, namespace: str) -> list[dict[str, Any]]:
         """Every pod that ever was in a namespace."""

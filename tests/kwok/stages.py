@@ -20,6 +20,10 @@ NOT_YET: list[Expression] = [(".metadata.deletionGracePeriodSeconds", "NotIn", [
 """The kubelet's last delete sets the grace period to nothing; then only finalizers keep the object."""
 
 
+JOINED = "test/workers-joined"
+"""Annotation of a head whose workers are there; before that it would wait for them."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Milliseconds. `work` None: heads work for ever."""
@@ -134,7 +138,7 @@ def _finished(delay: int) -> str:
         (".metadata.deletionTimestamp", "DoesNotExist", []),
         (".status.phase", "In", ["Running"]),
         ('.metadata.labels["llmtrain.dev/role"]', "In", ["head"]),
-        ('.metadata.annotations["test/works-for-ever"]', "DoesNotExist", []),
+        (f'.metadata.annotations["{JOINED}"]', "Exists", []),
     ]
     return _stage("head-finished", expressions, delay, _ended("0", choices, "Succeeded"))
 
