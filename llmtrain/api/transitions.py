@@ -101,10 +101,11 @@ def _between_attempts() -> list[Rule]:
 
 
 def _tokens() -> Rule:
-    fixed = _stages("s.name == 'Training' && s.state in ['Running', 'Stopping', 'Succeeded']")
+    """Checkpoints are kept under a key of the whole schedule, which runs to `tokens`: more of them start anew."""
     path = "spec.training.tokens"
     return Rule(
-        rule=f"self.{path} >= oldSelf.{path} && (self.{path} == oldSelf.{path} || !({fixed}))",
-        message="`training.tokens` may only be raised, while training has no pods and is not done",
+        rule=f"self.{path} >= oldSelf.{path} && (self.{path} == oldSelf.{path} || !({_started('Training')}))",
+        message="`training.tokens` may only be raised, and only before training has started; "
+        "to train on, create a job with `continueFrom`",
         field_path=f".{path}",
     )

@@ -39,7 +39,7 @@ RULES: list[tuple[str, Any, tuple[States, ...], str]] = [
     ("spec.training.checkpoint.keepLast", 9, (BEFORE, CURATING, BETWEEN, TRAINED, DONE), "set `suspend: true` first"),
     ("spec.training.cluster.workers.memory", "64Gi", (BEFORE, CURATING, BETWEEN, TRAINED, DONE), "set `suspend: true`"),
     ("spec.training.cluster.planRef.name", "other", (BEFORE, CURATING, BETWEEN, TRAINED, DONE), "set `suspend: true`"),
-    ("spec.training.tokens", 10**9, (BEFORE, CURATING, BETWEEN), "may only be raised"),
+    ("spec.training.tokens", 10**9, (BEFORE, CURATING), "may only be raised"),
     ("spec.training.tokens", 1, (), "`training.tokens` may only be raised"),
     ("spec.evaluation.require", [{"metric": "a/b", "atMost": "1"}], (BEFORE, CURATING, TRAINING, STOPPING, BETWEEN),
      "once Evaluation has started"),
