@@ -94,7 +94,7 @@ def kill_a_worker() -> None:
 def kill_the_head() -> None:
     kill_container(pod_named("-head"))
     wait("the second attempt", lambda: stage(NAME, "Training")["attempt"] == 2, 90)
-    wait("training in the second attempt", lambda: stage(NAME, "Training").get("progress") and steps() > 0, 240)
+    wait("training in the second attempt", lambda: stage(NAME, "Training").get("progressTime") and steps() > 0, 240)
 
 
 def suspend_and_resume() -> None:
