@@ -39,7 +39,9 @@ class Recorder:
             self._take(event["type"], event["object"])
 
     def _take(self, kind: str, pod: dict[str, Any]) -> None:
-        uid, job = pod["metadata"]["uid"], pod["metadata"]["labels"].get(JOB, "")
+        uid, job = pod["metadata"]["uid"], pod["metadata"].get("labels", {}).get(JOB, "")
+        if not job:
+            return
         self.last[uid] = pod
         if kind == "DELETED":
             self._alive.pop(uid, None)
