@@ -69,8 +69,9 @@ CASES = [
     Case("LLMTrainForecastBeyondBudget", "within", [(FORECAST, "8x60"), BUDGET, *ACTIVE]),
     Case("LLMTrainForecastBeyondBudget", "beyond, but over", [(FORECAST, "12x60"), BUDGET, *ENDED]),
     Case("LLMTrainForecastBeyondBudget", "no budget", [(FORECAST, "12x60"), *ACTIVE]),
-    Case("LLMTrainBudgetNearlySpent", "95 percent", [ledger("cost_usd_total", 0.161), BUDGET, (BURN, "8x60")], WHO,
-         "has spent 94.99% of"),
+    # Flat: promtool evaluates groups of rules in any order, so a recorded value may be that of a minute before.
+    Case("LLMTrainBudgetNearlySpent", "95 percent", [(ledger("cost_usd_total", 0)[0], "9.5x60"), BUDGET, (BURN, "8x60")],
+         WHO, "has spent 95% of"),
     Case("LLMTrainBudgetNearlySpent", "half", [ledger("cost_usd_total", 0.08), BUDGET, (BURN, "8x60")]),
     Case("LLMTrainBudgetNearlySpent", "95 percent, and over", [ledger("cost_usd_total", 0.161), BUDGET, (BURN, "0x60")]),
     Case("LLMTrainAcceleratorsIdle", "tokens stand still", [GPUS, (TOKENS, "5x60")], WHO, "billed for 2.00 accelerators"),
