@@ -36,11 +36,11 @@ class Price:
     """What a pod's time costs; the JSON of annotation `llmtrain.dev/price`, in its field names."""
 
     plan: str
-    planResourceVersion: str  # noqa: N815
+    planResourceVersion: str
     tenure: str
-    microUsdPerHour: int  # noqa: N815
-    incrementSeconds: int  # noqa: N815
-    minimumSeconds: int  # noqa: N815
+    microUsdPerHour: int
+    incrementSeconds: int
+    minimumSeconds: int
 
     def to_json(self) -> str:
         """The annotation's value."""

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,7 @@ def _note_problem(record: Record, summary: Summary) -> None:
 
 def write_chunk(store: Store, layout: Layout, part: Part, chunk: int, rows: list[Prepared], preparer: Preparer) -> None:
     """Three files: texts, signals, bands."""
-    name: Callable[[str], str] = lambda kind: layout.chunk(part.index, chunk, kind)  # noqa: E731
+    name = partial(layout.chunk, part.index, chunk)
     store.write(name("text"), encoded({"text": [row.text for row in rows]}))
     store.write(name("signals"), encoded(signal_columns(rows)))
     store.write(name("bands"), bands_of(rows, preparer.permutations).tobytes())

@@ -36,7 +36,7 @@ def given_tokenizer(data: bytes, file: str, end: str) -> Tokenizer:
     """A tokenizer.json; it must hold the token that ends a document."""
     try:
         tokenizer = Tokenizer.from_str(data.decode())
-    except Exception as error:
+    except Exception as error:  # the library, written in Rust, raises nothing more precise
         raise bad_input(f"`spec.curation.tokenizer.file`: `{file}` is no tokenizer.json: {error}"[:900]) from error
     if tokenizer.token_to_id(end) is None:
         message = f"`{file}` has no token `{end}`; name its end of text first in `spec.curation.tokenizer.train.specialTokens`"

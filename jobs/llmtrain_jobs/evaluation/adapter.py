@@ -70,14 +70,14 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
         """Tokens that the model sees at once."""
         return self.limits.context
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:  # noqa: ARG002
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids; there is no begin-of-text token that could be added."""
         return list(self._encode(string))
 
     def _loglikelihood_tokens(
         self,
         requests: list[tuple[Any, list[int], list[int]]],
-        disable_tqdm: bool = True,  # noqa: ARG002
+        disable_tqdm: bool = True,
         **_: Any,
     ) -> list[Answer]:
         return self.score([self._scored(before or [self.end], after) for _, before, after in requests])
@@ -114,11 +114,11 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
             totals[index] += nats
         return totals
 
-    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:  # noqa: ARG002
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of whole texts."""
         return self.documents([self.tok_encode(request.args[0]) for request in requests])
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """Greedy continuations up to a stop string, which is left out."""
         return self.generate([self.prompt(*request.args) for request in requests])
 

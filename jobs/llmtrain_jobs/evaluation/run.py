@@ -1,7 +1,7 @@
 """All tasks of a manifest by one model: each result is stored as it comes, so that none is ever computed twice."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +116,15 @@ class Runner:
         text: str = self.judging.tokenizer.decode(list(tokens), skip_special_tokens=False)
         return text
 
+    def _size_of(self, tokens: Sequence[int]) -> int:
+        """Bytes of the tokens' text."""
+        return len(self._decode(tokens).encode())
+
     def _held_out(self, limit: int) -> list[Document]:
         """Documents of the split, shard after shard; a shard's folder below `validation/` is its source."""
         manifest, end = self._curation(), int(self._curation()["counts"].get("end_of_text", 0))
         dtype = np.dtype(manifest["counts"]["dtype"]).newbyteorder("<")
         folder = artifact_folder("curation", self.config.artifacts[Stage.CURATION])
-        size_of: Callable[[Sequence[int]], int] = lambda tokens: len(self._decode(tokens).encode())  # noqa: E731
         by_source: dict[str, list[str]] = {}
         for name in sorted(file["name"] for file in manifest["files"] if file["name"].startswith("validation/")):
             by_source.setdefault("/".join(name.split("/")[1:-1]), []).append(name)
@@ -129,5 +132,5 @@ class Runner:
         for source, names in by_source.items():
             data = b"".join(self.store.read(f"{folder}/{name}") for name in names)
             tokens = np.frombuffer(data, dtype=dtype).astype(np.int64)
-            documents += split_documents(tokens, end, size_of, source)
+            documents += split_documents(tokens, end, self._size_of, source)
         return documents[:limit] if limit else documents

@@ -34,7 +34,7 @@ class ZstdStream(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """At most a buffer's worth."""
-        view = memoryview(buffer)  # type: ignore[arg-type]
+        view = memoryview(buffer)  # type: ignore[arg-type]  # io calls it with a buffer
         try:
             data = self._stream.read(len(view))
         except OSError as error:

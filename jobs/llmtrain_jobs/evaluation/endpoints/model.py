@@ -30,12 +30,12 @@ class EndpointModel(LM):  # type: ignore[misc]
         super().__init__()
         self.client, self.cuts = client, Cuts()
 
-    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[Answer]:  # noqa: ARG002
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[Answer]:
         """(log-likelihood, is greedy) of each continuation."""
         pairs = [(request.args[0] or BEFORE_NOTHING, request.args[1]) for request in requests]
         return self._echoed(pairs)
 
-    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:  # noqa: ARG002
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of whole texts, which must fit the server's context."""
         return self.texts([request.args[0] for request in requests])
 
@@ -43,7 +43,7 @@ class EndpointModel(LM):  # type: ignore[misc]
         """Log-likelihood in nats of each text."""
         return [nats for nats, _ in self._echoed([(BEFORE_NOTHING, text) for text in texts])]
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """Greedy continuations up to a stop string."""
         prompts = []
         for context, options in (request.args for request in requests):
