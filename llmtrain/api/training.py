@@ -7,6 +7,7 @@ from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Rule, SignificantString, cel
 from llmtrain.api.cluster import Cluster
+from llmtrain.api.meshes import mesh_rules
 
 
 class Precision(StrEnum):
@@ -252,7 +253,8 @@ def _training_rules() -> dict[str, Any]:
             rule="self.phases.size() == 0 || self.phases.map(p, p.tokens).sum() == self.tokens",
             message="the tokens of `phases` must add up to `tokens`",
             field_path=".phases",
-        )
+        ),
+        *mesh_rules(),
     )
 
 

@@ -1,11 +1,12 @@
 """How the processes are divided into data, pipeline and tensor dimensions; what is refused, with the arithmetic shown.
 
-Pure, so that preflight can refuse before a GPU is asked for. What is allowed is what `tests` hold against one process;
-the table is in docs/parallelism.md.
+Pure, so that preflight can refuse before a GPU is asked for. `TABLE` is what the tests hold against one process, and
+docs/parallelism.md shows it; the rules of the CRD (`llmtrain.api.meshes`) refuse the same already at apply.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from llmtrain.api.training import OptimizerName, Parallelism, PipelineSchedule, Sharding
 
@@ -61,6 +62,56 @@ class Layout:
         return self.pipeline * self.virtual
 
 
+class Dimension(StrEnum):
+    """What is above 1 in a mesh."""
+
+    DATA = "data"
+    PIPELINE = "pipeline"
+    TENSOR = "tensor"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One row of the table: the dimensions that are above 1, how data parallelism shares state, a pipeline's order."""
+
+    dimensions: frozenset[Dimension]
+    sharding: Sharding
+    schedule: PipelineSchedule | None = None
+
+    def __str__(self) -> str:
+        """For messages."""
+        above = " x ".join(dimension.value for dimension in Dimension if dimension in self.dimensions)
+        return f"{above} above 1 with sharding {self.sharding.value}" + (
+            f", {self.schedule.value}" if self.schedule else ""
+        )
+
+
+def combination(layout: Layout) -> Combination | None:
+    """The row that a layout belongs to; None for one process alone."""
+    sizes = {Dimension.DATA: layout.data, Dimension.PIPELINE: layout.pipeline, Dimension.TENSOR: layout.tensor}
+    above = frozenset(dimension for dimension, size in sizes.items() if size > 1)
+    return Combination(above, layout.sharding, layout.schedule if layout.pipeline > 1 else None) if above else None
+
+
+def _row(sharding: Sharding, *above: Dimension, schedule: PipelineSchedule | None = None) -> Combination:
+    return Combination(frozenset(above), sharding, schedule)
+
+
+_ONE, _INTERLEAVED = PipelineSchedule.ONE_F_ONE_B, PipelineSchedule.INTERLEAVED
+TABLE = frozenset({
+    _row(Sharding.DDP, Dimension.DATA),
+    _row(Sharding.FSDP2, Dimension.DATA),
+    _row(Sharding.HSDP, Dimension.DATA),
+    _row(Sharding.FSDP2, Dimension.TENSOR),
+    _row(Sharding.FSDP2, Dimension.DATA, Dimension.TENSOR),
+    _row(Sharding.FSDP2, Dimension.PIPELINE, schedule=_ONE),
+    _row(Sharding.FSDP2, Dimension.PIPELINE, schedule=_INTERLEAVED),
+    _row(Sharding.FSDP2, Dimension.DATA, Dimension.PIPELINE, schedule=_ONE),
+    _row(Sharding.FSDP2, Dimension.DATA, Dimension.PIPELINE, schedule=_INTERLEAVED),
+    _row(Sharding.FSDP2, Dimension.PIPELINE, Dimension.TENSOR, schedule=_ONE),
+})  # fmt: skip
+
+
 def layout_of(spec: Parallelism, processes: int) -> Layout:
     """Divide `processes` as the spec asks; raises LayoutError."""
     inner = spec.tensor * spec.pipeline
@@ -85,22 +136,20 @@ def layout_of(spec: Parallelism, processes: int) -> Layout:
 def _shard_size(spec: Parallelism, data: int) -> int:
     if spec.sharding is not Sharding.HSDP:
         return data if spec.sharding is Sharding.FSDP2 else 1
-    if spec.shard_size < 1 or data % spec.shard_size:
+    if data == 1:
+        return 1
+    if spec.shard_size < 2 or data % spec.shard_size or data == spec.shard_size:
         raise LayoutError(
-            f"`training.parallelism.shardSize` is {spec.shard_size}; with Hsdp it must divide the {data} data-parallel "
-            "processes"
+            f"`training.parallelism.shardSize` is {spec.shard_size}; with Hsdp it must be above 1 and divide the {data} "
+            "data-parallel processes into two replicas or more (one replica is Fsdp2, shards of one are Ddp)"
         )
     return spec.shard_size
 
 
 def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: Sequence[int], masks: bool) -> None:
     """Refuse what is not in the table. `windows`: sequences of a step, all sizes of the ramp. Raises LayoutError."""
+    _check_table(layout)
     inner = layout.tensor * layout.pipeline
-    if inner > 1 and layout.sharding is not Sharding.FSDP2:
-        raise LayoutError(
-            f"`training.parallelism`: tensor {layout.tensor} x pipeline {layout.pipeline} with data {layout.data} goes with "
-            f"sharding Fsdp2, not with {layout.sharding.value}"
-        )
     if layout.tensor > 1:
         _check_tensor(layout, model)
     if layout.pipeline > 1:
@@ -115,6 +164,18 @@ def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: 
             f"a step has {min(windows)} sequences for {layout.data} data-parallel processes; raise "
             f"`training.globalBatchTokens` to at least {layout.data} x {model.context} = {layout.data * model.context}"
         )
+
+
+def _check_table(layout: Layout) -> None:
+    row = combination(layout)
+    if row is None or row in TABLE:
+        return
+    inner = layout.tensor * layout.pipeline
+    raise LayoutError(
+        f"`training.parallelism`: {layout.world} processes / (tensor {layout.tensor} x pipeline {layout.pipeline} = {inner}) "
+        f"= data {layout.data}, and {row} is not tested; with tensor or pipeline above 1 the sharding is Fsdp2, with both "
+        f"the schedule is {_ONE.value} and data is 1: `cluster.workers` for {inner} processes"
+    )
 
 
 def _check_tensor(layout: Layout, model: ModelFacts) -> None:
@@ -145,8 +206,6 @@ def _check_pipeline(layout: Layout, model: ModelFacts, windows: Sequence[int], m
         raise LayoutError(
             "`training.parallelism.pipeline` above 1 needs untied embeddings (`architecture.tiedEmbeddings`)"
         )
-    if layout.tensor > 1 and layout.schedule is PipelineSchedule.INTERLEAVED:
-        raise LayoutError("`training.parallelism`: the interleaved schedule is not tested together with tensor above 1")
     if model.dropout:
         raise LayoutError("`training.parallelism.pipeline` above 1 does not go with dropout: its draws would differ")
     if masks:

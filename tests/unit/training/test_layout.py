@@ -1,12 +1,15 @@
 """Divisions of the processes that cannot be are refused, with the arithmetic."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
+from llmtrain_jobs.training.layout import TABLE, Layout, LayoutError, ModelFacts, check, combination, layout_of
 
-from llmtrain.api.training import OptimizerName, Parallelism, Sharding
+from llmtrain.api.cel import holds
+from llmtrain.api.meshes import mesh_rules
+from llmtrain.api.training import OptimizerName, Parallelism, PipelineSchedule, Sharding, Training
 
 MODEL = ModelFacts(layers=8, heads=8, key_value_heads=4, feed_forward=64, vocabulary=256, context=128, tied=False)
 
@@ -29,17 +32,32 @@ def test_auto_gives_data_what_the_others_leave() -> None:
     [
         (6, {"tensor": 4}, "6 processes are no multiple of tensor 4 x pipeline 1 = 4"),
         (8, {"data": "4"}, r"`training.parallelism.data` is 4, but 8 processes / \(tensor 1 x pipeline 1\) = 8"),
-        (8, {"sharding": "Hsdp", "shardSize": 3}, "`training.parallelism.shardSize` is 3; .* the 8 data-parallel"),
+        (
+            8,
+            {"sharding": "Hsdp", "shardSize": 3},
+            "`training.parallelism.shardSize` is 3; .* the 8 data-parallel processes",
+        ),
         (8, {"tensor": 8}, "key-value heads 4 / 8 leaves 4"),
         (
             8,
             {"tensor": 2, "sharding": "Ddp"},
-            "tensor 2 x pipeline 1 with data 4 goes with sharding Fsdp2, not with Ddp",
+            r"8 processes / \(tensor 2 x pipeline 1 = 2\) = data 4, and data x tensor above 1 with sharding Ddp is not tested",
         ),
         (12, {"pipeline": 12}, "8 layers cannot fill pipeline 12 x virtual 1 = 12 stages"),
         (3, {"pipeline": 3}, r"16 sequences / \(data 1 x micro-batches 6 = 6\) leaves 4"),
         (4, {"pipeline": 4, "schedule": "Interleaved", "microBatches": 2}, "2 / pipeline 4 leaves 2"),
-        (4, {"pipeline": 2, "tensor": 2, "schedule": "Interleaved"}, "not tested together with tensor"),
+        (
+            4,
+            {"pipeline": 2, "tensor": 2, "schedule": "Interleaved"},
+            "pipeline x tensor above 1 with sharding Fsdp2, Interleaved is not tested",
+        ),
+        (
+            8,
+            {"pipeline": 2, "tensor": 2},
+            r"8 processes / \(tensor 2 x pipeline 2 = 4\) = data 2, and data x pipeline x tensor above 1 .* for 4 processes",
+        ),
+        (8, {"sharding": "Hsdp", "shardSize": 8}, "shardSize` is 8; .* two replicas or more"),
+        (8, {"sharding": "Hsdp", "shardSize": 1}, "shardSize` is 1; .* above 1"),
         (32, {}, "a step has 16 sequences for 32 data-parallel processes; .* at least 32 x 128 = 4096"),
     ],
 )
@@ -67,3 +85,36 @@ def test_muon_needs_whole_matrices() -> None:
     with pytest.raises(LayoutError, match="Muon needs whole matrices"):
         check(layout_of(Parallelism(), 2), MODEL, OptimizerName.MUON, [16], False)
     check(layout_of(Parallelism(sharding=Sharding.DDP), 2), MODEL, OptimizerName.MUON, [16], False)
+
+
+PROPERTY = list(
+    itertools.product((1, 2, 3, 4, 8), (1, 2, 4), (1, 2, 4), list(Sharding), (0, 2, 4), list(PipelineSchedule))
+)
+
+
+def test_the_rules_at_apply_refuse_what_preflight_refuses_and_no_more() -> None:
+    """All divisions of up to eight processes; what depends on the model is left to preflight."""
+    assert len(PROPERTY) > 500
+    disagreements = []
+    for processes, tensor, pipeline, sharding, shard, schedule in PROPERTY:
+        spec = {"tensor": tensor, "pipeline": pipeline, "sharding": sharding.value, "shardSize": shard,
+                "schedule": schedule.value}  # fmt: skip
+        if refused_at_apply(processes, spec) != refused_by_table(processes, spec):
+            disagreements.append((processes, spec))
+    assert not disagreements
+
+
+def refused_by_table(processes: int, spec: dict[str, Any]) -> bool:
+    try:
+        layout = layout_of(Parallelism.model_validate(spec), processes)
+    except LayoutError:
+        return True
+    row = combination(layout)
+    return row is not None and row not in TABLE
+
+
+def refused_at_apply(processes: int, spec: dict[str, Any]) -> bool:
+    manifest = {"cluster": {"planRef": {"name": "p"}, "workers": {"replicas": processes}}, "tokens": 1,
+                "parallelism": spec}  # fmt: skip
+    value = Training.model_validate(manifest).to_dict()
+    return not all(holds(rule.rule, value) for rule in mesh_rules())

@@ -1,4 +1,4 @@
-"""Every mesh computes what one process computes."""
+"""Every mesh computes what one process computes. `MESHES` has each row of `layout.TABLE`, which refuses everything else."""
 
 import shutil
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from llmtrain_jobs.training.checkpoints import plain
-from llmtrain_jobs.training.layout import Layout
+from llmtrain_jobs.training.layout import TABLE, Layout, combination
 from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.wrap import ComputePlan
 
@@ -23,6 +23,9 @@ MESHES = {
     "fsdp2 x tensor": Layout(data=2, tensor=2, sharding=Sharding.FSDP2, shard=2),
     "pipeline": Layout(pipeline=4, sharding=Sharding.FSDP2, micro_batches=8),
     "pipeline, interleaved": Layout(
+        pipeline=2, sharding=Sharding.FSDP2, micro_batches=4, virtual=2, schedule=PipelineSchedule.INTERLEAVED
+    ),
+    "fsdp2 x pipeline, interleaved": Layout(
         pipeline=2,
         data=2,
         sharding=Sharding.FSDP2,
@@ -77,7 +80,8 @@ def variants(folder: Path, meshes: dict[str, Layout], steps: int) -> dict[str, S
 def compare(folder: Path, meshes: dict[str, Layout], steps: int) -> None:
     """Each mesh against one process: fp64 run to 1e-9, first gradients in fp32 to 1e-5, both relative to the largest."""
     setups = variants(folder, meshes, steps)
-    found = worlds(4, folder, everything, setups)
+    (processes,) = {layout.world for layout in meshes.values()}
+    found = worlds(processes, folder, everything, setups)
     alone = folder / "alone"
     alone.mkdir()
     write_shards(alone)
@@ -99,6 +103,10 @@ def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tol
         scale = max(float(expected[name].abs().max()), 1e-30)
         worst = float((value - expected[name]).abs().max())
         assert worst <= tolerance * scale, f"{name}: {worst / scale:.3g}"
+
+
+def test_every_combination_that_is_allowed_is_tested_and_no_other() -> None:
+    assert {combination(layout) for layout in MESHES.values()} == TABLE
 
 
 @pytest.mark.slow

@@ -1,0 +1,86 @@
+"""Divisions of the training processes that are refused at apply; preflight shows the numbers (`training/layout.py`).
+
+Here is what can be told without the model: numbers of processes, and combinations that no test holds against one process.
+The messages hold the formula, not the job's own numbers: the apiserver has no bound for the length of a number as text and
+refuses a message that is put together from some.
+"""
+
+from llmtrain.api.base import Rule
+
+WORKERS = "self.cluster.workers"
+PROCESSES = (
+    f"({WORKERS}.replicas * (self.device == 'Auto' && {WORKERS}.acceleratorsPerWorker > 0 ? "
+    f"{WORKERS}.acceleratorsPerWorker : 1))"
+)
+INNER = "(self.parallelism.tensor * self.parallelism.pipeline)"
+BOTH = "self.parallelism.tensor > 1 && self.parallelism.pipeline > 1"
+DATA = f"({PROCESSES} / {INNER})"
+COUNTED = "processes = `cluster.workers.replicas` x `acceleratorsPerWorker` (without accelerators: `replicas`)"
+
+
+def mesh_rules() -> list[Rule]:
+    """Rules of the training step."""
+    return [_divides(), _data(), _sharding(), _two_dimensions(), _schedule(), _shard_size(), _muon()]
+
+
+def _rule(rule: str, message: str, field: str = "") -> Rule:
+    return Rule(rule=rule, message=message, field_path=f".parallelism{field}")
+
+
+def _divides() -> Rule:
+    return _rule(
+        f"{PROCESSES} % {INNER} == 0",
+        f"processes / (`parallelism.tensor` x `parallelism.pipeline`) must leave no rest; {COUNTED}",
+    )
+
+
+def _data() -> Rule:
+    return _rule(
+        f"self.parallelism.data == 'Auto' || int(self.parallelism.data) * {INNER} == {PROCESSES}",
+        f"`parallelism.data` must be Auto or processes / (`tensor` x `pipeline`); {COUNTED}",
+        ".data",
+    )
+
+
+def _sharding() -> Rule:
+    return _rule(
+        f"{INNER} == 1 || self.parallelism.sharding == 'Fsdp2'",
+        "`parallelism.tensor` or `parallelism.pipeline` above 1 goes with `parallelism.sharding` Fsdp2 only",
+        ".sharding",
+    )
+
+
+def _two_dimensions() -> Rule:
+    return _rule(
+        f"!({BOTH}) || {PROCESSES} == {INNER}",
+        "`parallelism.tensor` and `parallelism.pipeline` both above 1 are tested without data parallelism only: "
+        f"`tensor` x `pipeline` must be the number of processes; {COUNTED}",
+    )
+
+
+def _schedule() -> Rule:
+    return _rule(
+        f"!({BOTH}) || self.parallelism.schedule != 'Interleaved'",
+        "`parallelism.schedule` Interleaved is not tested with `tensor` and `pipeline` both above 1; "
+        "use OneForwardOneBackward",
+        ".schedule",
+    )
+
+
+def _shard_size() -> Rule:
+    size = "self.parallelism.shardSize"
+    return _rule(
+        f"self.parallelism.sharding != 'Hsdp' || {DATA} == 1 || "
+        f"({size} > 1 && {DATA} % {size} == 0 && {DATA} > {size})",
+        "`parallelism.shardSize` of Hsdp must be above 1 and divide the processes into two replicas or more; "
+        f"one replica is Fsdp2; {COUNTED}",
+        ".shardSize",
+    )
+
+
+def _muon() -> Rule:
+    return Rule(
+        rule=f"self.optimizer.name != 'Muon' || {PROCESSES} == 1 || self.parallelism.sharding == 'Ddp'",
+        message="`optimizer.name` Muon needs whole matrices: one process, or `parallelism.sharding` Ddp",
+        field_path=".optimizer.name",
+    )

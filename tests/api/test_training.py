@@ -1,0 +1,68 @@
+"""Step 4 against the real apiserver: what cannot be trained is refused at apply; the message holds the rule."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.api.test_manifests import changed
+
+PHASE = {"name": "first", "tokens": 400_000}
+REST = {"name": "second", "tokens": 600_000}
+LARGE = 2**24
+"""Tokens of a batch that goes with every number of workers here."""
+SUM = "the tokens of `phases` must add up to `tokens`"
+ONE = "at most one of `seconds`, `steps` and `auto` may be set"
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "phases too short": ({"tokens": 1_000_001, "phases": [PHASE, REST]}, SUM),
+    "phases too long": ({"tokens": 999_999, "phases": [PHASE, REST]}, SUM),
+    "two intervals": ({"checkpoint": {"interval": {"seconds": 60, "steps": 10}}}, ONE),
+    "steps and auto": ({"checkpoint": {"interval": {"auto": True, "steps": 10}}}, ONE),
+    "rest": ({"workers": 6, "parallelism": {"tensor": 4}}, "processes / (`parallelism.tensor` x `parallelism.pipeline`) must leave no rest"),
+    "data": ({"workers": 4, "parallelism": {"tensor": 2, "data": "4"}}, "`parallelism.data` must be Auto or processes / (`tensor` x `pipeline`)"),
+    "replicas of tensors": ({"workers": 4, "parallelism": {"tensor": 2, "sharding": "Ddp"}}, "with `parallelism.sharding` Fsdp2"),
+    "three dimensions": (
+        {"workers": 8, "parallelism": {"tensor": 2, "pipeline": 2}},
+        "`tensor` x `pipeline` must be the number of processes",
+    ),
+    "interleaved tensors": (
+        {"workers": 4, "parallelism": {"tensor": 2, "pipeline": 2, "schedule": "Interleaved"}},
+        "`parallelism.schedule` Interleaved is not tested",
+    ),
+    "hsdp": ({"workers": 6, "parallelism": {"sharding": "Hsdp", "shardSize": 4}}, "divide the processes into two replicas or more"),
+    "hsdp of one replica": ({"workers": 4, "parallelism": {"sharding": "Hsdp", "shardSize": 4}}, "divide the processes into two replicas or more"),
+    "muon in shards": ({"workers": 2, "optimizer": {"name": "Muon"}}, "`optimizer.name` Muon needs whole matrices"),
+}  # fmt: skip
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "phases": {"tokens": 1_000_000, "phases": [PHASE, REST]},
+    "no interval": {"checkpoint": {"interval": {}}},
+    "auto": {"checkpoint": {"interval": {"auto": True}}},
+    "steps": {"checkpoint": {"interval": {"steps": 10}}},
+    "ddp": {"workers": 8, "parallelism": {"sharding": "Ddp", "data": "8"}},
+    "fsdp2 x tensor": {"workers": 8, "parallelism": {"tensor": 4, "data": "2"}},
+    "fsdp2 x pipeline": {"workers": 8, "parallelism": {"pipeline": 4, "schedule": "Interleaved"}},
+    "pipeline x tensor": {"workers": 4, "parallelism": {"tensor": 2, "pipeline": 2}},
+    "hsdp": {"workers": 8, "parallelism": {"sharding": "Hsdp", "shardSize": 4}},
+    "muon": {"workers": 2, "optimizer": {"name": "Muon"}, "parallelism": {"sharding": "Ddp"}},
+}
+
+
+def with_training(job: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The demo's job with another training."""
+    made = changed(job, "metadata.name", "other")
+    changes = {"globalBatchTokens": LARGE} | changes
+    workers = changes.pop("workers", None)
+    for field, value in changes.items():
+        made = changed(made, f"spec.training.{field}", value)
+    return changed(made, "spec.training.cluster.workers.replicas", workers) if workers else made
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_what_cannot_be_trained_is_refused(case: str, api: Api, demo_job: dict[str, Any]) -> None:
+    changes, words = REFUSED[case]
+    assert words in api.refusal(with_training(demo_job, changes))
+
+
+@pytest.mark.parametrize("case", list(ACCEPTED))
+def test_what_is_tested_is_accepted(case: str, api: Api, demo_job: dict[str, Any]) -> None:
+    assert api.refusal(with_training(demo_job, ACCEPTED[case])) == ""
