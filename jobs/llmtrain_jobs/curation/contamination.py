@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmtrain.storage.store import Store
-from llmtrain_jobs.curation.signals.lexicon import Hashes, Lexicon, ngrams
+from llmtrain_jobs.curation.signals.hashing import Hashes, ngrams
+from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import bad_input
 
 LONGEST, WHOLE_BELOW, ALONE_BELOW = 13, 8, 4
@@ -57,12 +58,12 @@ class Grams:
 class Benchmarks:
     """All items of all tasks' files."""
 
-    def __init__(self, items: Iterator[tuple[str, int, str]], lexicon: Lexicon) -> None:
+    def __init__(self, items: Iterator[tuple[str, int, str]]) -> None:
         """`items`: task, line, query with answer."""
         self._names: list[tuple[str, int]] = []
         found: dict[int, list[tuple[int, int]]] = {}
         for task, line, text in items:
-            normal = lexicon.words(text).normal
+            normal = normal_hashes(text)
             size = min(LONGEST, len(normal))
             if size:
                 found.setdefault(size, []).extend((int(h), len(self._names)) for h in ngrams(normal, size))

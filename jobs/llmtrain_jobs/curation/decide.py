@@ -9,7 +9,7 @@ from llmtrain.api.curation import Curation, SplitBy
 from llmtrain_jobs.curation import judge as judging
 from llmtrain_jobs.curation.dates import NO_DAY
 from llmtrain_jobs.curation.judge import Judged, fates_of
-from llmtrain_jobs.curation.signals.lexicon import Hashes, mixed
+from llmtrain_jobs.curation.signals.hashing import Hashes, mixed
 
 Fates = NDArray[np.uint8]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llmtrain_jobs.curation.signals.lexicon import Hashes, mixed, ngrams
+from llmtrain_jobs.curation.signals.compiled import compiled
+from llmtrain_jobs.curation.signals.hashing import Hashes, mixed, ngrams
 
-BLOCK = 1024
-_NONE = np.uint32(0xFFFFFFFF)
+Signature = NDArray[np.uint32]
+_NONE, _HIGH = np.uint32(0xFFFFFFFF), np.uint64(32)
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,9 @@ class Permutations:
         drawn = generator.integers(0, 2**32, size=(2, count), dtype=np.uint32)
         return cls(drawn[0] | np.uint32(1), drawn[1], bands)
 
-    def signature(self, shingles: Hashes) -> NDArray[np.uint32]:
+    def signature(self, shingles: Hashes) -> Signature:
         """Least value of every permutation: (permutations,)."""
-        least = np.full(len(self.multipliers), _NONE, dtype=np.uint32)
-        short = (shingles >> np.uint64(32)).astype(np.uint32)
-        for start in range(0, len(short), BLOCK):
-            values = np.multiply(self.multipliers[:, None], short[None, start : start + BLOCK])
-            values += self.offsets[:, None]
-            np.minimum(least, values.min(axis=1), out=least)
-        return least
+        return least_values(shingles, self.multipliers, self.offsets)
 
     def band_hashes(self, signatures: NDArray[np.uint32]) -> Hashes:
         """(documents, permutations) -> (documents, bands): 64 bits of each band, never 0."""
@@ -46,6 +41,18 @@ class Permutations:
         for row in range(grouped.shape[2]):
             hashes = mixed(hashes * np.uint64(0x100000001B3) + grouped[:, :, row] + np.uint64(1))
         return np.maximum(hashes, np.uint64(1))
+
+
+@compiled
+def least_values(shingles: Hashes, multipliers: Signature, offsets: Signature) -> Signature:
+    """Of the shingles' upper halves; all permutations of one shingle at a time, eight in one instruction."""
+    least = np.full(len(multipliers), _NONE)
+    for shingle in shingles:
+        short = np.uint32(shingle >> _HIGH)
+        for number in range(len(multipliers)):
+            value = np.uint32(multipliers[number] * short + offsets[number])
+            least[number] = min(least[number], value)
+    return least
 
 
 def shingles_of(normal: Hashes, size: int) -> Hashes:

@@ -20,8 +20,9 @@ from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
 from llmtrain_jobs.curation.reading.formats import Part, records
 from llmtrain_jobs.curation.reading.record import Record
-from llmtrain_jobs.curation.signals.lexicon import Hashes, Lexicon, Words
+from llmtrain_jobs.curation.signals.hashing import Hashes
 from llmtrain_jobs.curation.signals.measure import TEXT_SIGNALS, measure
+from llmtrain_jobs.curation.signals.words import Words, words_of
 from llmtrain_jobs.curation.tables import encoded
 
 SIGNALS = ("removedWordShare", *TEXT_SIGNALS)
@@ -69,7 +70,7 @@ class Preparer:
 
     def __init__(self, store: Store, curation: Curation) -> None:
         """Models are loaded here."""
-        self._curation, self.lexicon = curation, Lexicon()
+        self._curation = curation
         minhash = curation.deduplication.min_hash
         self.permutations = Permutations.make(minhash.permutations, minhash.bands)
         self._shingle = minhash.shingle_words
@@ -82,7 +83,7 @@ class Preparer:
         edited = edit(clean(record.text), self._curation.edits)
         findings = find(edited.text, self._curation.pii.types)
         text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
-        words = self.lexicon.words(text)
+        words = words_of(text)
         numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._scores(text)
         signature = self.permutations.signature(shingles_of(words.normal, self._shingle))
         found = Counter(finding.kind for finding in findings)

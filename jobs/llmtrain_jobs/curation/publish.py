@@ -16,7 +16,7 @@ from llmtrain_jobs.curation.flow import Flow, digest
 from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
 from llmtrain_jobs.curation.provenance import Origins
 from llmtrain_jobs.curation.shards import PartTokens, shard_tasks
-from llmtrain_jobs.curation.signals.lexicon import mixed
+from llmtrain_jobs.curation.signals.hashing import mixed
 from llmtrain_jobs.curation.tokens import dtype_of, end_of, given_tokenizer, unigram_bits_per_byte
 from llmtrain_jobs.errors import bad_input
 

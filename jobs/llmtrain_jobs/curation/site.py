@@ -30,7 +30,7 @@ class Site:
 
     @cached_property
     def preparer(self) -> Preparer:
-        """Models and the lexicon."""
+        """Models."""
         return Preparer(self.store, self.curation)
 
 

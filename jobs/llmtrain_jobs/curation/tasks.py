@@ -24,6 +24,7 @@ from llmtrain_jobs.curation.prepare import Summary, prepare_part
 from llmtrain_jobs.curation.provenance import Origins, provenance
 from llmtrain_jobs.curation.reading.formats import Part
 from llmtrain_jobs.curation.shards import ShardTask, read_range, write_shard
+from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.curation.site import Site, site_of
 from llmtrain_jobs.curation.tables import encoded, read_table, strings
 from llmtrain_jobs.curation.tokens import end_of, round_trip_share, train_tokenizer
@@ -65,13 +66,12 @@ def contamination(config: Config, task: PartTask) -> list[Hit]:
     name = task.layout.step("contamination", task.key, f"{task.part:06d}.json")
     if site.store.exists(name):
         return [Hit(**hit) for hit in json.loads(site.store.read(name))]
-    lexicon = site.preparer.lexicon
-    benchmarks = Benchmarks(read_items(site.store, benchmark_files(site.config.spec)), lexicon)
+    benchmarks = Benchmarks(read_items(site.store, benchmark_files(site.config.spec)))
     hits = []
     for chunk in task.chunks:
         texts = strings(read_table(site.store, task.layout.chunk(chunk.part, chunk.index, "text")), "text")
         for row, text in enumerate(texts):
-            hits += benchmarks.hits(chunk.first + row, lexicon.words(text).normal)
+            hits += benchmarks.hits(chunk.first + row, normal_hashes(text))
     site.store.write(name, json.dumps([asdict(hit) for hit in hits]).encode())
     return hits
 
@@ -132,10 +132,7 @@ def gathering(config: Config, task: GatherTask) -> list[int]:
         found: list[int] = json.loads(site.store.read(ends))
         return found
     name, size = shingle_file(task.layout, task.key, task.part), site.curation.deduplication.min_hash.shingle_words
-    found = gather(
-        site.store, task.layout, task.chunks, task.wanted, size, site.preparer.lexicon,
-        lambda data: site.store.write(name, data),
-    )  # fmt: skip
+    found = gather(site.store, task.layout, task.chunks, task.wanted, size, lambda data: site.store.write(name, data))
     site.store.write(ends, json.dumps(found).encode())
     return found
 

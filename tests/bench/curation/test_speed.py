@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from llmtrain_jobs.curation.presets import FINE_WEB, GOPHER
 from llmtrain_jobs.curation.rules import broken
-from llmtrain_jobs.curation.signals.lexicon import Lexicon
 from llmtrain_jobs.curation.signals.measure import measure
+from llmtrain_jobs.curation.signals.words import words_of
 
 from llmtrain.cli.corpus import default_folders, documents
 
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.skipif(not PEERS, reason="LLMTRAIN_PEERS names no folde
 @pytest.fixture(scope="module")
 def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Documents of 1 to 20 kB that Gopher and FineWeb keep, so that no peer leaves its chain early."""
-    file, lexicon, kept = tmp_path_factory.mktemp("bench") / "prose.jsonl", Lexicon(), list[str]()
+    file, kept = tmp_path_factory.mktemp("bench") / "prose.jsonl", list[str]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         for _, text in documents(default_folders()):
-            if 1000 <= len(text) <= 20_000 and passes(text, lexicon):
+            if 1000 <= len(text) <= 20_000 and passes(text):
                 kept.append(text)
             if len(kept) == COUNT:
                 break
@@ -41,8 +41,8 @@ def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def passes(text: str, lexicon: Lexicon) -> bool:
-    found = {name: np.array([value]) for name, value in measure(text, lexicon.words(text)).items()}
+def passes(text: str) -> bool:
+    found = {name: np.array([value]) for name, value in measure(text, words_of(text)).items()}
     return not broken([*GOPHER, *FINE_WEB], found).any()
 
 

@@ -14,8 +14,8 @@ import pytest
 from llmtrain_jobs.curation.edits import clean, edit
 from llmtrain_jobs.curation.presets import PRESETS
 from llmtrain_jobs.curation.rules import broken
-from llmtrain_jobs.curation.signals.lexicon import Lexicon
 from llmtrain_jobs.curation.signals.measure import measure
+from llmtrain_jobs.curation.signals.words import words_of
 
 from llmtrain.api.curation import Edit
 from llmtrain.cli.corpus import default_folders, documents
@@ -38,19 +38,18 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def ours(texts: list[str]) -> dict[str, list[bool]]:
-    lexicon = Lexicon()
-    rows = [measure(text, lexicon.words(text)) | {"removedWordShare": 0.0} for text in texts]
+    rows = [measure(text, words_of(text)) | {"removedWordShare": 0.0} for text in texts]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     bounds = {bound.name: bound for preset in PRESETS.values() for bound in preset}
     kept = {name: (~broken([bound], columns)[:, 0]).tolist() for name, bound in bounds.items()}
     symbols = zip(kept["gopher.maxHashesPerWord"], kept["gopher.maxEllipsesPerWord"], strict=True)
     kept["gopher.maxSymbolsPerWord"] = [both and other for both, other in symbols]
-    kept["c4.document"] = [c4(edit(text, [Edit.C4_LINES]).text, lexicon) for text in texts]
+    kept["c4.document"] = [c4(edit(text, [Edit.C4_LINES]).text) for text in texts]
     return kept
 
 
-def c4(text: str, lexicon: Lexicon) -> bool:
-    found = measure(text, lexicon.words(text))
+def c4(text: str) -> bool:
+    found = measure(text, words_of(text))
     return not found["loremIpsums"] and not found["curlyBrackets"] and found["sentences"] >= 5
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from llmtrain_jobs.curation.dedup.lsh import Pairs
-from llmtrain_jobs.curation.signals.lexicon import Hashes
+from llmtrain_jobs.curation.signals.hashing import Hashes
 
 LARGEST_EXACT = 500
 """Documents of a component up to which its diameter is exact; of larger ones a lower bound is found by two searches."""

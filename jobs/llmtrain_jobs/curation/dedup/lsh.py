@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.layout import Layout
-from llmtrain_jobs.curation.signals.lexicon import Hashes, mixed
+from llmtrain_jobs.curation.signals.hashing import Hashes, mixed
 
 Pairs = NDArray[np.int64]
 MOST_PAIRWISE = 64

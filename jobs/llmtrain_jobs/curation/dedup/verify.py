@@ -15,7 +15,8 @@ from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.dedup.lsh import Pairs
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.minhash import jaccard, shingles_of
-from llmtrain_jobs.curation.signals.lexicon import Hashes, Lexicon
+from llmtrain_jobs.curation.signals.hashing import Hashes
+from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.curation.tables import read_table, strings
 
 Edges = NDArray[np.void]
@@ -63,14 +64,13 @@ def gather(
     chunks: Sequence[Chunk],
     wanted: Wanted,
     size: int,
-    lexicon: Lexicon,
     put: Callable[[bytes], None],
 ) -> list[int]:
     """Give `put` the shingles of a part's wanted documents, by bundle; where each bundle ends.
 
     A document is its number, the count of its shingles, then these, sorted: all 64 bits wide.
     """
-    shingles = dict(_shingles(store, layout, chunks, set(wanted.documents.tolist()), size, lexicon))
+    shingles = dict(_shingles(store, layout, chunks, set(wanted.documents.tolist()), size))
     ends, position, blocks = [], 0, []
     for bundle in range(wanted.count):
         for document in wanted.documents[wanted.bundles == bundle].tolist():
@@ -83,14 +83,14 @@ def gather(
 
 
 def _shingles(
-    store: Store, layout: Layout, chunks: Sequence[Chunk], wanted: set[int], size: int, lexicon: Lexicon
+    store: Store, layout: Layout, chunks: Sequence[Chunk], wanted: set[int], size: int
 ) -> Iterator[tuple[int, Hashes]]:
     for chunk in chunks:
         rows = [row for row in range(chunk.count) if chunk.first + row in wanted]
         if rows:
             texts = strings(read_table(store, layout.chunk(chunk.part, chunk.index, "text")), "text")
             for row in rows:
-                yield chunk.first + row, np.unique(shingles_of(lexicon.words(texts[row]).normal, size))
+                yield chunk.first + row, np.unique(shingles_of(normal_hashes(texts[row]), size))
 
 
 def verify(blocks: Iterator[bytes], pairs: Pairs, least: float) -> Edges:

@@ -1,8 +1,10 @@
 """All signals of one text."""
 
-from llmtrain_jobs.curation.signals.lexicon import Words
+from llmtrain_jobs.curation.signals.characters import codes_of, kinds_for
+from llmtrain_jobs.curation.signals.lines import filled, parts
 from llmtrain_jobs.curation.signals.quality import document_signals, line_signals, word_signals
 from llmtrain_jobs.curation.signals.repetition import NGRAM_SIGNALS, repetition_signals
+from llmtrain_jobs.curation.signals.words import Words
 
 TEXT_SIGNALS = (
     "words", "meanWordLength", "hashesPerWord", "ellipsesPerWord", "symbolsPerWord", "alphabeticWordShare",
@@ -16,4 +18,8 @@ TEXT_SIGNALS = (
 
 def measure(text: str, words: Words) -> dict[str, float]:
     """Every signal of a text by name."""
-    return word_signals(text, words) | line_signals(text) | document_signals(text) | repetition_signals(text, words)
+    codes, kinds = codes_of(text), kinds_for(text)
+    lines = parts(codes, 0, len(codes), 1)
+    some = filled(codes, kinds, lines)
+    signals = word_signals(text, words) | document_signals(text)
+    return signals | line_signals(codes, kinds, some) | repetition_signals(codes, kinds, lines, some, words)

@@ -3,69 +3,56 @@
 Definitions as in datatrove 0.10.1 and DCLM; where the two differ both are stored.
 """
 
-import re
-from functools import cache
-
 import numpy as np
-import regex
 
-from llmtrain_jobs.curation.signals.lexicon import ALPHABETIC, SYMBOL, Words
-
-SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*(?=\s|$)|[。！？]")
-LAST_SENTENCE = re.compile(r"(?:[.!?]|[。！？])[\"'”’)\]]*[^\S\n]*$", re.MULTILINE)
-SHORT_LINE = 30
+from llmtrain_jobs.curation.signals.characters import Codes, Kinds
+from llmtrain_jobs.curation.signals.lines import (
+    BULLETS,
+    FILLED,
+    LINES,
+    SHORT,
+    TERMINALS,
+    TRAILING,
+    UNENDED,
+    Spans,
+    ends_of_sentences,
+    filled_counts,
+    line_counts,
+)
+from llmtrain_jobs.curation.signals.words import CHARACTERS, FIRST_STOP, REAL, WITH_LETTER, Words
 
 
 def word_signals(text: str, words: Words) -> dict[str, float]:
     """Counts and shares of words."""
-    count = max(1, len(words.hashes))
-    real = (words.flags & SYMBOL) == 0
-    stops = words.stops[words.stops >= 0]
+    count, real = max(1, len(words.hashes)), int(words.counts[REAL])
+    stops = words.counts[FIRST_STOP:]
     hashes, ellipses = text.count("#"), text.count("...") + text.count("…")
     return {
-        "words": float(np.count_nonzero(real)),
-        "meanWordLength": float(words.lengths[real].mean()) if real.any() else 0.0,
+        "words": float(real),
+        "meanWordLength": int(words.counts[CHARACTERS]) / real if real else 0.0,
         "hashesPerWord": hashes / count,
         "ellipsesPerWord": ellipses / count,
         "symbolsPerWord": (hashes + ellipses + text.count(". . .")) / count,
-        "alphabeticWordShare": np.count_nonzero(words.flags & ALPHABETIC) / count,
-        "distinctStopWords": float(len(np.unique(stops))),
-        "stopWords": float(len(stops)),
+        "alphabeticWordShare": int(words.counts[WITH_LETTER]) / count,
+        "distinctStopWords": float(np.count_nonzero(stops)),
+        "stopWords": float(stops.sum()),
         "newlinesPerWord": text.count("\n") / count,
     }
 
 
-def line_signals(text: str) -> dict[str, float]:
-    """Shares of lines."""
-    lines = [line.strip() for line in text.splitlines()]
-    count = max(1, len(lines))
-    filled = [line for line in text.split("\n") if line.strip()]
-    some = max(1, len(filled))
+def line_signals(codes: Codes, kinds: Kinds, lines: Spans) -> dict[str, float]:
+    """Shares of lines, and sentences: their ends, and what is left unended at the end of a line. `lines`: not blank."""
+    all_lines, some = line_counts(codes, kinds), filled_counts(codes, kinds, lines)
+    count, filled = max(1, int(all_lines[LINES])), max(1, int(some[FILLED]))
     return {
-        "bulletLineShare": sum(line.startswith(("•", "-")) for line in lines) / count,
-        "ellipsisLineShare": sum(line.endswith(("...", "…")) for line in lines) / count,
-        "terminalLineShare": sum(is_terminal(line[-1]) for line in filled) / some,
-        "shortLineShare": sum(len(line) <= SHORT_LINE for line in filled) / some,
+        "bulletLineShare": int(all_lines[BULLETS]) / count,
+        "ellipsisLineShare": int(all_lines[TRAILING]) / count,
+        "terminalLineShare": int(some[TERMINALS]) / filled,
+        "shortLineShare": int(some[SHORT]) / filled,
+        "sentences": float(ends_of_sentences(codes, kinds) + int(some[UNENDED])),
     }
 
 
 def document_signals(text: str) -> dict[str, float]:
     """What C4 looks for in a whole document."""
-    lower = text.lower()
-    return {
-        "curlyBrackets": float(text.count("{")),
-        "loremIpsums": float(lower.count("lorem ipsum")),
-        "sentences": float(sentences(text)),
-    }
-
-
-def sentences(text: str) -> int:
-    """Ends of sentences, and what is left unended at the end of a line."""
-    lines = sum(1 for line in text.split("\n") if line and not line.isspace())
-    return len(SENTENCE.findall(text)) + lines - len(LAST_SENTENCE.findall(text))
-
-
-@cache
-def is_terminal(character: str) -> bool:
-    """Whether it ends a sentence in some script (Unicode's Sentence_Terminal, as FineWeb; quotation marks do not)."""
-    return regex.fullmatch(r"\p{Sentence_Terminal}", character) is not None
+    return {"curlyBrackets": float(text.count("{")), "loremIpsums": float(text.lower().count("lorem ipsum"))}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from llmtrain_jobs.curation.contamination import Benchmarks, item_text
-from llmtrain_jobs.curation.signals.lexicon import Lexicon
+from llmtrain_jobs.curation.signals.words import normal_hashes
 
 from tests.unit.jobs.curation.world import World, jsonl, prose
 
@@ -16,9 +16,8 @@ TWO = "hello world"
 
 
 def hits(document: str) -> list[tuple[str, int, int]]:
-    lexicon = Lexicon()
     items = [("long", 1, LONG), ("nine", 2, NINE), ("six", 3, SIX), ("two", 4, TWO)]
-    found = Benchmarks(iter(items), lexicon).hits(7, lexicon.words(document).normal)
+    found = Benchmarks(iter(items)).hits(7, normal_hashes(document))
     return [(hit.task, hit.item, hit.words) for hit in found]
 
 

@@ -1,12 +1,12 @@
 """Where our decisions differ from a peer's on the same text, and why. The peers' values are those of their definitions."""
 
 import pytest
-from llmtrain_jobs.curation.signals.lexicon import Lexicon
 from llmtrain_jobs.curation.signals.measure import measure
+from llmtrain_jobs.curation.signals.words import words_of
 
 
 def signal(text: str, name: str) -> float:
-    return measure(text, Lexicon().words(text))[name]
+    return measure(text, words_of(text))[name]
 
 
 def test_dolma_leaves_spaces_out_of_the_most_frequent_ngram() -> None:

@@ -1,0 +1,43 @@
+"""A text as an array of code points, and what kinds of characters there are."""
+
+from functools import cache
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+SPACE, ALPHANUMERIC, ALPHABETIC, LONE, BREAK, TERMINAL, STOP, CLOSER = (1 << bit for bit in range(8))
+"""Kinds. LONE: of a script without spaces, a word of its own. BREAK: ends a line for `str.splitlines`. TERMINAL: ends a
+sentence in some script (Unicode's Sentence_Terminal, as FineWeb). STOP, CLOSER: ends a sentence, may follow its end."""
+
+SCRIPTS_WITHOUT_SPACES = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))  # fmt: skip
+BREAKS, STOPS, CLOSERS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", ".!?。！？", "\"'”’)]"
+END = 0x40000
+"""No character at or above it is of any kind."""
+
+Codes = NDArray[np.uint32]
+Kinds = NDArray[np.uint8]
+
+
+def codes_of(text: str) -> Codes:
+    """Code points: (characters,)."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def kinds_for(text: str) -> Kinds:
+    """Kinds by code point, as far as the text may need them."""
+    return _kinds(128 if text.isascii() else END)
+
+
+@cache
+def _kinds(end: int) -> Kinds:
+    every = "".join(map(chr, range(end)))
+    kinds = np.zeros(end, dtype=np.uint8)
+    for kind, holds in ((SPACE, str.isspace), (ALPHANUMERIC, str.isalnum), (ALPHABETIC, str.isalpha)):
+        kinds |= np.fromiter(map(holds, every), dtype=np.uint8, count=end) * np.uint8(kind)
+    for first, last in SCRIPTS_WITHOUT_SPACES:
+        kinds[first : last + 1] |= LONE
+    terminals = "".join(regex.findall(r"\p{Sentence_Terminal}", every))
+    for kind, characters in ((BREAK, BREAKS), (TERMINAL, terminals), (STOP, STOPS), (CLOSER, CLOSERS)):
+        kinds[[ord(character) for character in characters if ord(character) < end]] |= kind
+    return kinds

@@ -1,0 +1,141 @@
+"""Lines and sentences of a text, counted in one pass each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmtrain_jobs.curation.signals.characters import BREAK, CLOSER, SPACE, STOP, TERMINAL, Codes, Kinds
+from llmtrain_jobs.curation.signals.compiled import compiled
+from llmtrain_jobs.curation.signals.hashing import Hashes, digest
+from llmtrain_jobs.curation.signals.words import Counts, kind_of
+
+Spans = NDArray[np.int64]
+"""(parts, 2): where each starts and ends."""
+SHORT_LINE = 30
+NEWLINE, RETURN, DOT, ELLIPSIS, BULLET, DASH = (ord(character) for character in "\n\r.…•-")
+LINES, BULLETS, TRAILING = range(3)
+FILLED, TERMINALS, SHORT, UNENDED = range(4)
+
+
+@compiled
+def line_counts(codes: Codes, kinds: Kinds) -> Counts:
+    """Lines as `str.splitlines` has them: all, those that start with a bullet, those that end with an ellipsis."""
+    counts, start = np.zeros(3, dtype=np.int64), 0
+    for place in range(len(codes)):
+        if kind_of(codes[place], kinds) & BREAK:
+            if codes[place] == NEWLINE and place and codes[place - 1] == RETURN:
+                start = place + 1
+                continue
+            note_line(counts, codes, kinds, start, place)
+            start = place + 1
+    if start < len(codes):
+        note_line(counts, codes, kinds, start, len(codes))
+    return counts
+
+
+@compiled
+def note_line(counts: Counts, codes: Codes, kinds: Kinds, start: int, end: int) -> None:
+    """Count a line."""
+    start, end = stripped(codes, kinds, start, end)
+    counts[LINES] += 1
+    if start == end:
+        return
+    first, last = codes[start], codes[end - 1]
+    counts[BULLETS] += first in (BULLET, DASH)
+    counts[TRAILING] += last == ELLIPSIS or (
+        end - start >= 3 and last == DOT and codes[end - 2] == DOT and codes[end - 3] == DOT
+    )
+
+
+@compiled
+def stripped(codes: Codes, kinds: Kinds, start: int, end: int) -> tuple[int, int]:
+    """The same stretch without spaces at its ends."""
+    while end > start and kind_of(codes[end - 1], kinds) & SPACE:
+        end -= 1
+    while start < end and kind_of(codes[start], kinds) & SPACE:
+        start += 1
+    return start, end
+
+
+@compiled
+def filled_counts(codes: Codes, kinds: Kinds, lines: Spans) -> Counts:
+    """Of lines that are not blank: all, those that end a sentence, short ones, those with words after the last stop."""
+    counts = np.zeros(4, dtype=np.int64)
+    for line in range(len(lines)):
+        start, end = lines[line, 0], lines[line, 1]
+        counts[FILLED] += 1
+        counts[TERMINALS] += kind_of(codes[end - 1], kinds) & TERMINAL != 0
+        counts[SHORT] += end - start <= SHORT_LINE
+        _, end = stripped(codes, kinds, start, end)
+        while end > start and kind_of(codes[end - 1], kinds) & CLOSER:
+            end -= 1
+        counts[UNENDED] += end == start or kind_of(codes[end - 1], kinds) & STOP == 0
+    return counts
+
+
+@compiled
+def ends_of_sentences(codes: Codes, kinds: Kinds) -> int:
+    """Runs of stops with what closes after them before a space; within a word only the stops of scripts without spaces."""
+    found, place = 0, 0
+    while place < len(codes):
+        wide = 0
+        start = place
+        while place < len(codes) and kind_of(codes[place], kinds) & STOP:
+            wide += codes[place] > 127
+            place += 1
+        if place == start:
+            place += 1
+            continue
+        after = place
+        while after < len(codes) and kind_of(codes[after], kinds) & CLOSER:
+            after += 1
+        found += 1 if after == len(codes) or kind_of(codes[after], kinds) & SPACE else wide
+    return found
+
+
+@compiled
+def parts(codes: Codes, start: int, end: int, least: int) -> Spans:
+    """What runs of at least `least` newlines separate between two places; the first and the last may be empty."""
+    spans = np.empty((separators(codes, start, end, least) + 1, 2), dtype=np.int64)
+    part, spans[0, 0], run = 0, start, 0
+    for place in range(start, end + 1):
+        if place < end and codes[place] == NEWLINE:
+            run += 1
+            continue
+        if run >= least:
+            spans[part, 1] = place - run
+            part += 1
+            spans[part, 0] = place
+        run = 0
+    spans[part, 1] = end
+    return spans
+
+
+@compiled
+def separators(codes: Codes, start: int, end: int, least: int) -> int:
+    """Runs of at least `least` newlines."""
+    found, run = 0, 0
+    for place in range(start, end):
+        run = run + 1 if codes[place] == NEWLINE else 0
+        found += run == least
+    return found
+
+
+@compiled
+def filled(codes: Codes, kinds: Kinds, spans: Spans) -> Spans:
+    """Parts that are not blank."""
+    kept, count = np.empty((len(spans), 2), dtype=np.int64), 0
+    for part in range(len(spans)):
+        start, end = stripped(codes, kinds, spans[part, 0], spans[part, 1])
+        if start < end:
+            kept[count, 0], kept[count, 1] = spans[part, 0], spans[part, 1]
+            count += 1
+    return kept[:count]
+
+
+@compiled
+def hashes_of(codes: Codes, spans: Spans) -> Hashes:
+    """One hash a part."""
+    hashes = np.empty(len(spans), dtype=np.uint64)
+    for part in range(len(spans)):
+        hashes[part] = digest(codes[spans[part, 0] : spans[part, 1]])
+    return hashes

@@ -1,0 +1,140 @@
+"""Words as numbers: a text is looked at once, all that follows is arithmetic on arrays.
+
+A word is what whitespace separates (Gopher's plain reading, as in dolma and RedPajama; spaCy tokens, as in datatrove,
+split punctuation off). For near-duplicates and decontamination a word is a run of letters and digits in lower case;
+a character of a script without spaces is a word of its own.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmtrain_jobs.curation.signals.characters import (
+    ALPHABETIC,
+    ALPHANUMERIC,
+    LONE,
+    SPACE,
+    Codes,
+    Kinds,
+    codes_of,
+    kinds_for,
+)
+from llmtrain_jobs.curation.signals.compiled import compiled
+from llmtrain_jobs.curation.signals.hashing import FNV_OFFSET, Hashes, digest, mix, with_code
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+"""Rae et al. 2021 (arXiv 2112.11446), Appendix A.1.1."""
+Counts = NDArray[np.int64]
+REAL, CHARACTERS, WITH_LETTER, FIRST_STOP = range(4)
+"""Places of what is counted: words that are no mere symbols, their characters, words with a letter, each stop word."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """One text's words: `hashes` (words,), `ends` (words + 1,) their lengths added up, `normal` in their normal form."""
+
+    hashes: Hashes
+    ends: Counts
+    counts: Counts
+    normal: Hashes
+
+
+def words_of(text: str) -> Words:
+    """The words of a text, in order."""
+    return Words(*split(codes_of(text), kinds_for(text), stop_hashes()), normal_hashes(text))
+
+
+@cache
+def stop_hashes() -> Hashes:
+    """Of Gopher's stop words."""
+    return np.array([digest(codes_of(word)) for word in STOP_WORDS], dtype=np.uint64)
+
+
+def normal_hashes(text: str) -> Hashes:
+    """Hashes of the words in normal form."""
+    lower = text.lower()
+    return normal_split(codes_of(lower), kinds_for(lower))
+
+
+@compiled
+def split(codes: Codes, kinds: Kinds, stops: Hashes) -> tuple[Hashes, Counts, Counts]:
+    """Hashes, lengths added up and counts of what whitespace separates."""
+    total = words_in(codes, kinds)
+    hashes, ends = np.empty(total, dtype=np.uint64), np.zeros(total + 1, dtype=np.int64)
+    counts = np.zeros(FIRST_STOP + len(stops), dtype=np.int64)
+    state, length, seen, word = FNV_OFFSET, 0, 0, 0
+    for place in range(len(codes) + 1):
+        kind = SPACE if place == len(codes) else kind_of(codes[place], kinds)
+        if not kind & SPACE:
+            state = with_code(state, codes[place])
+            length += 1
+            seen |= kind
+        elif length:
+            hashes[word], ends[word + 1] = mix(state), ends[word] + length
+            note(counts, seen, length, hashes[word], stops)
+            state, length, seen, word = FNV_OFFSET, 0, 0, word + 1
+    return hashes, ends, counts
+
+
+@compiled
+def words_in(codes: Codes, kinds: Kinds) -> int:
+    """How many words there are."""
+    total, before = 0, SPACE
+    for code in codes:
+        kind = kind_of(code, kinds) & SPACE
+        total += before > kind
+        before = kind
+    return total
+
+
+@compiled
+def note(counts: Counts, seen: int, length: int, word: np.uint64, stops: Hashes) -> None:
+    """Count a word in which the kinds `seen` occur."""
+    if seen & ALPHANUMERIC:
+        counts[REAL] += 1
+        counts[CHARACTERS] += length
+    if seen & ALPHABETIC:
+        counts[WITH_LETTER] += 1
+    if length <= 4:
+        for index in range(len(stops)):
+            if stops[index] == word:
+                counts[FIRST_STOP + index] += 1
+
+
+@compiled
+def normal_split(codes: Codes, kinds: Kinds) -> Hashes:
+    """Hashes of the runs of letters and digits and of the lone characters. `codes`: of a text in lower case."""
+    hashes = np.empty(normal_in(codes, kinds), dtype=np.uint64)
+    state, length, word = FNV_OFFSET, 0, 0
+    for place in range(len(codes) + 1):
+        kind = 0 if place == len(codes) else kind_of(codes[place], kinds)
+        if length and (kind & LONE or not kind & ALPHANUMERIC):
+            hashes[word] = mix(state)
+            state, length, word = FNV_OFFSET, 0, word + 1
+        if kind & LONE:
+            hashes[word] = mix(with_code(FNV_OFFSET, codes[place]))
+            word += 1
+        elif kind & ALPHANUMERIC:
+            state = with_code(state, codes[place])
+            length += 1
+    return hashes
+
+
+@compiled
+def normal_in(codes: Codes, kinds: Kinds) -> int:
+    """How many words in normal form there are."""
+    total, inside = 0, False
+    for code in codes:
+        kind = kind_of(code, kinds)
+        part = kind & ALPHANUMERIC != 0 and kind & LONE == 0
+        total += kind & LONE != 0 or (part and not inside)
+        inside = part
+    return total
+
+
+@compiled
+def kind_of(code: int, kinds: Kinds) -> int:
+    """Kinds of a character."""
+    return kinds[code] if code < len(kinds) else 0
