@@ -42,7 +42,7 @@ lint: venv ## Format, lint, types, layers, generated files
 
 .PHONY: test-unit
 test-unit: venv ## Unit tests; they need nothing but Python
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest tests/unit -n auto --dist worksteal
 
 .PHONY: binaries
 binaries:
@@ -51,12 +51,13 @@ binaries:
 .PHONY: test-api
 test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
 	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool,versitygw
-	$(PY) -m pytest tests/api
+	@# Half of the time is waiting for programs: more processes than cores. Each has an apiserver of its own.
+	$(PY) -m pytest tests/api -n 3 --dist loadfile
 
 .PHONY: test-kwok
 test-kwok: venv ## Kills and a faulty apiserver, with pods on KWOK nodes
 	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,kube-scheduler,kwok
-	$(PY) -m pytest tests/kwok
+	$(PY) -m pytest tests/kwok -n 2 --dist loadfile
 
 .PHONY: test-long
 test-long: venv binaries ## What takes too long for every change: crash matrix, kills, meshes, soak

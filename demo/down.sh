@@ -9,7 +9,8 @@ if [ -n "$given" ] && [ "$given" != "$KUBECONFIG" ]; then
   kubectl delete --ignore-not-found -f demo/job.yaml --timeout 300s
   kubectl delete --ignore-not-found -f demo/plans.yaml -f demo/namespace.yaml --timeout 300s
   helm uninstall llmtrain --namespace llmtrain-system --ignore-not-found --wait
-  kubectl delete --ignore-not-found crd llmtrainingjobs.llmtrain.dev computeplans.llmtrain.dev
+  kubectl delete --ignore-not-found crd \
+    llmtrainingjobs.llmtrain.dev computeplans.llmtrain.dev trainingbudgets.llmtrain.dev
   kubectl delete --ignore-not-found namespace llmtrain-system
 else
   python3 hack/cluster down
