@@ -158,6 +158,8 @@ def _installer(name: str) -> Builder:
         tags = ["-tags", "seccomp"] if name == "runc" else []
         environment |= {"CGO_ENABLED": "1"} if name == "runc" else {}
         run(["go", "install", *tags, "-ldflags", LINK, f"{package}@{version}"], None, environment)
+        made = scratch / package.rpartition("/")[2]
+        made.rename(scratch / name)
 
     return builder
 

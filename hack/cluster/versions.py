@@ -27,6 +27,7 @@ GO_PROGRAMS = {
     "portmap": (f"{CNI}/meta/portmap", "v1.9.1"),
     "coredns": ("github.com/coredns/coredns", "v1.14.7"),
     "helm": ("helm.sh/helm/v4/cmd/helm", "v4.3.1"),
+    "helm3": ("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
     "versitygw": ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
     "runc": ("github.com/opencontainers/runc", "v1.4.3"),
     "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0"),

@@ -4,6 +4,8 @@ from llmtrain.observe.panels import JOB, NAMESPACE, Dashboard, Panel, Query, Row
 
 NS = 'namespace=~"$namespace"'
 ONE = 'namespace=~"$namespace", name="$name"'
+BUDGET_SPENT = f"llmtrain_budget_spent_usd{{{NS}}}"
+BUDGET_LIMIT = f"on (namespace, budget) (sum by (namespace, budget) (llmtrain_budget_limit_usd{{{NS}}}) > 0)"
 LEDGER_TABLE = (
     ("namespace", "namespace"),
     ("name", "job"),
@@ -65,6 +67,42 @@ FLEET = Dashboard(
                 ),
                 Panel("timeseries", "Spend by namespace", "Cumulative, beyond the jobs' lives.", "currencyUSD",
                       (Query(f"sum by (namespace) (llmtrain_namespace_cost_usd_total{{{NS}}})", "{{namespace}}"),), 12),
+            ),
+        ),
+        Row(
+            "Budgets of namespaces",
+            (
+                Panel(
+                    "bargauge",
+                    "TrainingBudgets used",
+                    "Share of each TrainingBudget's limit that is spent in this period, and with what jobs have reserved.",
+                    "percentunit",
+                    (
+                        _now(f"{BUDGET_SPENT} / {BUDGET_LIMIT}", "{{namespace}}/{{budget}} spent"),
+                        _now(f"({BUDGET_SPENT} + on (namespace, budget) llmtrain_budget_reserved_usd) / {BUDGET_LIMIT}",
+                             "{{namespace}}/{{budget}} spent and reserved"),
+                    ),
+                    8,
+                ),
+                Panel("timeseries", "Spent of the TrainingBudgets", "In the current period; a new one begins at nothing.",
+                      "currencyUSD", (Query(BUDGET_SPENT, "{{namespace}}/{{budget}}"),), 8),
+                Panel(
+                    "table",
+                    "TrainingBudgets",
+                    "What a namespace's jobs may cost in a period, what they have spent and reserved, and what is left.",
+                    "none",
+                    (
+                        _cell(f"sum by (namespace, budget, period) (llmtrain_budget_limit_usd{{{NS}}})"),
+                        _cell(f"sum by (namespace, budget) ({BUDGET_SPENT})"),
+                        _cell(f"sum by (namespace, budget) (llmtrain_budget_reserved_usd{{{NS}}})"),
+                        _cell(f"sum by (namespace, budget) (llmtrain_budget_limit_usd{{{NS}}}) "
+                              f"- on (namespace, budget) {BUDGET_SPENT} - on (namespace, budget) llmtrain_budget_reserved_usd"),
+                    ),
+                    8,
+                    columns=(("namespace", "namespace"), ("budget", "budget"), ("period", "period"), ("Value #A", "limit"),
+                             ("Value #B", "spent"), ("Value #C", "reserved"), ("Value #D", "left")),
+                    units=tuple((name, "currencyUSD") for name in ("limit", "spent", "reserved", "left")),
+                ),
             ),
         ),
         Row(

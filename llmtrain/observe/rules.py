@@ -66,6 +66,8 @@ MONEY_RULES = (
     Recording("namespace_name:llmtrain_job_accelerators:rate5m", _sum("rate(llmtrain_job_accelerator_seconds_total[5m])", JOB)),
 )  # fmt: skip
 
+BUDGET = "namespace, budget"
+BUDGET_SHARE = f"llmtrain_budget_spent_usd / on ({BUDGET}) (sum by ({BUDGET}) (llmtrain_budget_limit_usd) > 0)"
 ENDED = 'llmtrain_job_condition{condition="Succeeded", status=~"True|False"} == 1'
 SUSPENDED = 'llmtrain_job_condition{condition="Suspended", status="True"} == 1'
 WHO = "{{ $labels.namespace }}/{{ $labels.name }}"
@@ -124,6 +126,16 @@ JOB_ALERTS = (
         "warning",
         "A running job has spent nine tenths of its budget.",
         f"{WHO} has spent {{{{ $value | humanizePercentage }}}} of its budget and is about to be stopped.",
+    ),
+    Alert(
+        "LLMTrainTeamBudgetNearlySpent",
+        f"({BUDGET_SHARE} > 0.9) or ({BUDGET_SHARE} and on ({BUDGET}) "
+        'llmtrain_budget_condition{condition="BelowWarning", status="False"} == 1)',
+        "1m",
+        "warning",
+        "A TrainingBudget is nine tenths spent, or beyond a share at which its owner wants to be told.",
+        "{{ $labels.namespace }}/{{ $labels.budget }} is {{ $value | humanizePercentage }} spent in this period; "
+        "jobs that would exceed it are stopped.",
     ),
     Alert(
         "LLMTrainAcceleratorsIdle",

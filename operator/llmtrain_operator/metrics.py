@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from llmtrain_operator.budget_metrics import BudgetCollector
 from llmtrain_operator.client import KubernetesCluster
 from llmtrain_operator.job_metrics import JobCollector
 from llmtrain_operator.plan_metrics import NamespaceCollector, PlanCollector
@@ -14,8 +15,8 @@ from llmtrain_operator.snapshots import Snapshots
 
 def register_all(registry: CollectorRegistry, snapshots: Snapshots) -> None:
     """Register everything that is made from `snapshots`."""
-    for collector in (JobCollector(snapshots), PlanCollector(snapshots), NamespaceCollector(snapshots)):
-        registry.register(collector)
+    for collector in (JobCollector, PlanCollector, NamespaceCollector, BudgetCollector):
+        registry.register(collector(snapshots))
 
 
 class RequestCollector(Collector):

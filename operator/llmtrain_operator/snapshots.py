@@ -1,6 +1,6 @@
 """What the metrics are made from: the last status of every job, and what its namespace has booked beyond its jobs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.namespace_ledger import Book
 
 Key = tuple[str, str]
@@ -32,6 +33,7 @@ class Snapshots:
     jobs: dict[Key, Snapshot] = field(default_factory=dict)
     books: dict[str, Book] = field(default_factory=dict)
     plans: Mapping[str, tuple[PlanSpec, PlanStatus]] = field(default_factory=dict)
+    budgets: Sequence[BudgetState] = ()
 
     def put(self, key: Key, status: JobStatus, uid: str) -> None:
         """Remember a job's status."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
 from llmtrain_operator.budget_release import BUDGETS
-from llmtrain_operator.budget_state import body_of, read_budget, with_conditions
+from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, with_conditions
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import LEDGER_CONFIG_MAP
 from llmtrain_operator.namespace_ledger import CONFIG_MAPS, read_book
@@ -47,12 +47,12 @@ class Upkeep:
         """One look at all plans and budgets."""
         plans = (await self.cluster.find(PLANS, "", "")).items
         self.snapshots.plans = {raw["metadata"]["name"]: seen for raw in plans if (seen := await self._plan(raw))}
-        spaces = {namespace for namespace, _ in self.snapshots.jobs}
-        for namespace in self.namespaces or [""]:
-            for raw in (await self.cluster.find(BUDGETS, namespace, "")).items:
-                spaces.add(raw["metadata"]["namespace"])
-                await self._budget(raw)
+        budgets = [
+            raw for space in self.namespaces or [""] for raw in (await self.cluster.find(BUDGETS, space, "")).items
+        ]
+        self.snapshots.budgets = [seen for raw in budgets if (seen := await self._budget(raw))]
         await self._read_stored_jobs()
+        spaces = {raw["metadata"]["namespace"] for raw in budgets}
         for namespace in sorted(spaces | {namespace for namespace, _ in self.snapshots.jobs}):
             await self._read_book(namespace)
 
@@ -85,14 +85,15 @@ class Upkeep:
         await self._write(PLANS, raw, status.to_dict())
         return spec, status
 
-    async def _budget(self, raw: Object) -> None:
+    async def _budget(self, raw: Object) -> BudgetState | None:
         try:
             budget = read_budget(raw, self.clock())
         except ValidationError as error:
             log.warning("TrainingBudget %s: %s", raw["metadata"]["name"], error)
-            return
-        body = body_of(budget, with_conditions(budget, self.clock()))
-        await self._write(BUDGETS, raw, body["status"])
+            return None
+        status = with_conditions(budget, self.clock())
+        await self._write(BUDGETS, raw, body_of(budget, status)["status"])
+        return replace(budget, status=status)
 
     async def _write(self, resource: str, raw: Object, status: Object) -> None:
         """Where somebody was faster, the next look comes soon enough."""

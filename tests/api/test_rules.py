@@ -45,6 +45,16 @@ TOKENS = 'llmtrain_train_tokens_total{namespace="a", name="gpt", pod="gpt-trn-1-
 PUTS = 'llmtrain_operator_api_requests_total{verb="PUT", code="%s"}'
 BURN = f"llmtrain_job_usd_per_hour{{{JOB}}}"
 BUDGET = (f"llmtrain_job_budget_usd{{{JOB}}}", f"10{HOUR}")
+TEAM = {"namespace": "a", "budget": "team"}
+TEAM_LIMIT = ('llmtrain_budget_limit_usd{namespace="a", budget="team", period="Month"}', f"100{HOUR}")
+TEAM_SPENT = 'llmtrain_budget_spent_usd{namespace="a", budget="team"}'
+WARNED, TOLD = (
+    (
+        'llmtrain_budget_condition{namespace="a", budget="team", condition="BelowWarning", status="False"}',
+        f"{value}{HOUR}",
+    )
+    for value in (1, 0)
+)
 FORECAST = f'llmtrain_job_forecast_usd{{{JOB}, quantile="0.5"}}'
 ERRORS, TURNS = "llmtrain_operator_reconcile_errors_total", "llmtrain_operator_reconcile_total"
 LAST, INFO = "llmtrain_operator_last_success_timestamp_seconds", "llmtrain_job_info"
@@ -74,6 +84,13 @@ CASES = [
          WHO, "has spent 95% of"),
     Case("LLMTrainBudgetNearlySpent", "half", [ledger("cost_usd_total", 0.08), BUDGET, (BURN, "8x60")]),
     Case("LLMTrainBudgetNearlySpent", "95 percent, and over", [ledger("cost_usd_total", 0.161), BUDGET, (BURN, "0x60")]),
+    Case("LLMTrainTeamBudgetNearlySpent", "95 percent", [TEAM_LIMIT, (TEAM_SPENT, "95x60"), TOLD], TEAM,
+         "a/team is 95% spent"),
+    Case("LLMTrainTeamBudgetNearlySpent", "beyond a share of its own", [TEAM_LIMIT, (TEAM_SPENT, "60x60"), WARNED], TEAM,
+         "a/team is 60% spent"),
+    Case("LLMTrainTeamBudgetNearlySpent", "60 percent", [TEAM_LIMIT, (TEAM_SPENT, "60x60"), TOLD]),
+    Case("LLMTrainTeamBudgetNearlySpent", "a new month has begun",
+         [TEAM_LIMIT, (TEAM_SPENT, "95x57 0x3"), TOLD]),
     Case("LLMTrainAcceleratorsIdle", "tokens stand still", [GPUS, (TOKENS, "5x60")], WHO, "billed for 2.00 accelerators"),
     Case("LLMTrainAcceleratorsIdle", "tokens grow", [GPUS, (TOKENS, "0+1000x60")]),
     Case("LLMTrainAcceleratorsIdle", "nothing is billed", [ledger("accelerator_seconds_total", 0), (TOKENS, "5x60")]),

@@ -15,7 +15,7 @@ import pytest
 from llmtrain.cli.corpus import default_folders, gather
 from tests.e2e.conftest import STORAGE
 from tests.e2e.jobs import job
-from tests.e2e.kube import NAMESPACE, apply, pods, stage, status, wait, wait_succeeded
+from tests.e2e.kube import NAMESPACE, apply, get, pods, stage, status, wait, wait_succeeded
 from tests.e2e.recorder import Recorder
 
 NAME = "on-s3"
@@ -71,8 +71,14 @@ def finished(server: Server, recorder: Recorder, prometheus: str) -> dict[str, A
         "credentialsSecretRef": {"name": "s3-faults"},
     }
     held_out = [{"name": "held-out", "perplexity": {}}]
-    apply(job(NAME, storage={"s3": s3}, budget={"limitUsd": "20.00"}, evaluation__tasks=held_out, training__tokens=TOKENS,
-              training__checkpoint={"interval": {"seconds": 5}}))  # fmt: skip
+    # Of this job alone: what the dashboards show of a TrainingBudget is looked at in test_watching.
+    limit = {"limitUsd": "50.00", "period": "Total", "jobSelector": {"matchLabels": {"budget": "s3"}}}
+    metadata = {"name": "s3", "namespace": NAMESPACE}
+    apply({"apiVersion": "llmtrain.dev/v1alpha1", "kind": "TrainingBudget", "metadata": metadata, "spec": limit})
+    body = job(NAME, storage={"s3": s3}, budget={"limitUsd": "20.00"}, evaluation__tasks=held_out, training__tokens=TOKENS,
+               training__checkpoint={"interval": {"seconds": 5}})  # fmt: skip
+    body["metadata"]["labels"] = {"budget": "s3"}
+    apply(body)
     wait("curation", lambda: running("Curation"), 120)
     server.away("curation")
     wait("training beyond its first checkpoint", lambda: checkpoints(server), 300)
@@ -112,6 +118,16 @@ def test_nothing_was_paid_twice(finished: dict[str, Any], recorder: Recorder) ->
     del used["Curation", "worker"]
     assert used == {("Preflight", "head"): 1, ("Curation", "head"): 1, ("Training", "head"): 1, ("Training", "worker"): 2,
                     ("Evaluation", "head"): 1, ("Evaluation", "worker"): 1}  # fmt: skip
+
+
+def test_the_namespaces_budget_holds_what_the_job_spent_and_nothing_is_reserved(finished: dict[str, Any]) -> None:
+    def settled() -> bool:
+        told = get("trainingbudget", "s3")["status"]
+        return sum(each["reservedMicroUsd"] for each in told["reservations"]) == 0
+
+    wait("the reservation to be given back", settled, 30)
+    told = get("trainingbudget", "s3")["status"]
+    assert sum(each["spentMicroUsd"] for each in told["reservations"]) == finished["ledger"]["totalMicroUsd"]
 
 
 def test_no_step_was_lost_or_done_again(finished: dict[str, Any], server: Server) -> None:

@@ -52,6 +52,8 @@ def test_the_panels_totals_are_the_ledgers(history: Prometheus) -> None:
     ledger = status(JOB)["ledger"]
     assert round(sum(float(one["values"][-1][1]) for one in by_role) * 1e6) == ledger["totalMicroUsd"]
     assert round(float(total[0]["values"][-1][1]) * 1e6) == ledger["totalMicroUsd"]
+    spent = history.over(f'llmtrain_budget_spent_usd{{namespace="{NAMESPACE}", budget="s3"}}', now - HOUR, now, 2)
+    assert round(float(spent[0]["values"][-1][1]) * 1e6) == ledger["totalMicroUsd"]
     hours = history.over(f'namespace_name:llmtrain_job_pod_hours:sum{{name="{JOB}"}}', now - HOUR, now, 2)
     seconds = sum(entry["podSeconds"] for entry in ledger["entries"])
     assert float(hours[0]["values"][-1][1]) == pytest.approx(seconds / 3600, abs=1e-9)

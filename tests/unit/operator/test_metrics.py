@@ -160,6 +160,34 @@ async def test_a_namespaces_total_survives_the_job_and_a_restart_and_counts_it_o
     assert watched.total("llmtrain_namespace_cost_usd_total") == expected
 
 
+async def test_a_budgets_metrics_are_its_status_and_start_anew_with_its_period() -> None:
+    watched = Watched()
+    spec = {"limitUsd": "40", "period": "Month", "warnAtShare": ["0.0001"]}
+    watched.run.cluster.add(BUDGETS, {"metadata": {"name": "b", "namespace": "team-a"}, "spec": spec})
+    await watched.look()
+    of = {"namespace": "team-a", "budget": "b"}
+    assert watched.total("llmtrain_budget_limit_usd", **of, period="Month") == 40
+    assert watched.samples("llmtrain_budget_spent_usd") == {tuple(sorted(of.items())): 0.0}
+    warned = {"condition": "BelowWarning", "status": "False"}
+    assert watched.total("llmtrain_budget_condition", **of, **warned) == 0
+    await watched.run.turn(4)
+    await watched.look()
+    assert watched.total("llmtrain_budget_reserved_usd", **of) > 0
+    await finish(watched)
+    await watched.run.turn(2)
+    await watched.look()
+    exact = recorded_micro_usd(watched.run.cluster) / 1e6
+    assert round(watched.total("llmtrain_budget_spent_usd", **of), 6) == exact > 0
+    assert watched.total("llmtrain_budget_reserved_usd", **of) == 0
+    assert watched.total("llmtrain_budget_condition", **of, **warned) == 1
+    watched.run.cluster.now += timedelta(days=31)
+    await watched.look()
+    assert watched.total("llmtrain_budget_spent_usd", **of) == 0
+    await watched.run.cluster.delete(BUDGETS, "team-a", "b", "", None)
+    await watched.look()
+    assert watched.samples("llmtrain_budget_limit_usd") == {}
+
+
 async def test_series_of_a_job_go_an_hour_after_its_end() -> None:
     watched = Watched()
     await finish(watched)
