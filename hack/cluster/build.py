@@ -157,7 +157,8 @@ def _installer(name: str) -> Builder:
         # Without seccomp, RuntimeDefault profiles fail, so runc alone is built with cgo.
         tags = ["-tags", "seccomp"] if name == "runc" else []
         environment |= {"CGO_ENABLED": "1"} if name == "runc" else {}
-        run(["go", "install", *tags, "-ldflags", LINK, f"{package}@{version}"], None, environment)
+        flags = f"{LINK} {versions.LINK_FLAGS.get(name, '')}"
+        run(["go", "install", *tags, "-ldflags", flags, f"{package}@{version}"], None, environment)
         made = scratch / package.rpartition("/")[2]
         made.rename(scratch / name)
 

@@ -35,6 +35,16 @@ GO_PROGRAMS = {
 }
 """Import path and version of what `go install` builds as it is."""
 
+_HELM3 = "helm.sh/helm/v3/pkg"
+LINK_FLAGS = {
+    "helm3": " ".join(
+        f"-X {_HELM3}/{package}.k8sVersion{part}={number}"
+        for package in ("chartutil", "lint/rules")
+        for part, number in (("Major", 1), ("Minor", 36))
+    )
+}
+"""Helm 3 is told at link time of which Kubernetes it is; without, it takes itself for one of 1.20 and refuses charts."""
+
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
 BUILD_PACKAGES = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
 CONTROL_PLANE_PACKAGES = ("openssl",)

@@ -13,7 +13,8 @@ def page() -> str:
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
     parts = [
-        f"# Command line\n\n{root.help}\n\nAs a kubectl plugin: `kubectl llmtrain COMMAND`. Completion: `llmtrain --install-completion`.\n"
+        f"# Command line\n\n{root.help}\n\nAs a kubectl plugin: `kubectl llmtrain COMMAND`. Completion: `llmtrain --install-completion`; "
+        "kubectl completes the plugin by itself, with `kubectl_complete-llmtrain`, which is installed beside it.\n"
     ]
     parts += [section(name, command) for name, command in sorted(commands(root, "llmtrain"))]
     return "\n".join(parts)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from llmtrain.api.job import Storage
-from llmtrain.api.status import JobStatus
+from llmtrain.api.status import JobStatus, Stage
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
 from llmtrain.cli.live import View, draw, utc_now, view_of
 from llmtrain.cli.tables import job_table, line, report
@@ -25,18 +25,40 @@ from llmtrain.report.page import now_text, render
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, open_store
 
-Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", help="Namespace of the job; default: kubectl's current one.")
-]
+
+def complete_namespace(incomplete: str) -> list[str]:
+    """Namespaces for the shell."""
+    return names_that_begin_with(incomplete, "namespaces")
 
 
-def complete_job(incomplete: str) -> list[str]:
-    """Names of jobs for the shell; none where the cluster does not answer."""
+def complete_job(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of jobs for the shell, of the namespace that is typed before."""
+    return names_that_begin_with(incomplete, "llmjob", *of_namespace(context.params.get("namespace") or ""))
+
+
+def complete_stage(incomplete: str) -> list[str]:
+    """Stages for the shell."""
+    return [stage.value for stage in Stage if stage.value.startswith(incomplete)]
+
+
+def names_that_begin_with(incomplete: str, *what: str) -> list[str]:
+    """Names of objects; none where the cluster does not answer."""
     try:
-        found = kubectl_json("get", "llmjob")["items"]
+        found = kubectl_json("get", *what)["items"]
     except KubectlError:
         return []
-    return [job["metadata"]["name"] for job in found if job["metadata"]["name"].startswith(incomplete)]
+    return [each["metadata"]["name"] for each in found if each["metadata"]["name"].startswith(incomplete)]
+
+
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace of the job; default: kubectl's current one.",
+        autocompletion=complete_namespace,
+    ),
+]
 
 
 Name = Annotated[str, typer.Argument(help="Name of the job.", autocompletion=complete_job)]
@@ -166,7 +188,10 @@ def logs(
     name: Name,
     namespace: Namespace = "",
     stage: Annotated[
-        str, typer.Option(help="Preflight, Curation, Training or Evaluation; default: the current one.")
+        str,
+        typer.Option(
+            help="Preflight, Curation, Training or Evaluation; default: the current one.", autocompletion=complete_stage
+        ),
     ] = "",
     worker: Annotated[int | None, typer.Option(help="Index of a worker; default: the head.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it is written.")] = False,
@@ -178,7 +203,7 @@ def logs(
     Example: `llmtrain logs docs-gpt -n team-a -f`
     """
     with explained():
-        wanted = stage or read(name, namespace).stage
+        wanted = stage_named(stage) if stage else read(name, namespace).stage
         role = "role=head" if worker is None else f"role=worker,{LABEL}/index={worker}"
         selector = f"{LABEL}/job={name},{LABEL}/stage={wanted},{LABEL}/{role}"
         pods = kubectl_json("get", "pods", "-l", selector, *of_namespace(namespace))["items"]
@@ -190,6 +215,14 @@ def logs(
     newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     command = ["kubectl", "logs", newest["metadata"]["name"], *of_namespace(namespace), *(["-f"] if follow else [])]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def stage_named(text: str) -> str:
+    """A stage however it is written; an error that says which there are."""
+    found = next((stage.value for stage in Stage if stage.value.lower() == text.lower()), None)
+    if found is None:
+        raise KubectlError(f"--stage: `{text}` is no stage; there are: {', '.join(stage.value for stage in Stage)}")
+    return found
 
 
 def suspend(name: Name, namespace: Namespace = "") -> None:

@@ -76,11 +76,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
-def template(values: dict[str, Any], *arguments: str) -> list[dict[str, Any]]:
-    done = run("helm", "template", "llmtrain", str(CHART), "-n", "llmtrain-system", "-f", "-", *arguments,
-               text=json.dumps(values))  # fmt: skip
+HELMS = ("helm", "helm3")
+
+
+def rendered(helm: str, values: dict[str, Any]) -> str:
+    command = ("template", "llmtrain", str(CHART), "-n", "llmtrain-system", "-f", "-")
+    done = run(helm, *command, text=json.dumps(values))
     assert done.returncode == 0, done.stderr
-    return [body for body in yaml.safe_load_all(done.stdout) if body]
+    return done.stdout
+
+
+def template(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [body for body in yaml.safe_load_all(rendered("helm", values)) if body]
 
 
 def one(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
@@ -91,12 +98,24 @@ def is_hook(body: dict[str, Any]) -> bool:
     return "helm.sh/hook" in body["metadata"].get("annotations", {})
 
 
+def test_these_are_helm_4_and_helm_3() -> None:
+    assert [run(helm, "version", "--template", "{{.Version}}").stdout[:2] for helm in HELMS] == ["v4", "v3"]
+
+
+@pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize("case", list(MATRIX))
-def test_helm_lint_finds_nothing(case: str, tmp_path: Path) -> None:
+def test_helm_lint_finds_nothing(case: str, helm: str, tmp_path: Path) -> None:
     values = tmp_path / "values.json"
     values.write_text(json.dumps(MATRIX[case]))
-    done = run("helm", "lint", "--strict", str(CHART), "-f", str(values))
+    done = run(helm, "lint", "--strict", str(CHART), "-f", str(values))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("case", list(MATRIX))
+def test_helm_3_renders_what_helm_4_renders(case: str) -> None:
+    """Which kubeconform and the apiserver then judge once."""
+    four, three = ({str(body): body for body in yaml.safe_load_all(rendered(helm, MATRIX[case]))} for helm in HELMS)
+    assert three == four
 
 
 @pytest.fixture(scope="session")
@@ -143,13 +162,14 @@ def test_kubeconform_would_find_a_wrong_field(schemas: Path) -> None:
         assert done.returncode != 0, kind
 
 
+@pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize("path", list(REFUSED))
-def test_a_wrong_value_is_refused_by_its_name(path: str) -> None:
+def test_a_wrong_value_is_refused_by_its_name(path: str, helm: str) -> None:
     value, word = REFUSED[path]
     values: Any = value
     for part in reversed(path.split(".")):
         values = {part: values}
-    done = run("helm", "template", "llmtrain", str(CHART), "-f", "-", text=json.dumps(values))
+    done = run(helm, "template", "llmtrain", str(CHART), "-f", "-", text=json.dumps(values))
     assert done.returncode != 0
     parent, _, last = path.rpartition(".")
     place = parent.replace(".", "/") if "additional" in word else f"{parent.replace('.', '/')}/{last}"

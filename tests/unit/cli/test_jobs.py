@@ -149,6 +149,15 @@ def test_logs_of_pods_that_are_gone_say_where_to_look(kubectl: Kubectl) -> None:
     assert "role=worker,llmtrain.dev/index=1" in kubectl.calls[0]
 
 
+def test_a_stage_is_known_however_it_is_written_and_another_is_refused(kubectl: Kubectl) -> None:
+    kubectl.says({"items": []})
+    run("logs", "docs-gpt", "--stage", "curation")
+    assert "llmtrain.dev/stage=Curation" in kubectl.calls[0]
+    done = run("logs", "docs-gpt", "--stage", "train")
+    assert (done.exit_code, len(kubectl.calls)) == (1, 1)
+    assert "`train` is no stage; there are: Preflight, Curation, Training, Evaluation" in done.stderr
+
+
 def test_report_writes_the_page(kubectl: Kubectl, tmp_path: Path) -> None:
     kubectl.says(finished())
     out = tmp_path / "page.html"
@@ -165,10 +174,10 @@ def test_every_command_has_an_example_in_its_help() -> None:
 
 def test_the_shell_completes_names_of_jobs(kubectl: Kubectl) -> None:
     kubectl.says({"items": [finished()]})
-    assert jobs.complete_job("do") == ["docs-gpt"]
-    assert jobs.complete_job("x") == []
+    assert jobs.names_that_begin_with("do", "llmjob") == ["docs-gpt"]
+    assert jobs.names_that_begin_with("x", "llmjob") == []
     kubectl.fails("no cluster")
-    assert jobs.complete_job("do") == []
+    assert jobs.names_that_begin_with("do", "llmjob") == []
 
 
 def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
