@@ -50,7 +50,7 @@ class Upkeep:
         budgets = [
             raw for space in self.namespaces or [""] for raw in (await self.cluster.find(BUDGETS, space, "")).items
         ]
-        self.snapshots.budgets = [seen for raw in budgets if (seen := await self._budget(raw))]
+        self.snapshots.budgets = [read for raw in budgets if (read := await self._budget(raw))]
         await self._read_stored_jobs()
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
         for namespace in sorted(spaces | {namespace for namespace, _ in self.snapshots.jobs}):

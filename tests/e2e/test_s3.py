@@ -123,7 +123,7 @@ def test_nothing_was_paid_twice(finished: dict[str, Any], recorder: Recorder) ->
 def test_the_namespaces_budget_holds_what_the_job_spent_and_nothing_is_reserved(finished: dict[str, Any]) -> None:
     def settled() -> bool:
         told = get("trainingbudget", "s3")["status"]
-        return sum(each["reservedMicroUsd"] for each in told["reservations"]) == 0
+        return not any(each["reservedMicroUsd"] for each in told["reservations"])
 
     wait("the reservation to be given back", settled, 30)
     told = get("trainingbudget", "s3")["status"]
