@@ -50,14 +50,9 @@ binaries:
 
 .PHONY: test-api
 test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
-<<<<<<< HEAD
-	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,kubeconform,prometheus,promtool,versitygw
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,helm3,kubeconform,prometheus,promtool,versitygw
 	@# Half of the time is waiting for programs: more processes than cores. Each has an apiserver of its own.
 	$(PY) -m pytest tests/api -n 3 --dist loadfile
-=======
-	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,helm3,kubeconform,prometheus,promtool,versitygw
-	$(PY) -m pytest tests/api
->>>>>>> 8582bd2 (Helm 3 beside Helm 4; kubectl completes the plugin; recordings with a TrainingBudget)
 
 .PHONY: test-kwok
 test-kwok: venv ## Kills and a faulty apiserver, with pods on KWOK nodes
