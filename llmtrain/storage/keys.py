@@ -9,7 +9,7 @@ from llmtrain.api.job import JobSpec
 CURATION_CODE = "2"
 SIGNALS_CODE = "1"
 TRAINING_CODE = "2"
-EVALUATION_CODE = "2"
+EVALUATION_CODE = "3"
 """Raised when the stage's code makes other bytes from the same input."""
 
 

@@ -1,7 +1,7 @@
 """lm-evaluation-harness' view of our checkpoint: its own encoding and windows, our batches on our workers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from llmtrain_jobs.curation.tokens import END_OF_TEXT
 from llmtrain_jobs.evaluation.backend import Backend
 from llmtrain_jobs.evaluation.generation import Prompt, make_prompts
 from llmtrain_jobs.evaluation.plan import Scored, make_plan
+from llmtrain_jobs.evaluation.sampling import sampling_of, seeds_of
 from llmtrain_jobs.evaluation.scoring import Answer
 
 DEFAULT_NEW_TOKENS = 256
@@ -56,6 +57,8 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
         """`backend` computes; this object only plans. `end` is the token that ends a document."""
         super().__init__()
         self.backend, self.tokenizer, self.limits, self.cuts = backend, tokenizer, limits, Cuts()
+        self.seed = 0
+        """Of what is sampled; the task's."""
         self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0) if end is None else end
         self.end_text = str(tokenizer.id_to_token(self.end) or END_OF_TEXT)
         self._encode = lru_cache(maxsize=4096)(lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids))
@@ -119,8 +122,10 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
         return self.documents([self.tok_encode(request.args[0]) for request in requests])
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
-        """Greedy continuations up to a stop string, which is left out."""
-        return self.generate([self.prompt(*request.args) for request in requests])
+        """Continuations up to a stop string, which is left out; greedy unless the task samples."""
+        prompts = [self.prompt(request.args[0], request.args[1], str(request.task_name)) for request in requests]
+        seeds = seeds_of([prompt.tokens for prompt in prompts], self.seed)
+        return self.generate([replace(prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)])
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Texts in the order of the prompts."""
@@ -131,11 +136,12 @@ class CheckpointModel(TemplateLM):  # type: ignore[misc]
                 texts[index] = text
         return texts
 
-    def prompt(self, context: str, options: dict[str, Any]) -> Prompt:
+    def prompt(self, context: str, options: dict[str, Any], task: str = "") -> Prompt:
         """A prompt under the harness' options. Room for the answer is kept free: half of the context at most."""
         settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
         stops = handle_stop_sequences(list(settings["until"]), self.end_text)
         new = min(int(settings["max_gen_toks"]), max(1, self.limits.context // 2))
         tokens, most = self.tok_encode(context) or [self.end], self.limits.context - new
         self.cuts.note(len(tokens) - most)
-        return Prompt(tuple(tokens[-most:]), new, tuple(stop for stop in stops if stop))
+        kept = tuple(stop for stop in stops if stop)
+        return Prompt(tuple(tokens[-most:]), new, kept, sampling_of(options, settings, task))

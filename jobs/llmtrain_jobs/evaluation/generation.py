@@ -1,4 +1,4 @@
-"""Greedy generation in batches, with a cache of keys and values, up to stop strings.
+"""Generation in batches, with a cache of keys and values, up to stop strings.
 
 Suffixes of tensors are their shapes: B batch, T new tokens, P prompt length (padded on the left).
 """
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from llmtrain_jobs.evaluation.sampling import GREEDY, Chooser, Sampling
 from llmtrain_jobs.model.cache import Cache
 from llmtrain_jobs.model.transformer import Transformer
 
@@ -22,6 +23,8 @@ class Prompt:
     tokens: tuple[int, ...]
     new: int
     stops: tuple[str, ...]
+    sampling: Sampling = GREEDY
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class PromptBatch:
     new: int
     stops: tuple[str, ...]
     requests: tuple[int, ...]
+    sampling: Sampling = GREEDY
+    seeds: tuple[int, ...] = ()
 
 
 def make_prompts(prompts: Sequence[Prompt], budget: int) -> list[PromptBatch]:
     """Batches by equal limits and similar length, longest first, of at most `budget` tokens of prompt and answer."""
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].new, prompts[i].stops, -len(prompts[i].tokens), i))
+    order = sorted(range(len(prompts)), key=lambda i: (*_limits(prompts[i]), -len(prompts[i].tokens), i))
     groups: list[list[int]] = []
     for index in order:
         prompt, last = prompts[index], groups[-1] if groups else None
@@ -48,9 +53,12 @@ def make_prompts(prompts: Sequence[Prompt], budget: int) -> list[PromptBatch]:
     return [_batch(group, prompts) for group in groups]
 
 
+def _limits(prompt: Prompt) -> tuple[int, tuple[str, ...], Sampling]:
+    return prompt.new, prompt.stops, prompt.sampling
+
+
 def _together(first: Prompt, prompt: Prompt, count: int, budget: int) -> bool:
-    same = (first.new, first.stops) == (prompt.new, prompt.stops)
-    return same and count * (len(first.tokens) + first.new) <= budget
+    return _limits(first) == _limits(prompt) and count * (len(first.tokens) + first.new) <= budget
 
 
 def _batch(group: list[int], prompts: Sequence[Prompt]) -> PromptBatch:
@@ -60,19 +68,21 @@ def _batch(group: list[int], prompts: Sequence[Prompt]) -> PromptBatch:
     for number, row in enumerate(rows):
         tokens[number, longest - len(row) :] = row
     first = prompts[group[0]]
-    return PromptBatch(tokens, tuple(len(row) for row in rows), first.new, first.stops, tuple(group))
+    lengths, seeds = tuple(len(row) for row in rows), tuple(prompts[index].seed for index in group)
+    return PromptBatch(tokens, lengths, first.new, first.stops, tuple(group), first.sampling, seeds)
 
 
 @torch.inference_mode()
 def generate(model: Transformer, tokenizer: Tokenizer, batch: PromptBatch, device: torch.device) -> list[str]:
-    """The likeliest token again and again; each text ends before the first stop string in it."""
+    """One token after the other; each text ends before the first stop string in it."""
     tokens_BT = torch.from_numpy(batch.tokens_BP).to(device)
     rows, longest = tokens_BT.shape
     padding_B = longest - torch.tensor(batch.lengths, device=device)
     cache = Cache.empty(model.config, rows, longest + batch.new, next(model.parameters()), padding_B)
     writers = [Writer(tokenizer, batch.stops) for _ in range(rows)]
+    chooser = Chooser(batch.sampling, batch.seeds)
     for _ in range(batch.new):
-        next_B = model.head(model.hidden(tokens_BT, cache)[:, -1]).argmax(dim=-1)
+        next_B = chooser.choose(model.head(model.hidden(tokens_BT, cache)[:, -1]))
         for writer, token in zip(writers, next_B.tolist(), strict=True):
             writer.add(token)
         if all(writer.done for writer in writers):

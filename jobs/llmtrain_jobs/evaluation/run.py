@@ -49,6 +49,7 @@ class Runner:
         if self.store.manifest(KIND, key):
             return self._stored(key)
         subject.lm.cuts.take()
+        subject.lm.seed = task.seed
         found = self._compute(task, subject)
         cuts = subject.lm.cuts.take()
         found.cut_requests, found.cut_tokens = cuts.requests, cuts.tokens

@@ -5,6 +5,7 @@ Log-likelihoods need a server that echoes a prompt with its log-probabilities (`
 no tokenizer is needed here.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.adapter import DEFAULT_NEW_TOKENS, Cuts
 from llmtrain_jobs.evaluation.endpoints.client import Body, Client
 from llmtrain_jobs.evaluation.generation import Prompt
+from llmtrain_jobs.evaluation.sampling import GREEDY, Sampling, sampling_of
 from llmtrain_jobs.evaluation.scoring import Answer
 
 SEED = 1234
@@ -28,7 +30,7 @@ class EndpointModel(LM):  # type: ignore[misc]
     def __init__(self, client: Client) -> None:
         """Requests go out when the harness asks."""
         super().__init__()
-        self.client, self.cuts = client, Cuts()
+        self.client, self.cuts, self.seed = client, Cuts(), SEED
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[Answer]:
         """(log-likelihood, is greedy) of each continuation."""
@@ -44,18 +46,23 @@ class EndpointModel(LM):  # type: ignore[misc]
         return [nats for nats, _ in self._echoed([(BEFORE_NOTHING, text) for text in texts])]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
-        """Greedy continuations up to a stop string."""
-        prompts = []
-        for context, options in (request.args for request in requests):
+        """Continuations up to a stop string; greedy unless the task samples."""
+        prompts, seen = [], Counter[str]()
+        for request in requests:
+            context, options = request.args
             settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
             stops = tuple(stop for stop in settings["until"] if stop)
-            prompts.append((context, Prompt((), int(settings["max_gen_toks"]), stops)))
+            sampling = sampling_of(options, settings, str(request.task_name))
+            # A server gives the same text for the same prompt and seed: the n-th repetition has a seed of its own.
+            seed = SEED if sampling == GREEDY else self.seed + seen[context]
+            seen[context] += 1
+            prompts.append((context, Prompt((), int(settings["max_gen_toks"]), stops, sampling, seed)))
         return self.written(prompts)
 
     def written(self, prompts: Sequence[tuple[str, Prompt]]) -> list[str]:
         """Text after each prompt, under the prompt's limits."""
         bodies: list[Body] = [
-            {"prompt": text, "max_tokens": prompt.new, "temperature": 0, "seed": SEED}
+            {"prompt": text, "max_tokens": prompt.new, "seed": prompt.seed or SEED, **_choice_of(prompt.sampling)}
             # Servers allow four stop strings; the rest is cut here.
             | ({"stop": list(prompt.stops[:4])} if prompt.stops else {})
             for text, prompt in prompts
@@ -90,6 +97,13 @@ class EndpointModel(LM):  # type: ignore[misc]
                 f"`{self.client.field}`: {self.client.endpoint.base_url} gave no `choices`", "EndpointRefused"
             )
         return choices[0]
+
+
+def _choice_of(sampling: Sampling) -> Body:
+    """`top_k` is no part of OpenAI's own interface, but vLLM's and llama.cpp's servers know it."""
+    found: Body = {"temperature": sampling.temperature}
+    found |= {"top_p": sampling.top_p} if sampling.top_p < 1 else {}
+    return found | ({"top_k": sampling.top_k} if sampling.top_k else {})
 
 
 def _sum(offsets: list[int], values: list[Any], tops: list[Any], start: int, end: int) -> Answer:
