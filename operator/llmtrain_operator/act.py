@@ -24,6 +24,7 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
     Reserve,
+    ShortenPod,
 )
 
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
@@ -63,6 +64,8 @@ class Actor:
                 await self._create(PODS, manifests.build_worker(blueprint, index, incarnation))
             case DeletePod(pod, grace):
                 await cluster.delete(PODS, job.namespace, pod.name, pod.uid, grace)
+            case ShortenPod(pod, seconds):
+                await cluster.shorten_pod(job.namespace, pod.name, pod.uid, seconds)
             case ReleasePod(pod):
                 await cluster.set_finalizers(PODS, job.namespace, pod.name, pod.uid, pod.other_finalizers)
             case DeleteObjects(attempt):

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from llmtrain_operator.observation import Action, CreateHead, CreateWorker, DeletePod, ReleasePod
+from llmtrain_operator.observation import Action, CreateHead, CreateWorker, DeletePod, ReleasePod, ShortenPod
 
 LARGEST = 25
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
-SIDE_BY_SIDE = {CreateHead: "create", CreateWorker: "create", DeletePod: "delete", ReleasePod: "release"}
+SIDE_BY_SIDE = {CreateHead: "create", CreateWorker: "create", DeletePod: "delete", ReleasePod: "release",
+                ShortenPod: "shorten"}  # fmt: skip
 
 
 class Performer(Protocol):

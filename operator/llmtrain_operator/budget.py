@@ -1,5 +1,6 @@
 """Limits of a job's bill: its own budget, and what it holds of the namespace's TrainingBudgets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -70,14 +71,18 @@ def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:
     return [head] + [worker] * worker_count(turn.spec, stage.name)
 
 
-def missing_prices(turn: Turn, stage: StageStatus) -> list[Price]:
-    """Prices of the pods that the running stage's cluster lacks and is about to get."""
-    prices = cluster_prices(turn, stage)
+def missing_pods(turn: Turn, stage: StageStatus) -> tuple[int, int]:
+    """Heads and workers that the running stage's cluster lacks and is about to get."""
     pods = turn.pods_of(stage)
     there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
     absent = [w for w in stage.workers if (w.index, w.incarnation) not in there]
-    head = [] if any(pod.is_head for pod in pods) else prices[:1]
-    return head + prices[-1:] * len(absent)
+    return 0 if any(pod.is_head for pod in pods) else 1, len(absent)
+
+
+def missing_prices(turn: Turn, stage: StageStatus) -> list[Price]:
+    """Prices of those."""
+    prices, (heads, workers) = cluster_prices(turn, stage), missing_pods(turn, stage)
+    return prices[:1] * heads + prices[-1:] * workers
 
 
 def committed(turn: Turn, stage: StageStatus, seconds: int) -> int:
@@ -90,8 +95,11 @@ def breach(turn: Turn, stage: StageStatus) -> Outcome | None:
     """A running stage stops while what is left still pays for the save and the tear-down."""
     bill = committed(turn, stage, 0)
     broken = [limit for limit in limits(turn) if limit.binding and bill > limit.granted]
-    if not broken:
-        return None
+    return budget_outcome(turn, stage, broken) if broken else None
+
+
+def budget_outcome(turn: Turn, stage: StageStatus, broken: Sequence[Limit]) -> Outcome:
+    """The stop that limits demand; the stage goes on once there is more to be had than now."""
     fails = any(limit.on_breach is OnBreach.FAIL for limit in broken)
     stage.budget_stop_micro_usd = min(limit.attainable for limit in broken)
     return Outcome(

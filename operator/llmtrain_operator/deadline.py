@@ -6,6 +6,7 @@ from llmtrain.api.failure import FailureClass
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import cluster_of
+from llmtrain_operator.bounds import EXTENSION_SECONDS, extension, more_seconds, next_deadline
 from llmtrain_operator.history import held_seconds
 from llmtrain_operator.retry import Failure, after_failure
 from llmtrain_operator.stopping import ROTATED
@@ -34,18 +35,29 @@ def run_deadline(turn: Turn, stage: StageStatus) -> Outcome | None:
 
 def rotation(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Leave before the pods' own deadline kills them."""
+    longest = turn.spec.max_pod_lifetime_seconds
     since = parse_time(stage.attempt_time) or turn.now
-    lifetime = timedelta(seconds=pod_lifetime(turn, stage))
-    if turn.now - since < lifetime - min(ROTATION_MARGIN, lifetime / 4):
+    if turn.now - since >= timedelta(seconds=longest) - margin(longest):
+        return _rotated(longest)
+    found = next_deadline(turn, stage)
+    if found is None or found[0] > margin(found[1].lifetime):
         return None
-    message = f"its pods neared `spec.maxPodLifetimeSeconds` of {lifetime.seconds + lifetime.days * 86400}"
+    left, pod = found
+    if pod.lifetime >= longest:
+        return _rotated(longest)
+    # By a budget: new pods pay off where there is more to be had by now, otherwise the budget's stop is near.
+    worth = more_seconds(turn, stage) >= left.total_seconds() + EXTENSION_SECONDS
+    return extension() if worth else None
+
+
+def margin(lifetime: int) -> timedelta:
+    """How long before its deadline a pod's stage leaves."""
+    return min(ROTATION_MARGIN, timedelta(seconds=lifetime) / 4)
+
+
+def _rotated(lifetime: int) -> Outcome:
+    message = f"its pods neared `spec.maxPodLifetimeSeconds` of {lifetime}"
     return Outcome(state=StageState.PENDING, reason=ROTATED, message=message, retry=True)
-
-
-def pod_lifetime(turn: Turn, stage: StageStatus) -> int:
-    """Seconds after which the kubelet ends the pods; those that live keep what they were created with."""
-    own = [pod.lifetime for pod in turn.pods_of(stage) if pod.lifetime]
-    return min([turn.spec.max_pod_lifetime_seconds, *own])
 
 
 def seconds_without_progress(turn: Turn, stage: StageStatus) -> int:

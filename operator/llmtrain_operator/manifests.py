@@ -27,7 +27,18 @@ from llmtrain_operator.pricing import Plan, pod_price
 
 Object = dict[str, Any]
 GRACE_SECONDS = 60
+"""Of a head, which saves."""
+WORKER_GRACE_SECONDS = 10
+"""Of a worker, which has nothing to save; it ends within a second or two."""
 SHARED_MEMORY = "512Mi"
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Seconds after which the kubelet ends a pod, by role."""
+
+    head: int
+    worker: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Blueprint:
     excluded_nodes: tuple[str, ...] = ()
     """Nodes that cost this stage pods before."""
     network: NetworkSettings = NO_POLICY
+    lifetimes: Lifetimes | None = None
+    """Where a budget bounds them; otherwise `maxPodLifetimeSeconds` holds for all."""
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -133,7 +146,7 @@ def _pod(
     }
     container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}
     container["volumeMounts"] += key_mounts(blueprint.spec, blueprint.attempt.stage, role)
-    pod["spec"] = _pod_spec(blueprint) | {"containers": [container]}
+    pod["spec"] = _pod_spec(blueprint) | _end(blueprint, role) | {"containers": [container]}
     pod["spec"]["volumes"] += key_volumes(blueprint.spec, blueprint.attempt.stage, role)
     return pod
 
@@ -143,8 +156,6 @@ def _pod_spec(blueprint: Blueprint) -> Object:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "activeDeadlineSeconds": blueprint.spec.max_pod_lifetime_seconds,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,
@@ -157,6 +168,14 @@ def _pod_spec(blueprint: Blueprint) -> Object:
         **_placement(blueprint.plan.spec.placement),
         **_avoid(blueprint.excluded_nodes),
     }
+
+
+def _end(blueprint: Blueprint, role: str) -> Object:
+    """When the kubelet ends the pod, whether an operator runs or not, and how long that may take."""
+    longest = blueprint.spec.max_pod_lifetime_seconds
+    own = blueprint.lifetimes or Lifetimes(longest, longest)
+    lifetime, grace = (own.head, GRACE_SECONDS) if role == HEAD else (own.worker, WORKER_GRACE_SECONDS)
+    return {"activeDeadlineSeconds": lifetime, "terminationGracePeriodSeconds": grace}
 
 
 def _user_fields(fields: PodFields) -> Object:

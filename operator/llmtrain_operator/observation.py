@@ -112,6 +112,14 @@ class DeletePod:
 
 
 @dataclass(frozen=True)
+class ShortenPod:
+    """Let the kubelet end a pod sooner than was said when it was created."""
+
+    pod: PodState
+    seconds: int
+
+
+@dataclass(frozen=True)
 class ReleasePod:
     """Take the settlement finalizer off a settled pod."""
 
@@ -153,6 +161,7 @@ Action = (
     | CreateHead
     | CreateWorker
     | DeletePod
+    | ShortenPod
     | ReleasePod
     | DeleteObjects
     | HoldJob

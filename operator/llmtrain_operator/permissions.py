@@ -34,7 +34,9 @@ NAMESPACED = (
     Grant("", ("pods",), ("create", "delete"), "Stage pods."),
     Grant("", ("pods",), ("list",), "Which pods a job has, read live: nothing costly rests on a cache."),
     Grant("", ("pods",), ("watch",), "Wake a job's loop when a pod changes."),
-    Grant("", ("pods",), ("patch",), "Take the finalizer off a pod once it is billed."),
+    Grant(
+        "", ("pods",), ("patch",), "Take the finalizer off a billed pod; lower its deadline where a limit was lowered."
+    ),
     Grant("", ("pods", "services", "configmaps"), ("get",), "A name is taken: is the object of this job?"),
     Grant("", ("services",), ("create", "delete"), "How workers find the head."),
     Grant("", ("configmaps",), ("create", "delete"), "Each attempt's configuration."),

@@ -118,6 +118,21 @@ class PodState:
         return int(self.raw["spec"].get("activeDeadlineSeconds") or 0)
 
     @property
+    def accepted(self) -> datetime | None:
+        """When its kubelet took it, from where its deadline counts."""
+        return parse_time(self.raw.get("status", {}).get("startTime"))
+
+    @property
+    def outlived(self) -> bool:
+        """Its kubelet ended it at its deadline."""
+        return self.phase == "Failed" and self.status_reason == "DeadlineExceeded"
+
+    @property
+    def succeeded(self) -> bool:
+        """Its container ended well; a pod that its deadline overtook meanwhile is Failed all the same."""
+        return self.over and self.exit_code == 0
+
+    @property
     def status_reason(self) -> str:
         """Why the kubelet or a controller ended it, in one word."""
         return str(self.raw.get("status", {}).get("reason", ""))

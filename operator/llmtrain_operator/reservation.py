@@ -9,9 +9,10 @@ from datetime import timedelta
 from llmtrain.api.status import StageState, StageStatus
 from llmtrain.api.trainingbudget import Reservation
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.budget import baseline, committed, shortfall, stage_need
+from llmtrain_operator.budget import baseline, cluster_prices, committed, shortfall, stage_need
 from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
 from llmtrain_operator.exposure import settled_micro_usd
+from llmtrain_operator.lifetime import cluster_shares
 from llmtrain_operator.observation import Reserve
 from llmtrain_operator.turn import Turn
 
@@ -19,6 +20,8 @@ AHEAD_SECONDS = 120
 """A reservation is extended so long before it is used up."""
 CHUNK_SECONDS = 600
 """What an extension pays for."""
+FIRST_SHARE, AGAIN_SHARE = 10, 2
+"""A stage takes a tenth of what a budget has left, where it needs less; its later attempts take half."""
 REFRESH = timedelta(seconds=60)
 """Age at which the share that is spent is written anew."""
 
@@ -28,11 +31,37 @@ def reserve_for_start(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     short = shortfall(turn, stage)
     if short:
         return "BudgetExceeded", short
-    bill = settled_micro_usd(turn.status.ledger) + stage_need(turn, stage)
-    asked = [budget for budget in turn.seen.budgets if _lacks(turn, budget, bill)]
+    asked = [budget for budget in turn.seen.budgets if _lacks(turn, budget, _least(turn, stage, budget))]
     for budget in asked:
-        _hold(turn, budget, bill)
+        _hold(turn, budget, _wanted(turn, stage, budget))
     return ("Reserving", f"reserving in TrainingBudget `{asked[0].name}`") if asked else None
+
+
+def _wanted(turn: Turn, stage: StageStatus, budget: BudgetState) -> int:
+    """The bill to ask for: the stage's need; more where there is plenty, for pods cannot outlive what was reserved.
+
+    A tenth of what is left keeps nine parts for others; an attempt that follows another takes half, so that a run
+    which turns out longer than was expected is not cut into ever shorter pieces.
+    """
+    settled, need = settled_micro_usd(turn.status.ledger), stage_need(turn, stage)
+    if not _binding(budget):
+        return settled + need
+    share = AGAIN_SHARE if stage.attempt else FIRST_SHARE
+    left = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid)) - settled
+    return settled + max(need, min(left // share, _whole_life(turn, stage)))
+
+
+def _least(turn: Turn, stage: StageStatus, budget: BudgetState) -> int:
+    """A reservation of less is asked for anew. Half of what is wanted: others come and go meanwhile."""
+    settled = settled_micro_usd(turn.status.ledger)
+    return max(settled + stage_need(turn, stage), settled + (_wanted(turn, stage, budget) - settled) // 2)
+
+
+def _whole_life(turn: Turn, stage: StageStatus) -> int:
+    """What the cluster can spend before its pods end in any case, microdollars."""
+    prices = cluster_prices(turn, stage)
+    shares = cluster_shares(prices[0], prices[-1], len(prices) - 1) if prices else []
+    return sum(share.micro_usd(turn.spec.max_pod_lifetime_seconds) for share in shares)
 
 
 def keep_reserved(turn: Turn, stage: StageStatus) -> None:
@@ -41,7 +70,9 @@ def keep_reserved(turn: Turn, stage: StageStatus) -> None:
     for budget in turn.seen.budgets:
         if _lacks(turn, budget, soon):
             attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
-            _extend(turn, budget, later if later <= attainable or not _binding(budget) else attainable)
+            first = budget.entry(turn.seen.job.uid) is None
+            asked = max(later, _wanted(turn, stage, budget)) if first else later
+            _extend(turn, budget, asked if asked <= attainable or not _binding(budget) else attainable)
         else:
             _refresh(turn, budget)
 

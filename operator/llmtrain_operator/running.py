@@ -6,6 +6,7 @@ from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
 from llmtrain_operator.names import HEAD
@@ -24,10 +25,13 @@ def run(turn: Turn, stage: StageStatus) -> None:
     """One look at a working cluster; the first check that has something to say decides."""
     take_progress(turn, stage)
     keep_reserved(turn, stage)
-    outcome = requested_stop(turn, stage) or head_outcome(turn, stage) or run_deadline(turn, stage)
-    outcome = outcome or late_start(turn, stage) or rotation(turn, stage) or stall(turn, stage)
+    outcome = requested_stop(turn, stage) or outlived(turn, stage) or head_outcome(turn, stage)
+    outcome = outcome or run_deadline(turn, stage) or late_start(turn, stage) or rotation(turn, stage)
     # A worker's successor is paid for anew, so the budget is asked again.
-    outcome = outcome or replace_workers(turn, stage) or breach(turn, stage)
+    outcome = outcome or stall(turn, stage) or replace_workers(turn, stage) or breach(turn, stage)
+    if outcome is None and shorten(turn, stage):
+        return
+    outcome = outcome or outpriced(turn, stage)
     if outcome:
         begin_stop(turn, stage, outcome)
     else:
@@ -66,7 +70,7 @@ def _infrastructure(turn: Turn, stage: StageStatus, reason: str, message: str, n
 def ended_head(turn: Turn, stage: StageStatus, head: PodState) -> Outcome:
     """Read the head's last words; without any, its exit code speaks."""
     result = head.result()
-    if result and result.outcome == "Succeeded" and head.phase == "Succeeded":
+    if result and result.outcome == "Succeeded" and head.succeeded:
         return Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
     kind = result.failure_class if result and result.failure_class else head.failure_class()
     node = lost_node(head, turn.seen.nodes, turn.now)

@@ -1,8 +1,11 @@
 """A stage that waits for its turn: when its next attempt may start, and what is created then."""
 
+from dataclasses import replace
+
 from llmtrain.api.status import Phases, StageState, StageStatus, WorkerState
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import blueprint_of, cluster_of, plan_name, worker_count
+from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.observation import CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
@@ -58,6 +61,7 @@ def create_missing(turn: Turn, stage: StageStatus) -> None:
     blueprint = blueprint_of(turn.seen, turn.spec, stage)
     if blueprint is None:
         return
+    blueprint = replace(blueprint, lifetimes=lifetimes(turn, stage))
     pods = turn.pods_of(stage)
     there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
     head = any(pod.is_head for pod in pods)

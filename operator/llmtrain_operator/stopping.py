@@ -47,7 +47,7 @@ def read_result(turn: Turn, stage: StageStatus, head: PodState) -> None:
     result = head.result()
     if result is None or stage.outcome is None:
         return
-    if result.outcome == "Succeeded" and head.phase == "Succeeded" and stage.outcome.state is not StageState.FAILED:
+    if result.outcome == "Succeeded" and head.succeeded and stage.outcome.state is not StageState.FAILED:
         stage.outcome = Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
         stage.artifact = result.artifact
         _mark_existing(turn, result)

@@ -135,6 +135,18 @@ class FakeCluster:
 
         self._write(write)
 
+    async def shorten_pod(self, namespace: str, name: str, uid: str, seconds: int) -> None:
+        def write() -> None:
+            body = self.objects.get(("api/v1/pods", namespace, name))
+            if body is None or body["metadata"]["uid"] != uid:
+                return
+            if seconds > body["spec"].get("activeDeadlineSeconds", seconds):
+                raise ApiError(422, "Invalid", "must be less than or equal to previous value")
+            body["spec"]["activeDeadlineSeconds"] = seconds
+            body["metadata"]["resourceVersion"] = str(next(self._numbers))
+
+        self._write(write)
+
     def _write(self, write: Callable[[], Any]) -> Any:
         self.crashed = self.crashed and self.crash_at is not None
         if self.crashed:
@@ -171,6 +183,7 @@ class FakeCluster:
         body["status"] = {
             "phase": "Running",
             "podIP": "10.0.0.1",
+            "startTime": stamp(self.now),
             "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.now)}],
             "containerStatuses": [{"name": "stage", "state": {"running": {"startedAt": stamp(self.now)}}}],
         }

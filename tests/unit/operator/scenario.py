@@ -112,7 +112,7 @@ class Scenario:
 
 
 def recorded_micro_usd(cluster: FakeCluster) -> int:
-    """What all pods cost, by the rule in its own few lines: scheduled to finished, minimum, price of the annotation."""
+    """What all pods cost, by the rule in its own few lines: scheduled to finished, increment, minimum, price of the annotation."""
     from datetime import datetime
     from fractions import Fraction
 
@@ -125,6 +125,7 @@ def recorded_micro_usd(cluster: FakeCluster) -> int:
         begin = datetime.fromisoformat(conditions[0]["lastTransitionTime"])
         end = datetime.fromisoformat(pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"])
         seconds = int((end - begin).total_seconds())
-        billed = max(seconds, price["minimumSeconds"]) if seconds else 0
+        whole = -(-seconds // price["incrementSeconds"]) * price["incrementSeconds"]
+        billed = max(whole, price["minimumSeconds"]) if seconds else 0
         total += round(Fraction(billed * price["microUsdPerHour"], 3600))
     return total

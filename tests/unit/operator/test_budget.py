@@ -150,10 +150,19 @@ async def test_a_reservation_grows_with_the_run_and_is_given_back_at_its_end() -
     add_budget(run, "10")
     await to_training(run)
     first = budget_of(run).held
-    for _ in range(90):
-        run.cluster.tick(10)
-        await run.turn()
+    for _ in range(60):
+        run.cluster.tick(9)
+        await run.drain_step()
+        if "gpt-trn-2-head" in run.pods:
+            break
+    assert run.status.history[-1].reason == "BudgetExtended"
+    spent = run.status.ledger.total_micro_usd
+    assert budget_of(run).held == pytest.approx(spent + (10_000_000 - spent) // 2, abs=2)
     assert budget_of(run).held > first
+    await run.turn()
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn()
     run.end_head()
     await run.drain()
     await run.turn(2)
