@@ -63,15 +63,25 @@ class Language(Model):
     min_score: DecimalString = Field("0.65", description="Least probability that the language model gives it, 0 to 1.")
 
 
+class ClassifierKind(StrEnum):
+    """What the model is. FastText: one file; SequenceClassification: a folder in Hugging Face's format."""
+
+    FAST_TEXT = "FastText"
+    SEQUENCE_CLASSIFICATION = "SequenceClassification"
+
+
 class Classifier(Model):
-    """A fastText classifier that scores every document."""
+    """A model that scores every document."""
 
     name: Annotated[str, Field(pattern="^[a-z][A-Za-z0-9]{0,30}$", max_length=31)] = Field(
         description="Name of the score in reports and rules."
     )
-    path: Path = Field(description="The model's .bin or .ftz file.")
-    label: FieldName = Field("__label__hq", description="Label whose probability is the score.")
-    min_score: DecimalString = Field("0.5", description="Least score of a document that is kept, 0 to 1.")
+    kind: ClassifierKind = Field(ClassifierKind.FAST_TEXT, description="What the model is.")
+    path: Path = Field(description="FastText: the .bin or .ftz file; SequenceClassification: the model's folder.")
+    label: FieldName = Field(
+        "__label__hq", description="Label whose probability is the score; of a model with one output, that output is."
+    )
+    min_score: DecimalString = Field("0.5", description="Least score of a document that is kept.")
 
 
 class Filters(Model):
@@ -81,6 +91,15 @@ class Filters(Model):
         [FilterPreset.GOPHER], description="Rule sets that apply."
     )
     languages: Annotated[list[Language], Field(max_length=64)] = Field([], description="Languages kept; empty: all.")
+    language_model: OptionalPath = Field(
+        "", description="A fastText model (.bin, .ftz) whose labels begin with ISO 639 codes; empty: lid.176."
+    )
+    blocked_words: OptionalPath = Field(
+        "", description="File with a word or phrase on each line; a document that holds one is dropped. Empty: none."
+    )
+    blocked_domains: OptionalPath = Field(
+        "", description="File with a domain on each line; documents from it or below it are dropped. Empty: none."
+    )
     classifiers: Annotated[list[Classifier], Field(max_length=4)] = Field([], description="Scores by a model.")
     overrides: Annotated[dict[str, DecimalString], Field(max_length=128)] = Field(
         {}, description='Bounds other than the published ones, by rule: {"gopher.minWords": "20"}.'
@@ -175,6 +194,9 @@ class Tokenizer(Model):
 
     train: TokenizerTraining = Field(TokenizerTraining(), description="Train one on the kept text.")
     file: OptionalPath = Field("", description="A tokenizer.json to use instead; empty: train one.")
+    min_round_trip_share: DecimalString = Field(
+        "1", description="Least share of a sample of the texts that must come back from their tokens exactly."
+    )
 
 
 class SplitBy(StrEnum):

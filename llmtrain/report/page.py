@@ -172,9 +172,16 @@ def _data(facts: Facts) -> str:
     fates = sorted(((k, v) for k, v in facts.documents.items() if k != "read"), key=lambda pair: -pair[1])
     drawn = bars([(name, count, f"{count:,}") for name, count in fates])
     read = facts.documents.get("read", 0)
-    note = f"<p>{read:,} documents were read; each has exactly one fate.</p>"
+    note = f"<p>{read:,} documents were read; each has exactly one fate.{_price_of_tokens(facts)}</p>"
     counts = [[name, str(value)] for name, value in sorted(facts.counts.items()) if not isinstance(value, dict | list)]
     return _section("Data", note, drawn, _table(["count", "value"], counts) if counts else "")
+
+
+def _price_of_tokens(facts: Facts) -> str:
+    """What curation has cost a billion tokens kept; empty where it cost nothing or its tokens are not known."""
+    micro = sum(item.cost_micro_usd for item in facts.amounts if item.stage is Stage.CURATION)
+    tokens = sum(int(facts.counts.get(f"{split}_tokens", 0)) for split in ("train", "validation"))
+    return f" ${micro * 1000 / tokens:,.2f} of curation per billion tokens kept." if micro and tokens else ""
 
 
 def _learning(facts: Facts) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "2"
-SIGNALS_CODE = "1"
+CURATION_CODE = "3"
+SIGNALS_CODE = "2"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "3"
 """Raised when the stage's code makes other bytes from the same input."""
@@ -37,7 +37,8 @@ def signals_key(spec: JobSpec, fingerprint: str) -> str:
         "edits": curation.edits,
         "pii": curation.pii.to_dict(),
         "signature": [minhash.shingle_words, minhash.permutations, minhash.bands],
-        "classifiers": [[model.name, model.path, model.label] for model in curation.filters.classifiers],
+        "models": [[model.name, model.kind, model.path, model.label] for model in curation.filters.classifiers],
+        "lists": [curation.filters.language_model, curation.filters.blocked_words],
         "limits": curation.limits.to_dict(),
     }
     return artifact_key(parts)

@@ -58,7 +58,7 @@ def c4_line(raw: str) -> str | None:
     """The line without citations, or None if C4 drops it."""
     line = raw.strip()
     words = line.split()
-    if any(len(word) > LONGEST_WORD for word in words):
+    if len(line) > LONGEST_WORD and any(len(word) > LONGEST_WORD for word in words):
         return None
     line = CITATION.sub("", line)
     if not line.endswith(C4_END) or line.endswith("..."):

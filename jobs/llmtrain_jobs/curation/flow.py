@@ -19,8 +19,14 @@ from llmtrain_jobs.curation.corpus import Corpus, scopes
 from llmtrain_jobs.curation.dedup.clusters import Shape, clusters_of, exact_pairs, shape_of
 from llmtrain_jobs.curation.dedup.lsh import BandTask, Pairs
 from llmtrain_jobs.curation.dedup.verify import EDGE, Edges, bundles_of, wanted_of
-from llmtrain_jobs.curation.inputs import benchmark_files, fingerprint, source_fingerprint, takedown_list
-from llmtrain_jobs.curation.judge import Judged
+from llmtrain_jobs.curation.inputs import (
+    benchmark_files,
+    blocked_domains,
+    fingerprint,
+    source_fingerprint,
+    takedown_list,
+)
+from llmtrain_jobs.curation.judge import Judged, Lists
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.pool import Pool
 from llmtrain_jobs.curation.reading.formats import Part
@@ -84,8 +90,8 @@ class Flow:
 
     def judged(self, corpus: Corpus) -> Judged:
         """What the rules say of every document."""
-        gone = takedown_list(self.store, self.spec)
-        arguments = [tasks.JudgeTask(self.layout, chunks, gone) for chunks in corpus.chunks]
+        lists = Lists(takedown_list(self.store, self.spec), blocked_domains(self.store, self.spec))
+        arguments = [tasks.JudgeTask(self.layout, chunks, lists) for chunks in corpus.chunks]
         found = list(self.teller.follow("judge", self.pool.map(tasks.judging, arguments), len(arguments)))
         return joined(found)
 

@@ -5,7 +5,9 @@ import json
 
 from llmtrain.api.job import JobSpec
 from llmtrain.storage.store import Store
+from llmtrain_jobs.curation.lists import entries_of, lines_of
 from llmtrain_jobs.curation.reading.parts import source_files
+from llmtrain_jobs.curation.scoring import model_files
 from llmtrain_jobs.evaluation.suites import all_tasks
 
 
@@ -13,12 +15,16 @@ def source_fingerprint(store: Store, spec: JobSpec) -> str:
     """Names, sizes and marks of all source files and models."""
     sources = enumerate(spec.curation.sources)
     files = [f for i, s in sources for f in source_files(store, s, f"spec.curation.sources[{i}]")]
-    return fingerprint(store, [*files, *(model.path for model in spec.curation.filters.classifiers)])
+    filters = spec.curation.filters
+    models = [file for model in filters.classifiers for file in model_files(store, model)]
+    lists = [path for path in (filters.language_model, filters.blocked_words) if path]
+    return fingerprint(store, [*files, *models, *lists])
 
 
 def curation_fingerprint(store: Store, spec: JobSpec) -> str:
     """The same of everything that decides the result: the takedown list, a given tokenizer, the benchmarks."""
-    own = [path for path in (spec.curation.takedown.path, spec.curation.tokenizer.file) if path]
+    paths = (spec.curation.takedown.path, spec.curation.tokenizer.file, spec.curation.filters.blocked_domains)
+    own = [path for path in paths if path]
     benchmarks = [file for _, file in benchmark_files(spec)]
     return hashlib.sha256(
         (source_fingerprint(store, spec) + fingerprint(store, own + benchmarks)).encode()
@@ -36,14 +42,13 @@ def takedown_list(store: Store, spec: JobSpec) -> frozenset[str]:
     """Ids and URLs that have to go."""
     if not spec.curation.takedown.path:
         return frozenset()
-    text = store_text(store, spec.curation.takedown.path)
-    return frozenset(line.strip() for line in text.splitlines() if line.strip())
+    return frozenset(lines_of(store, spec.curation.takedown.path, "spec.curation.takedown.path"))
 
 
-def store_text(store: Store, name: str) -> str:
-    """A small text file, below the root or at a URL."""
-    with store.open(name) as file:
-        return file.read().decode()
+def blocked_domains(store: Store, spec: JobSpec) -> frozenset[str]:
+    """Domains that no document may come from."""
+    entries = entries_of(store, spec.curation.filters.blocked_domains, "spec.curation.filters.blockedDomains")
+    return frozenset(entry.lower().strip(".") for entry in entries)
 
 
 def fingerprint(store: Store, files: list[str]) -> str:

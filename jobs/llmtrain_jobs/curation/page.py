@@ -19,7 +19,6 @@ def page(report: dict[str, Any], title: str) -> bytes:
     facts = [
         f"{counts['train_tokens']:,} training tokens, {counts['validation_tokens']:,} held out",
         f"{counts['documents']:,} documents read, a share of {counts['kept_share']} kept",
-        *([f"${report['usdPerBillionTokens']} per billion tokens kept"] if report.get("usdPerBillionTokens") else []),
     ]
     body = [
         f"<h1>{escape(title)}</h1><p>{escape('; '.join(facts))}.</p>",

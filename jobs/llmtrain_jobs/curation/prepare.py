@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from llmtrain.api.curation import Curation, PiiAction, PiiType
+from llmtrain.api.curation import Curation, Filters, PiiAction, PiiType
 from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.dates import day_of
 from llmtrain_jobs.curation.edits import clean, edit
-from llmtrain_jobs.curation.language import classifier, language_of, probability
+from llmtrain_jobs.curation.language import language_of, model_from, shipped_model
 from llmtrain_jobs.curation.layout import Layout
+from llmtrain_jobs.curation.lists import Phrases, entries_of
 from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
 from llmtrain_jobs.curation.reading.formats import Part, records
 from llmtrain_jobs.curation.reading.record import Record
+from llmtrain_jobs.curation.scoring import score_of
 from llmtrain_jobs.curation.signals.hashing import Hashes
 from llmtrain_jobs.curation.signals.measure import TEXT_SIGNALS, measure
 from llmtrain_jobs.curation.signals.words import Words, words_of
 from llmtrain_jobs.curation.tables import encoded
 
-SIGNALS = ("removedWordShare", *TEXT_SIGNALS)
+SIGNALS = ("removedWordShare", "blockedWords", *TEXT_SIGNALS)
 EMPTY_KEY = (0, 0)
 MOST_ROWS = 8192
 """Of a chunk: what is held beside the texts is a few kilobytes a document."""
@@ -74,7 +76,10 @@ class Preparer:
         minhash = curation.deduplication.min_hash
         self.permutations = Permutations.make(minhash.permutations, minhash.bands)
         self._shingle = minhash.shingle_words
-        self._models = {c.name: (classifier(store.read(c.path)), c.label) for c in curation.filters.classifiers}
+        self._scores = {c.name: score_of(store, c) for c in curation.filters.classifiers}
+        self._languages = _language_model(store, curation.filters)
+        blocked = curation.filters.blocked_words
+        self._blocked = Phrases(entries_of(store, blocked, "spec.curation.filters.blockedWords"))
 
     def prepare(self, record: Record) -> Prepared:
         """Edit, redact, measure, sign."""
@@ -84,13 +89,21 @@ class Preparer:
         findings = find(edited.text, self._curation.pii.types)
         text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
         words = words_of(text)
-        numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._scores(text)
+        numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._judged(text, words)
         signature = self.permutations.signature(shingles_of(words.normal, self._shingle))
         found = Counter(finding.kind for finding in findings)
-        return Prepared(record, text, numbers, language_of(text), found, content_key(words), signature)
+        return Prepared(record, text, numbers, language_of(self._languages, text), found, content_key(words), signature)
 
-    def _scores(self, text: str) -> dict[str, float]:
-        return {f"classifier.{name}": probability(model, text, label) for name, (model, label) in self._models.items()}
+    def _judged(self, text: str, words: Words) -> dict[str, float]:
+        scores = {f"classifier.{name}": score(text) for name, score in self._scores.items()}
+        return {"blockedWords": float(self._blocked.count(words.normal))} | scores
+
+
+def _language_model(store: Store, filters: Filters) -> Any:
+    if not filters.language_model:
+        return shipped_model()
+    with store.open(filters.language_model) as file:
+        return model_from(file.read(), f"`spec.curation.filters.languageModel`: `{filters.language_model}`")
 
 
 def content_key(words: Words) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """From fates to the artifact: tokenizer, tokens, shards."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from llmtrain_jobs.curation.signals.hashing import mixed
 from llmtrain_jobs.curation.tokens import dtype_of, end_of, given_tokenizer, unigram_bits_per_byte
 from llmtrain_jobs.errors import bad_input
 
+TRIED_BYTES = 1_000_000
+"""Text that a given tokenizer is tried on."""
+
 
 @dataclass(frozen=True)
 class EncodedPart:
@@ -38,6 +42,7 @@ class Published:
     vocabulary_size: int
     end: int
     parts: list[EncodedPart]
+    round_trip_share: float
 
     @property
     def dtype(self) -> str:
@@ -64,9 +69,11 @@ def publish(flow: Flow, corpus: Corpus, judged: Judged, verdicts: Verdicts, samp
     if not train or not held:
         raise bad_input(f"filters and split leave {train} training and {held} validation documents of "
                         f"{corpus.count}; add sources or relax `spec.curation.filters`", "NothingKept")  # fmt: skip
-    tokenizer = tokenizer_of(flow, corpus, judged, sampled)
+    sample = write_sample(flow, corpus, judged, sampled)
+    tokenizer = tokenizer_of(flow, sample)
     name = flow.layout.step("tokenizer", digest(tokenizer), "tokenizer.json")
     flow.store.write(name, tokenizer)
+    returning = check_round_trip(flow, sample, name)
     arguments = [
         tasks.EncodeTask(flow.layout, part_key(tokenizer, own), part.index, corpus.chunks[part.index], own, name)
         for part in corpus.parts
@@ -76,29 +83,58 @@ def publish(flow: Flow, corpus: Corpus, judged: Judged, verdicts: Verdicts, samp
     parts = [EncodedPart(task.part, task.key, found) for task, found in zip(arguments, results, strict=False)]
     loaded = Tokenizer.from_str(tokenizer.decode())
     end = end_of(loaded, flow.curation)
-    return Published(tokenizer, loaded.get_vocab_size(), end, parts)
+    return Published(tokenizer, loaded.get_vocab_size(), end, parts, returning)
 
 
-def tokenizer_of(flow: Flow, corpus: Corpus, judged: Judged, sampled: NDArray[np.bool_]) -> bytes:
-    """The given tokenizer, or one trained on a sample."""
+@dataclass(frozen=True)
+class Sample:
+    """Files of the texts that a tokenizer is trained on, or tried on; `key` names what they depend on."""
+
+    key: str
+    files: list[str]
+
+
+def write_sample(flow: Flow, corpus: Corpus, judged: Judged, sampled: NDArray[np.bool_]) -> Sample:
+    """Texts drawn by the sources' weights, of a given tokenizer a few."""
     spec = flow.curation.tokenizer
-    if spec.file:
-        with flow.store.open(spec.file) as file:
-            data = file.read()
-        given_tokenizer(data, spec.file, spec.train.special_tokens[0])
-        return data
+    most = min(spec.train.sample_bytes, TRIED_BYTES) if spec.file else spec.train.sample_bytes
     weights = [float(source.weight) for source in flow.curation.sources]
-    chosen = sample_of(judged, sampled, corpus.sources(), weights, spec.train.sample_bytes, flow.spec.seed)
+    chosen = sample_of(judged, sampled, corpus.sources(), weights, most, flow.spec.seed)
     key = artifact_key({"tokenizer": spec.train.to_dict(), "sample": digest(np.packbits(chosen).tobytes())})
     arguments = [
         tasks.SampleTask(flow.layout, key, part.index, corpus.chunks[part.index], own)
         for part in corpus.parts
         if (own := chosen[corpus.span(part.index)]).any()
     ]
-    files = list(flow.teller.follow("sample", flow.pool.map(tasks.sampling, arguments), len(arguments)))
-    task = tasks.TrainTask(files, flow.layout.step("sample", key, "tokenizer.json"))
+    files = flow.teller.follow("sample", flow.pool.map(tasks.sampling, arguments), len(arguments))
+    return Sample(key, list(files))
+
+
+def tokenizer_of(flow: Flow, sample: Sample) -> bytes:
+    """The given tokenizer, or one trained on the sample."""
+    spec = flow.curation.tokenizer
+    if spec.file:
+        with flow.store.open(spec.file) as file:
+            data = file.read()
+        given_tokenizer(data, spec.file, spec.train.special_tokens[0])
+        return data
+    task = tasks.TrainTask(sample.files, flow.layout.step("sample", sample.key, "tokenizer.json"))
     trained: list[bytes] = list(flow.teller.follow("tokenizer", flow.pool.map(tasks.tokenizer_training, [task]), 1))
     return trained[0]
+
+
+def check_round_trip(flow: Flow, sample: Sample, tokenizer: str) -> float:
+    """Share of the sample's texts that come back from their tokens; too few is an error."""
+    task, least = tasks.TrainTask(sample.files, tokenizer), Decimal(flow.curation.tokenizer.min_round_trip_share)
+    share: float = next(iter(flow.pool.map(tasks.round_trip, [task])))
+    if Decimal(str(share)) < least:
+        field = "spec.curation.tokenizer"
+        raise bad_input(
+            f"`{field}`: a share of {share:g} of the texts come back from their tokens as they were, "
+            f"`{field}.minRoundTripShare` asks for {least}",
+            "TokensLoseText",
+        )
+    return share
 
 
 def sample_of(
@@ -166,6 +202,7 @@ def counts_of(flow: Flow, corpus: Corpus, published: Published) -> dict[str, Any
         "vocabulary_size": published.vocabulary_size,
         "dtype": published.dtype,
         "end_of_text": published.end,
+        "round_trip_share": published.round_trip_share,
         "train_tokens": published.total("train", "tokens"),
         "validation_tokens": published.total("validation", "tokens"),
         "validation_bytes": held,

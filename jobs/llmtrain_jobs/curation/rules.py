@@ -23,10 +23,15 @@ def bounds_of(filters: Filters) -> list[Bound]:
                 f"`spec.curation.filters.overrides`: no rule `{name}` among the presets; there are {', '.join(sorted(known))}"
             )
     settled = [_overridden(bound, filters.overrides) for bound in published]
-    return settled + [
-        Bound(f"classifier.{model.name}", f"classifier.{model.name}", Side.LEAST, float(model.min_score))
-        for model in filters.classifiers
-    ]
+    blocked = [Bound("blockedWords", "blockedWords", Side.MOST, 0)] if filters.blocked_words else []
+    return (
+        settled
+        + blocked
+        + [
+            Bound(f"classifier.{model.name}", f"classifier.{model.name}", Side.LEAST, float(model.min_score))
+            for model in filters.classifiers
+        ]
+    )
 
 
 def _overridden(bound: Bound, overrides: Mapping[str, str]) -> Bound:

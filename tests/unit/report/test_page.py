@@ -111,6 +111,7 @@ def test_curves_data_and_record_come_from_the_artifacts(store: Store) -> None:
     page = render(facts, "now")
     assert "last loss 0.5000" in page
     assert "10 documents were read" in page
+    assert "$339.50 of curation per billion tokens kept" in page  # $0.001358 for 4,000
     assert "torch: &#x27;2.9&#x27;" in page
     assert "Not on this page" not in page
     assert cells(page).fetched == []

@@ -14,4 +14,9 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 def compiled(loop: Loop) -> Loop:
     """The same function, compiled for the types that it is called with."""
-    return cast(Loop, numba.njit(cache=True, nogil=True, error_model="numpy")(loop))
+    machine_code = numba.njit(nogil=True, error_model="numpy")(loop)
+    try:
+        machine_code.enable_caching()
+    except RuntimeError:
+        return cast(Loop, machine_code)  # nowhere to keep it: every process compiles for itself
+    return cast(Loop, machine_code)

@@ -1,6 +1,7 @@
 """The compiled loops against plain Python, over texts of odd characters, spaces and line ends."""
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.signals.characters import END
+from llmtrain_jobs.curation.signals.compiled import compiled
 from llmtrain_jobs.curation.signals.hashing import mixed
 from llmtrain_jobs.curation.signals.measure import measure
 from llmtrain_jobs.curation.signals.words import normal_hashes, words_of
@@ -62,3 +64,9 @@ def test_no_character_beyond_the_table_is_of_any_kind() -> None:
     for holds in (str.isspace, str.isalnum, str.isalpha):
         assert not any(map(holds, beyond))
     assert not regex.search(r"\p{Sentence_Terminal}", beyond)
+
+
+def test_a_loop_whose_code_can_be_kept_nowhere_is_compiled_all_the_same() -> None:
+    names: dict[str, Callable[[int], int]] = {}
+    exec("def twice(number): return 2 * number", names)  # a function of no file
+    assert compiled(names["twice"])(21) == 42
