@@ -198,6 +198,17 @@ class HighWater(Amounts):
     accelerators: int = Field(0, description="Accelerators that it requests.")
 
 
+class Counted(StatusModel):
+    """What the counters of one stage, role, plan and tenure have told; it never falls."""
+
+    stage: Stage = Field(description="The stage.")
+    role: Key = Field(description="head or worker.")
+    plan: Key = Field("", description="ComputePlan.")
+    tenure: Key = Field("", description="Rented or Owned.")
+    waste: Split = Field(Split(), description="Microdollars by kind; what pods alive have wasted for certain is in it.")
+    energy_joules: int = Field(0, description="Electricity of the accelerators, pods alive included.")
+
+
 class Ledger(StatusModel):
     """The bill."""
 
@@ -206,6 +217,7 @@ class Ledger(StatusModel):
         [], description="Uids of settled pods still in the API."
     )
     high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
+    counted: Annotated[list[Counted], Field(max_length=256)] = Field([], description="What the counters have told.")
     total_micro_usd: int = Field(0, description="Settled and provisional, microdollars.")
     cost_usd: Key = Field("0.00", description="The same, US dollars.")
     burn_micro_usd_per_hour: int = Field(0, description="Microdollars that the pods alive cost an hour.")

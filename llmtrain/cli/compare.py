@@ -2,11 +2,10 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,13 +15,11 @@ from llmtrain.cli.estimate import PlanFiles, number, spread
 from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
 from llmtrain.cost.comparison import Comparison, Pair
 from llmtrain.cost.comparison import compare as compare_plans
-from llmtrain.cost.duration import peak_flops
 from llmtrain.cost.errors import InputError
-from llmtrain.cost.physics import utilisation
 from llmtrain.cost.plans import Plan
-from llmtrain.cost.work import Measured, RunSpec, TrainingWork
 from llmtrain.pages.compare import compare_page
 from llmtrain.pricing.job import run_of
+from llmtrain.pricing.measured import tokens_per_second, with_speed
 from llmtrain.pricing.plans import plan_of
 from llmtrain.pricing.views import comparison_view
 
@@ -66,7 +63,7 @@ def compared(given: Given) -> Comparison:
     """The job's training on the plans that it names in `comparePlans`; on all where it names none."""
     plans = {name: plan_of(name, spec) for name, spec in given.plans.items()}
     run = run_of(given.name, given.spec, plans)
-    return compare_plans(replace(run, measured=measured(run, tokens_per_second(given.status))), chosen(given, plans))
+    return compare_plans(with_speed(run, tokens_per_second(given.status)), chosen(given, plans))
 
 
 def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
@@ -78,23 +75,6 @@ def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
             there = ", ".join(sorted(plans))
             raise InputError(f"spec.comparePlans[{index}]", f"ComputePlan `{name}` does not exist; there are: {there}")
     return [plans[name] for name in dict.fromkeys([own, *wanted]) if name in plans]
-
-
-def tokens_per_second(status: Mapping[str, Any]) -> float:
-    """What the training reports, or reported at its end; 0 before it said anything."""
-    stages: list[dict[str, Any]] = status.get("stages") or []
-    stage: dict[str, Any] = next((each for each in stages if each.get("name") == "Training"), {})
-    said = (stage.get("progress") or {}).get("tokensPerSecond") or (stage.get("scores") or {}).get("tokens_per_second")
-    return float(said or 0)
-
-
-def measured(run: RunSpec, speed: float) -> Measured | None:
-    """The MFU on the plan's accelerators that this many tokens a second amount to."""
-    work = run.training.work
-    if speed <= 0 or not isinstance(work, TrainingWork):
-        return None
-    mfu = utilisation(speed, work.model.flops_per_token, peak_flops(run.training.cluster))
-    return Measured(mfu, f"measured by the job, {speed:.0f} tokens/s")
 
 
 def rendered(found: Comparison, output: Output) -> str:

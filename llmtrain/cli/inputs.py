@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.stageconfig import ExitCode
+from llmtrain.api.status import JobStatus
 from llmtrain.cli.kubectl import KubectlError, kubectl_json
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.inputs import Manifests, read_manifests
@@ -24,7 +24,7 @@ class Given:
     name: str
     spec: JobSpec
     plans: Mapping[str, PlanSpec]
-    status: Mapping[str, Any]
+    status: JobStatus
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def job_from_file(path: Path, plan_files: Sequence[Path]) -> Given:
     for file in plan_files:
         plans |= manifests_of(file).plans
     (name, spec), *_ = read.jobs.items()
-    return Given(name, spec, plans or cluster_plans(), {})
+    return Given(name, spec, plans or cluster_plans(), JobStatus())
 
 
 def manifests_of(path: Path) -> Manifests:
@@ -78,7 +78,7 @@ def job_from_cluster(name: str, namespace: str, plan_files: Sequence[Path]) -> G
     plans = dict(cluster_plans())
     for file in plan_files:
         plans |= manifests_of(file).plans
-    return Given(name, read.jobs[name], plans, job.get("status") or {})
+    return Given(name, read.jobs[name], plans, JobStatus.model_validate(job.get("status") or {}))
 
 
 def cluster_plans() -> Mapping[str, PlanSpec]:

@@ -1,26 +1,46 @@
 """`llmtrain`: the command line. This file only registers; each group of commands has a module of its own."""
 
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+
 import typer
 
-from llmtrain.cli import accuracy, compare, corpus, estimate, jobs, ledger, npv, plans, run_local
+MODULES = ("jobs", "corpus", "estimate", "compare", "npv", "accuracy", "plans", "run_local", "ledger")
+ALONE = ("estimate", "compare", "npv")
+"""Commands whose module has their name and holds no other: a script that asks them does not wait for the rest."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode="markdown",
-    help="Train a language model of your own on Kubernetes, and know what it costs.",
-)
-jobs.register(app)
-corpus.register(app)
-estimate.register(app)
-compare.register(app)
-npv.register(app)
-accuracy.register(app)
-plans.register(app)
-run_local.register(app)
-ledger.register(app)
+
+def application(modules: Sequence[str]) -> typer.Typer:
+    """The commands of these modules."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode="markdown",
+        help="Train a language model of your own on Kubernetes, and know what it costs.",
+    )
+    # Without one, typer makes a program of a single command, which then has no name.
+    app.callback()(lambda: None)
+    for module in modules:
+        import_module(f"llmtrain.cli.{module}").register(app)
+    return app
+
+
+@cache
+def whole() -> typer.Typer:
+    """All commands."""
+    return application(MODULES)
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`app` has all commands; it is made when somebody asks for it."""
+    if name == "app":
+        return whole()
+    raise AttributeError(name)
 
 
 def main() -> None:
     """Entry point."""
-    app()
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    (application([asked]) if asked in ALONE else whole())()

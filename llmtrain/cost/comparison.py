@@ -148,7 +148,7 @@ def _pair(own: PlanResult, rented: PlanResult) -> Pair:
     inputs = own.plan.owned
     if inputs is None:
         raise TypeError(f"{own.plan.name} is not owned")
-    rent = Rent(float(rented.plan.accelerator_hour_usd) * _equal_work(own, rented))
+    rent = rent_of(own, rented)
     found = verdict(inputs, rent)
     year = 12 * available_hours_month(inputs)
     needed = found.utilization_uncapped
@@ -164,6 +164,11 @@ def _pair(own: PlanResult, rented: PlanResult) -> Pair:
         known_annual_hours=own.plan.other_annual_hours + own.estimate.accelerator_hours.p50,
         available_annual_hours=year,
     )
+
+
+def rent_of(own: PlanResult, rented: PlanResult) -> Rent:
+    """What is paid for as much work as one owned accelerator-hour does."""
+    return Rent(float(rented.plan.accelerator_hour_usd) * _equal_work(own, rented))
 
 
 def _equal_work(own: PlanResult, rented: PlanResult) -> float:

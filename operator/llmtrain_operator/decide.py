@@ -4,6 +4,7 @@ from llmtrain.api.status import Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of, plan_name
 from llmtrain_operator.budget import warn
 from llmtrain_operator.comparison import update_comparison
+from llmtrain_operator.counted import counted
 from llmtrain_operator.estimates import update_estimate
 from llmtrain_operator.forecasts import update_forecast
 from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, goodput, working
@@ -65,6 +66,7 @@ def _decide_invalid(seen: Observation) -> Decision:
     """A spec that does not parse (an older CRD let it in): nothing is created, everything there is taken down."""
     status = seen.job.status.model_copy(deep=True)
     status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.now)
+    status.ledger.counted = counted(status.ledger, seen.pods, None)
     summarize_invalid(status, seen)
     decision = Decision(status)
     decision.actions += [DeletePod(pod) for pod in seen.pods if not pod.deleted]
@@ -79,6 +81,7 @@ def _bill(turn: Turn) -> None:
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
     observe_phases(turn)
     turn.status.ledger = settle(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, turn.stage)
+    turn.status.ledger.counted = counted(turn.status.ledger, turn.seen.pods, turn.stage)
 
 
 def _advance(turn: Turn) -> None:

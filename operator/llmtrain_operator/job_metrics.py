@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from llmtrain.api.outlook import Quantiles
-from llmtrain.api.status import Amounts, JobStatus, LedgerEntry, Stage
+from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
 from llmtrain.cost.money import MICRO
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.names import HEAD, WORKER
@@ -38,7 +38,6 @@ class Total:
         self.pod_seconds += item.pod_seconds
         self.accelerator_seconds += item.accelerator_seconds
         self.cost_micro_usd += item.cost_micro_usd
-        self.energy_joules += item.energy_joules if isinstance(item, LedgerEntry) else 0
 
 
 def totals(status: JobStatus) -> dict[LabelSet, Total]:
@@ -46,8 +45,14 @@ def totals(status: JobStatus) -> dict[LabelSet, Total]:
     result = {labels: Total() for labels in expected(status)}
     items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
     for item in items:
-        result.setdefault((item.stage.value, item.role, item.plan, item.tenure), Total()).add(item)
+        result.setdefault(_labels(item), Total()).add(item)
+    for told in status.ledger.counted:
+        result.setdefault(_labels(told), Total()).energy_joules = told.energy_joules
     return result
+
+
+def _labels(item: Amounts | Counted) -> LabelSet:
+    return item.stage.value, item.role, item.plan, item.tenure
 
 
 def expected(status: JobStatus) -> Iterable[LabelSet]:
@@ -88,7 +93,7 @@ def ledger_families(jobs: Jobs) -> Iterable[Metric]:
     cost = CounterMetricFamily("llmtrain_job_cost_usd", "What the job's pods cost.", labels=LEDGER_LABELS)
     energy = CounterMetricFamily(
         "llmtrain_job_energy_joules",
-        "Electricity of settled pods' accelerators, the building's losses included.",
+        "Electricity of the pods' accelerators, the building's losses included.",
         labels=LEDGER_LABELS,
     )
     for key, status in jobs:
@@ -101,13 +106,15 @@ def ledger_families(jobs: Jobs) -> Iterable[Metric]:
 
 
 def waste_families(jobs: Jobs) -> Iterable[Metric]:
-    """What settled pods cost while their stage's work did not move forward, by kind."""
+    """What pods cost while their stage's work did not move forward, by kind."""
     waste = CounterMetricFamily(
-        "llmtrain_job_waste_usd", "Cost of settled pods' time that was not work.", labels=[*NAMES, "kind"]
+        "llmtrain_job_waste_usd",
+        "Cost of pods' time that was not work; of pods alive what is certain.",
+        labels=[*NAMES, "kind"],
     )
     for key, status in jobs:
         for kind in WASTE:
-            micro = sum(getattr(entry.cost_split, kind) for entry in status.ledger.entries)
+            micro = sum(getattr(told.waste, kind) for told in status.ledger.counted)
             waste.add_metric([*key, kind], usd(micro))
     return (waste,)
 

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.cost.errors import InputError
+from llmtrain.cost.rent_or_own import Rent
 from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.comparison import break_even_utilization
 from llmtrain_operator.job_metrics import LabelSet, Total, totals, usd
@@ -74,9 +75,10 @@ def _share(name: str, spec: PlanSpec, plans: Iterable[tuple[PlanSpec, PlanStatus
         and status.usd_per_accelerator_hour
     ]  # fmt: skip
     try:
-        return break_even_utilization(plan_of(name, spec), min(rents)) if rents else None
+        owned = plan_of(name, spec).owned
     except InputError:
         return None
+    return break_even_utilization(owned, Rent(min(rents))) if rents and owned else None
 
 
 class NamespaceCollector(Collector):
@@ -87,7 +89,7 @@ class NamespaceCollector(Collector):
         self._snapshots = snapshots
 
     def collect(self) -> Iterable[Metric]:
-        """A namespace is told of once its ledger has been read, so that a restart does not set it back."""
+        """A namespace is told of once its ledger and all its jobs are known up to now: no restart sets it back."""
         cost = CounterMetricFamily(
             "llmtrain_namespace_cost_usd", "What the namespace's jobs cost, deleted ones too.", labels=SPACE_LABELS
         )
@@ -96,6 +98,8 @@ class NamespaceCollector(Collector):
             labels=SPACE_LABELS,
         )  # fmt: skip
         for namespace, book in list(self._snapshots.books.items()):
+            if self._snapshots.behind(namespace):
+                continue
             found = booked(book)
             for status in self._snapshots.unbooked(namespace):
                 for labels, total in totals(status).items():

@@ -234,7 +234,7 @@ def _without_running_bill(status: Mapping[str, Any]) -> str:
     copy.pop("forecast", None)
     copy.pop("etaSeconds", None)
     ledger = copy.get("ledger", {})
-    for key in ("totalMicroUsd", "costUsd"):
+    for key in ("totalMicroUsd", "costUsd", "counted"):
         ledger.pop(key, None)
     for mark in ledger.get("highWater", []):
         for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"):

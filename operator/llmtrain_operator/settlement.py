@@ -38,7 +38,7 @@ def settle(
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
         if span.final:
-            _book(entries, final_entry(pod, span, nodes, _phases_of(pod, stage)))
+            _book(entries, final_entry(pod, span, nodes, phases_of(pod, stage)))
             settled.append(pod.uid)
         else:
             marks[pod.uid] = raised(before, mark_of(pod, span, now))
@@ -122,7 +122,7 @@ def vanished_entry(mark: HighWater) -> LedgerEntry:
     return LedgerEntry(pods=1, split=split, cost_split=cost, **fields)
 
 
-def _phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
+def phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
     """Of the attempt that the pod belongs to, where it is the current one."""
     same = stage is not None and (stage.name.value, stage.attempt) == (pod.stage, pod.attempt)
     return stage.phases if same and stage is not None else Phases()

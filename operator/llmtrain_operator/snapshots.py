@@ -23,6 +23,13 @@ class Snapshot:
     uid: str
     status: JobStatus
     gone: datetime | None = None
+    stored: bool = False
+    """It was read from the API; no turn has brought it up to now."""
+
+    @property
+    def behind(self) -> bool:
+        """Its pods alive may have been told to have cost more: the status is written once a minute."""
+        return self.stored and bool(self.status.ledger.high_water)
 
 
 @dataclass
@@ -42,7 +49,7 @@ class Snapshots:
     def put_stored(self, key: Key, status: JobStatus, uid: str) -> None:
         """Remember what the API has of a job that no loop has looked at yet."""
         if key not in self.jobs:
-            self.put(key, status, uid)
+            self.jobs[key] = Snapshot(uid, status, stored=True)
 
     def drop(self, key: Key) -> None:
         """A job's object is gone; its total lives on in the namespace ledger."""
@@ -51,10 +58,17 @@ class Snapshots:
             self.jobs[key] = Snapshot(found.uid, found.status, self.clock())
 
     def current(self) -> list[tuple[Key, JobStatus]]:
-        """Jobs that run, or ended within the last hour."""
+        """Jobs that run, or ended within the last hour, less those of which no more is known than what was stored.
+
+        A gap is none to Prometheus; a counter that falls is taken for one that began anew, and all of it counted twice.
+        """
         now = self.clock()
         self.jobs = {key: found for key, found in self.jobs.items() if found.gone is None or now - found.gone < KEPT}
-        return [(key, found.status) for key, found in self.jobs.items() if _served(found, now)]
+        return [(key, found.status) for key, found in self.jobs.items() if _served(found, now) and not found.behind]
+
+    def behind(self, namespace: str) -> bool:
+        """Whether a job of the namespace is not known up to now."""
+        return any(found.behind for (space, _), found in self.jobs.items() if space == namespace)
 
     def unbooked(self, namespace: str) -> list[JobStatus]:
         """Jobs of a namespace whose bill is not in its ledger yet."""

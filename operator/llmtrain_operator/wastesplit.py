@@ -58,6 +58,11 @@ def add(one: Split, other: Split) -> Split:
     return Split(**{kind: getattr(one, kind) + getattr(other, kind) for kind in KINDS})
 
 
+def highest(one: Split, other: Split) -> Split:
+    """The higher of both, part by part."""
+    return Split(**{kind: max(getattr(one, kind), getattr(other, kind)) for kind in KINDS})
+
+
 def money(split: Split, cost: int) -> Split:
     """The cost by the seconds' shares, in whole microdollars; the largest part takes what rounding leaves."""
     seconds = seconds_of(split)

@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, KubernetesCluster, connect
 from llmtrain_operator.names import FINALIZER_JOB
@@ -108,6 +109,74 @@ async def remove(cluster: KubernetesCluster, name: str) -> None:
     for _ in range(6):
         await reconciler.turn(NAMESPACE, name, Memory())
     assert await cluster.get(JOBS, NAMESPACE, name) is None
+
+
+async def test_the_kubelet_alone_keeps_a_job_below_its_limit(
+    operators: list[KubernetesCluster], api: Api, demo_job: dict[str, Any]
+) -> None:
+    """The limit is lowered once, then no operator runs until two hours after the pod's end; 0.01 dollars a second."""
+    cluster, begin = operators[0], datetime.now(UTC).replace(microsecond=0)
+    name, where = "alone", {"namespace": NAMESPACE}
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", **where}})
+    rented = {"cpuHourUsd": "36", "memoryGibHourUsd": "0", "incrementSeconds": 60}
+    plan = {"apiVersion": "llmtrain.dev/v1alpha1", "kind": "ComputePlan", "metadata": {"name": "dear"}}
+    api.apply({**plan, "spec": {"tenure": "Rented", "rented": rented}})
+    head = {"cluster": {"planRef": {"name": "dear"}, "head": {"cpu": "1", "memory": "1Gi"}}}
+    spec = {**demo_job["spec"], "preflight": head, "budget": {"limitUsd": "9.00", "onBreach": "Suspend"}}
+    meta = {"name": name, "finalizers": [FINALIZER_JOB], **where}
+    await cluster.create(JOBS, NAMESPACE, {**demo_job, "metadata": meta, "spec": spec})
+    reconciler = Reconciler(cluster, lambda: begin, "jobs:1")
+    await reconciler.turn(NAMESPACE, name, Memory())
+    pod = await the_pod(cluster, f"{name}-pre-1-head")
+    # 15 whole minutes are paid for; 10 s to be taken, 60 s of grace, 5 s of a slow kubelet are not for it to run.
+    assert pod["spec"]["activeDeadlineSeconds"] == 15 * 60 - 75
+    api.run("patch", "llmjob", name, "-n", NAMESPACE, "--type=merge", "-p", '{"spec":{"budget":{"limitUsd":"8.00"}}}')
+    await reconciler.turn(NAMESPACE, name, Memory())
+    pod = await the_pod(cluster, f"{name}-pre-1-head")
+    assert pod["spec"]["activeDeadlineSeconds"] == 13 * 60 - 75
+    with pytest.raises(ApiError, match="422"):
+        await cluster.shorten_pod(NAMESPACE, pod["metadata"]["name"], pod["metadata"]["uid"], 86400)
+    await end_at_its_deadline(cluster, pod, begin)
+    reconciler = Reconciler(cluster, lambda: begin + timedelta(hours=2), "jobs:1")
+    for _ in range(5):
+        await reconciler.turn(NAMESPACE, name, Memory())
+    job = await cluster.get(JOBS, NAMESPACE, name)
+    status = JobStatus.model_validate((job or {})["status"])
+    assert (status.ledger.total_micro_usd, status.stages[0].state) == (7_800_000, "Suspended")
+    assert status.stages[0].message.startswith("BudgetExceeded")
+    assert await cluster.get("api/v1/pods", NAMESPACE, f"{name}-pre-2-head") is None
+    await remove(cluster, name)
+
+
+async def the_pod(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
+    found = await cluster.get("api/v1/pods", NAMESPACE, name)
+    assert found is not None
+    return found
+
+
+async def end_at_its_deadline(cluster: KubernetesCluster, pod: dict[str, Any], begin: datetime) -> None:
+    """A kubelet that takes the pod after 9 s, and needs the whole grace and 4 s more to end it."""
+    name = pod["metadata"]["name"]
+    target = {"apiVersion": "v1", "kind": "Node", "name": "far"}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+    await cluster._send("POST", f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/binding", binding)
+    taken = begin + timedelta(seconds=9)
+    late = pod["spec"]["activeDeadlineSeconds"] + pod["spec"]["terminationGracePeriodSeconds"] + 4
+    ended = {
+        "exitCode": 75,
+        "startedAt": format_time(taken),
+        "finishedAt": format_time(taken + timedelta(seconds=late)),
+    }
+    container = {"name": "stage", "image": "i", "imageID": "i", "ready": False, "restartCount": 0}
+    status = {
+        "phase": "Failed",
+        "reason": "DeadlineExceeded",
+        "startTime": format_time(taken),
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(begin)}],
+        "containerStatuses": [container | {"state": {"terminated": ended}}],
+    }
+    await cluster.replace("api/v1/pods", NAMESPACE, name, {**await the_pod(cluster, name), "status": status}, "status")
 
 
 BUDGET: dict[str, Any] = {

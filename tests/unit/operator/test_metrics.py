@@ -1,16 +1,28 @@
 """What is exported: zero before the first pod, exact at the end, never going back, gone an hour after the end."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.metrics import register_all
-from llmtrain_operator.reconcile import JOBS
+from llmtrain_operator.reconcile import JOBS, PLANS
 from llmtrain_operator.snapshots import Snapshots
 from llmtrain_operator.upkeep import Upkeep
 from prometheus_client import CollectorRegistry
 
+from llmtrain.api.job import JobSpec
+from llmtrain.api.plan import PlanSpec
+from llmtrain.api.status import Progress
+from llmtrain.cli.compare import Output, compared, rendered
+from llmtrain.cli.inputs import Given
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+from tests.unit.operator.test_budget import to_training
+
+ROOT = Path(__file__).resolve().parents[3]
 
 JOB = {"namespace": "team-a", "name": "gpt"}
 KNOWN = {"tenure": "Rented", "accelerator": {"product": "H100-SXM-80GB"}, "rented": {"acceleratorHourUsd": "3.99"}}
@@ -131,11 +143,61 @@ async def test_no_counter_falls_while_the_job_runs_and_over_restarts() -> None:
         if step % 15 == 14:
             watched.run.end_head()
             await watched.run.drain()
-        if step % 10 == 9:
+        if step % 7 == 6:
             watched.restart()
             await watched.look()
         check()
     assert max(last.values()) > 0
+
+
+async def test_what_a_restarted_operator_has_only_read_is_not_told_before_its_first_turn() -> None:
+    watched = Watched()
+    await watched.run.turn(2)
+    watched.run.cluster.run_pod(watched.run.pods[0])
+    watched.run.cluster.tick(200)
+    await watched.run.turn()
+    watched.run.cluster.tick(50)
+    await watched.run.turn()
+    last = watched.total("llmtrain_job_cost_usd_total", **JOB)
+    assert last > watched.run.status.ledger.total_micro_usd / 1e6, "the status is written once a minute"
+    watched.restart()
+    await watched.look()
+    for metric in ("llmtrain_job_cost_usd_total", "llmtrain_namespace_cost_usd_total"):
+        assert watched.samples(metric) == {}
+    await watched.run.turn()
+    assert watched.total("llmtrain_job_cost_usd_total", **JOB) == last
+    assert watched.total("llmtrain_namespace_cost_usd_total") == last
+
+
+async def test_waste_and_energy_of_pods_that_run_show_before_they_are_settled() -> None:
+    watched = Watched()
+    await watched.run.run_stage()
+    await watched.run.run_stage()
+    await watched.run.turn(3)
+    for name in watched.run.pods:
+        watched.run.cluster.run_pod(name)
+        state = watched.run.cluster.pod(name)["status"]["containerStatuses"][0]["state"]
+        begun = watched.run.cluster.now + timedelta(seconds=100)
+        state["running"]["startedAt"] = begun.strftime("%Y-%m-%dT%H:%M:%SZ")
+    head = next(name for name in watched.run.pods if name.endswith("head"))
+    watched.run.cluster.tick(1000)
+    uid = watched.run.cluster.pod(head)["metadata"]["uid"]
+    watched.run.memory.progress_of = uid
+    watched.run.memory.progress = Progress(working_seconds=700, redone_seconds=40, checkpoint_seconds=20)
+    before = watched.total("llmtrain_job_energy_joules_total", stage="Training")
+    await watched.run.turn()
+    # Two workers at 3.99 USD an hour: 100 s of image, 40 s done again, 20 s of checkpoints.
+    waste = {kind: watched.total("llmtrain_job_waste_usd_total", kind=kind) for kind in ("redone", "checkpointing")}
+    assert waste["redone"] == pytest.approx(2 * 40 * 3.99 / 3600, abs=6e-6)
+    assert waste["checkpointing"] == pytest.approx(2 * 20 * 3.99 / 3600, abs=6e-6)
+    pulled = watched.total("llmtrain_job_waste_usd_total", kind="pulling")
+    pulled += watched.total("llmtrain_job_waste_usd_total", kind="waiting")
+    cpu = sum(e.cost_split.pulling + e.cost_split.waiting for e in watched.run.status.ledger.entries) / 1e6
+    assert pulled - cpu == pytest.approx(2 * 100 * 3.99 / 3600, abs=6e-6)
+    # A minute is not told yet; at load while it stepped, idle else.
+    load, rest = round(1275 * 1.1 * 0.65), round(1275 * 1.1 * 0.30)
+    energy = watched.total("llmtrain_job_energy_joules_total", stage="Training") - before
+    assert energy == pytest.approx(2 * (740 * load + (940 - 740) * rest), rel=0.01)
 
 
 async def test_a_namespaces_total_survives_the_job_and_a_restart_and_counts_it_once() -> None:
@@ -209,3 +271,42 @@ async def test_plans_tell_their_hour_and_their_break_even() -> None:
     assert watched.total("llmtrain_plan_usd_per_accelerator_hour", plan="gpu") == 3.99
     # The reference table: 0.51 at a rent of 3.99.
     assert abs(watched.total("llmtrain_plan_breakeven_utilization_ratio", plan="own") - 0.51) < 0.005
+
+
+async def test_the_statuss_comparison_is_what_the_command_says() -> None:
+    """Before the run and with the speed that it has measured; the command is asked with the same objects."""
+    watched = Watched()
+    plans = list(yaml.safe_load_all((ROOT / "demo" / "plans.yaml").read_text()))
+    owned = next(plan["spec"] for plan in plans if plan["spec"]["tenure"] == "Owned")
+    watched.run.cluster.add(PLANS, {"metadata": {"name": "mine"}, "spec": owned})
+    watched.run.job["spec"]["comparePlans"] = ["gpu", "mine"]
+    await watched.run.turn(2)
+    told_alike(watched)
+    before = watched.run.status.comparison[0].hours
+    await to_training(watched.run)
+    head = next(name for name in watched.run.pods if name.endswith("head"))
+    watched.run.memory.progress_of = watched.run.cluster.pod(head)["metadata"]["uid"]
+    watched.run.memory.progress = Progress(done=1, total=9, tokens_per_second="54321.5")
+    watched.run.cluster.tick(90)
+    await watched.run.turn()
+    told_alike(watched)
+    assert watched.run.status.comparison[0].hours != before
+
+
+def told_alike(watched: Watched) -> None:
+    body, plans = watched.run.job, watched.run.cluster.of(PLANS)
+    named = {name: PlanSpec.model_validate(p["spec"]) for p in plans for name in [p["metadata"]["name"]]}
+    given = Given("gpt", JobSpec.model_validate(body["spec"]), named, watched.run.status)
+    view = json.loads(rendered(compared(given), Output.JSON))
+    by_plan = {plan["plan"]: plan for plan in view["plans"]}
+    for row in watched.run.status.comparison:
+        other = by_plan[row.plan]
+        for mine, theirs, places in ((row.hours, "hours", 4), (row.whole_usd, "allocatedUsd", 2),
+                                     (row.avoidable_usd, "avoidableUsd", 2)):  # fmt: skip
+            assert mine is not None
+            assert mine.to_dict() == {q: f"{other[theirs][q]:.{places}f}" for q in ("p10", "p50", "p90")}
+        assert row.usd_per_1e21_flops == f"{other['usdPer1e21Flops']:.2f}"
+    own = next(row for row in watched.run.status.comparison if row.plan == "mine")
+    pair = next(pair for pair in view["rentOrOwn"] if (pair["owned"], pair["rented"]) == ("mine", "gpu"))
+    share = pair["breakEvenUtilization"]
+    assert own.break_even_utilization == ("" if share is None else f"{share:.4f}")

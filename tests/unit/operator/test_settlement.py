@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmtrain_operator.billing import Node
+from llmtrain_operator.counted import counted
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.settlement import settle
 
@@ -68,6 +69,21 @@ def test_a_provisional_bill_never_falls_and_never_exceeds_the_final_one(seed: in
     ledger, totals = run(born, looks, seed)
     assert totals == sorted(totals)
     assert totals[-1] == ledger.total_micro_usd == sum(entry.cost_micro_usd for entry in ledger.entries)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), min_size=5, max_size=60))
+def test_waste_that_is_told_of_a_pod_alive_is_part_of_its_final_bill(seed: int, looks: list[int]) -> None:
+    for one in lives(seed, 4):
+        final = run([one], [])[0].entries[0]
+        ledger, released = Ledger(), set[str]()
+        for second in sorted(looks):
+            ledger = look(ledger, [one], released, second, random.Random(0))
+            seen = one.seen_at(second)
+            for told in counted(ledger, [PodState(seen)] if seen else [], STAGE):
+                parts = told.waste.to_dict().items()
+                assert all(value <= getattr(final.cost_split, kind) for kind, value in parts if kind != "working")
+                assert told.energy_joules <= final.energy_joules
 
 
 def test_the_provisional_bill_follows_a_running_pod_at_a_minutes_distance() -> None:
