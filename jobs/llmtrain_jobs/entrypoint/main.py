@@ -23,6 +23,7 @@ from llmtrain.api.stageconfig import (
     StageConfig,
 )
 from llmtrain_jobs.entrypoint.children import Children
+from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.entrypoint.server import serve
 
@@ -78,8 +79,21 @@ class Entrypoint:
             silent_since = None if answers(address) else silent_since or time.monotonic()
             if silent_since and time.monotonic() - silent_since > HEAD_SILENT_SECONDS:
                 return ExitCode.OK
+        if self.stopping:
+            self._let_it_save(address)
         self.children.signal(RAY, signal.SIGKILL)
         return ExitCode.INTERRUPTED if self.stopping else ExitCode.INTERNAL
+
+    def _let_it_save(self, address: str) -> None:
+        """A worker that is taken away from a head that goes on: what it trained is saved before it goes."""
+        notice, end = Notice(self.scratch.folder), time.monotonic() + SAVE_SECONDS
+        if not answers(address) or not notice.give():
+            return
+        while not notice.is_answered and RAY not in self.children.codes and time.monotonic() < end:
+            time.sleep(0.2)
+            self.children.reap()
+            if not answers(address):
+                return
 
     def _until_answers(self, address: str, seconds: float) -> bool:
         end = time.monotonic() + seconds

@@ -10,6 +10,7 @@ import torch
 from llmtrain.api.job import JobSpec
 from llmtrain.api.training import ContinueState, Precision, Training
 from llmtrain.storage.store import Store
+from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
@@ -26,6 +27,7 @@ from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.wrap import ComputePlan
 
 LOCAL = Path("/tmp/llmtrain/shards")  # an emptyDir of the pod
+UNTOLD = Notice()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def device_of(training: Training, local_rank: int) -> torch.device:
 
 
 def build(job: Job, device: torch.device, processes: int, listener: Listener, stop: Callable[[], bool],
-          on_complete: Callable[[Checkpoint, float], None] = lambda *_: None) -> Trainer:  # fmt: skip
+          on_complete: Callable[[Checkpoint, float], None] = lambda *_: None, notice: Notice = UNTOLD) -> Trainer:  # fmt: skip
     """A trainer at its start, or where an earlier one left off."""
     spec, context, manifest = job.training, job.spec.model.context_length, job.manifest
     counts = manifest["counts"]
@@ -105,6 +107,7 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
         stability=plans.stability_of(spec),
         gradient_clip=float(spec.optimizer.gradient_clip),
         dropout_seed=job.spec.seed if facts.dropout else None,
+        notice=notice,
     )
     held_out = dataset.fetch(job.store, job.data, manifest, job.local, dataset.VALIDATION)
     parts.held_out = dataset.open_held_out(spec, held_out, counts["dtype"], context, job.spec.seed)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from llmtrain.api.training import Reaction
+from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.training.checkpoints import Checkpoint, Checkpoints
 from llmtrain_jobs.training.engine import DataEngine, Engine, micro_batches_of
 from llmtrain_jobs.training.gradients import clip, settle, squared_norm
@@ -47,6 +48,8 @@ class Signals:
     norm: float
     stop: bool
     due: bool
+    leaving: bool
+    """A process is about to be taken away."""
 
 
 class Stopped(Exception):
@@ -87,6 +90,8 @@ class Parts:
     dropout_seed: int | None = None
     held_out: HeldOut | None = None
     ledger: SkipLedger = field(default_factory=SkipLedger)
+    notice: Notice = field(default_factory=Notice)
+    """By which the pod of this process is told that it has to go."""
 
 
 class Trainer:
@@ -107,6 +112,7 @@ class Trainer:
     def run(self) -> bool:
         """Train to the end (True), or to the step at which somebody asked to stop (False); saved in both cases."""
         steps = self.parts.timeline.steps
+        self.parts.notice.listen()
         while self.step < steps:
             signals, reaction = self._one_step()
             if reaction is Reaction.ROLL_BACK:
@@ -116,9 +122,13 @@ class Trainer:
             self._evaluate()
             if signals.stop:
                 break
+            if signals.leaving:
+                self._save(regular=False, now=True)
+                self.parts.notice.answer()
             if signals.due and self.step < steps:
                 self._save(regular=True)
         self._save(regular=False, now=True)
+        self.parts.notice.answer()
         self._ahead.close()
         return self.step >= steps
 
@@ -223,14 +233,14 @@ class Trainer:
             self._ahead.prepare(parts.timeline.shape(self.step + 1))
         self._settled = settle(parts.optimizers.parameters)
         first = group.rank == 0
-        mine = [first and self._stop(), first and self._is_due(), parts.checkpoints.failed]
+        mine = [first and self._stop(), first and self._is_due(), parts.notice.is_given, parts.checkpoints.failed]
         facts = torch.cat([sums[:1], squared_norm(self._settled, layout).to(sums.device)[None], sums.new_tensor(mine)])
         loss, squared, *flags = group.add(facts).tolist()
-        if flags[2]:
+        if flags[3]:
             parts.checkpoints.wait()
             raise Stopped(f"another process could not write its part of a checkpoint, seen at step {self.step + 1}")
         norm = math.sqrt(squared) if squared >= 0 else math.nan
-        return Signals(loss, norm, flags[0] > 0, flags[1] > 0)
+        return Signals(loss, norm, *(flag > 0 for flag in flags[:3]))
 
     def _valid(self, shape: StepShape, batch: Batch) -> int:
         """Targets of the step over all processes."""

@@ -16,6 +16,7 @@ from llmtrain_jobs.errors import StageError, bad_input, interrupted
 from llmtrain_jobs.training.accounts import Accounts, read_accounts, write_accounts
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint
 from llmtrain_jobs.training.control import Control
+from llmtrain_jobs.training.ending import Ending
 from llmtrain_jobs.training.export import MODEL_FILE
 from llmtrain_jobs.training.plans import retention_of
 from llmtrain_jobs.training.record import RECORD_FILE, record_of
@@ -25,8 +26,6 @@ __all__ = ["MODEL_FILE", "run"]
 
 WATCH_SECONDS = 0.5
 ACCOUNT_SECONDS = 5.0
-FAILURE_SECONDS = 10.0
-"""How long the other processes have to end by themselves once one has failed for good."""
 
 
 def run(context: Context) -> Result:
@@ -99,36 +98,32 @@ def ray_gpus() -> float:
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts) -> None:
     """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
-    asked, kept_at, failed_at = False, time.monotonic(), 0.0
+    tokens = context.config.spec.training.tokens
+    asked, kept_at, ending = False, time.monotonic(), Ending(tokens)
     while not over.wait(WATCH_SECONDS):
         if context.stop.is_set() and not asked:
             asked = True
             ray.get(control.request_stop.remote(), timeout=10)
         state = ray.get(control.state.remote(), timeout=10)
-        if asked and not state["last"]:
-            leave(context, FailureClass.INTERRUPTED, "Interrupted", "stopped before the first step of this attempt")
-        if state["failure"]:
-            failed_at = failed_at or time.monotonic()
-            if time.monotonic() - failed_at > FAILURE_SECONDS:
-                leave(context, FailureClass(state["failure"][0]), *state["failure"][1:])
+        result = ending.look(state, asked, time.monotonic())
+        if result:
+            leave(context, key, state, result)
         if not state["last"]:
             continue
-        context.scratch.put_metrics(metrics_of(state, context.config.spec.training.tokens))
-        context.scratch.put_progress(progress_of(state, context.config.spec.training.tokens, before))
+        context.scratch.put_metrics(metrics_of(state, tokens))
+        context.scratch.put_progress(progress_of(state, tokens, before))
         if time.monotonic() - kept_at > ACCOUNT_SECONDS:
             kept_at = time.monotonic()
             write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
 
 
-def leave(context: Context, failure: FailureClass, reason: str, message: str) -> None:
-    """End here, because Ray Train's `fit` cannot be interrupted from a thread and waiting for it would be billed.
-
-    Either somebody asked to stop before the first step, and there is nothing to save; or one process has failed for good
-    and the others wait for it in vain.
-    """
-    result = Result(outcome="Failed", failure_class=failure, reason=reason, message=message[:1000])
+def leave(context: Context, key: str, state: dict[str, Any], result: Result) -> None:
+    """End this process here, with a result and with the accounts kept: see `ending`."""
+    assert result.failure_class is not None, "only failures and interruptions end like this"
     context.scratch.put_result(result)
-    os._exit(EXIT_CODES[failure])
+    if state["last"]:
+        write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
+    os._exit(EXIT_CODES[result.failure_class])
 
 
 def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts) -> Result:

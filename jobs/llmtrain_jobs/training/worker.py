@@ -1,5 +1,7 @@
 """What each training process runs under Ray Train."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,8 @@ from llmtrain.api.stageconfig import FailureClass, StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
 from llmtrain_jobs.entrypoint.driver import store_of
+from llmtrain_jobs.entrypoint.main import SCRATCH_FOLDER
+from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.flops import train_flops_per_token
@@ -16,7 +20,7 @@ from llmtrain_jobs.training.build import Job, build, device_of
 from llmtrain_jobs.training.export import write_model
 from llmtrain_jobs.training.loop import Stopped, Trainer
 from llmtrain_jobs.training.peak import measured_flops
-from llmtrain_jobs.training.refusals import processes_of, uses_accelerators
+from llmtrain_jobs.training.refusals import uses_accelerators
 from llmtrain_jobs.training.reporter import Reporter, Speed, tell
 
 
@@ -42,7 +46,8 @@ def run(config: StageConfig, job: Job, control: Any) -> None:
         # One thread a process: more would take each other's cores on a small machine.
         torch.set_num_threads(1)
     reporter = Reporter(control, job, speed_of(config, job, device), dist.get_rank() == 0)
-    trainer = build(job, device, dist.get_world_size(), reporter, reporter.stop, reporter.on_complete)
+    notice = Notice(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
+    trainer = build(job, device, dist.get_world_size(), reporter, reporter.stop, reporter.on_complete, notice)
     reporter.start(trainer.parts.ledger)
     finished = trainer.run()
     if finished and dist.get_rank() == 0:
@@ -69,4 +74,4 @@ def speed_of(config: StageConfig, job: Job, device: torch.device) -> Speed:
     model = resolve(job.spec.model, vocabulary, job.training.tokens)
     known = config.peak_tflops if uses_accelerators(job.training) else None
     peak = float(known) * 1e12 if known else measured_flops(device)
-    return Speed(train_flops_per_token(model), peak * processes_of(job.training), "plan" if known else "measured")
+    return Speed(train_flops_per_token(model), peak * dist.get_world_size(), "plan" if known else "measured")
