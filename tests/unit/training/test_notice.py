@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from llmtrain_jobs.entrypoint import main as entrypoint
+from llmtrain_jobs.entrypoint.children import Children
 from llmtrain_jobs.entrypoint.main import Entrypoint
 from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.entrypoint.scratch import Scratch
@@ -40,7 +41,8 @@ def test_notice_makes_the_run_save_at_once_and_go_on(tmp_path: Path) -> None:
 
 def given_at_five(made: Trainer, notice: Notice, to: Notice | None = None) -> list[int]:
     """Give notice while step 5 is computed; the list will hold the complete checkpoints of the time of step 7."""
-    made.parts.notice, seen = notice, []
+    seen: list[int] = []
+    made.parts.notice = notice
     take = made._ahead.take
 
     def taken(shape: StepShape) -> Batch:
@@ -77,7 +79,7 @@ def test_notice_to_one_pod_makes_all_processes_save_together(tmp_path: Path) -> 
 def worker(tmp_path: Path) -> Entrypoint:
     """PID 1 of a worker that was asked to go; signal handlers are the test's own again afterwards."""
     made = object.__new__(Entrypoint)
-    made.scratch, made.children, made.stopping = Scratch(tmp_path), entrypoint.Children(), True
+    made.scratch, made.children, made.stopping = Scratch(tmp_path), Children(), True
     return made
 
 
