@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import versions
-from build import build
+from build import build, source
 from down import down
 from kube import ctr
 from processes import exclusive
@@ -25,6 +25,8 @@ def main() -> None:
     match arguments.command:
         case "build":
             build(_names(arguments.only))
+        case "source":
+            print(source(arguments.program))
         case "up":
             with exclusive(state):
                 _up(state, arguments)
@@ -56,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", parents=[shared], help="build the programs that are missing")
     building.add_argument("--only", default="", help="names of programs, with commas between")
+    reading = commands.add_parser("source", parents=[shared], help="print where a bench program's source is")
+    reading.add_argument("program", choices=sorted(versions.BENCH_PROGRAMS))
     upping = commands.add_parser("up", parents=[shared], help="start what does not run")
     upping.add_argument("--only", default="", help="control-plane: etcd and kube-apiserver alone, without root")
     upping.add_argument("--gpus", type=int, default=8, help="nvidia.com/gpu that the node advertises")

@@ -20,8 +20,9 @@ GO_MINIMUM = (1, 26)
 
 def build(only: Iterable[str] = ()) -> None:
     """Build everything, or `only` these programs. A name appears in the folder once it is whole."""
-    builders = all_builders()
-    names = list(only) or list(builders)
+    usual = all_builders()
+    builders = usual | {name: _bench_builder(name) for name in versions.BENCH_PROGRAMS}
+    names = list(only) or list(usual)
     if unknown := sorted(set(names) - set(builders)):
         sys.exit(f"no such program: {', '.join(unknown)}; there are {', '.join(builders)}")
     missing = [name for name in names if not versions.built(name).exists()]
@@ -163,6 +164,25 @@ def _installer(name: str) -> Builder:
         made.rename(scratch / name)
 
     return builder
+
+
+def _bench_builder(name: str) -> Builder:
+    """An operator to compare with: large, in no hurry, and called by the last part of its module's path."""
+
+    def builder(scratch: Path) -> None:
+        package, version = versions.BENCH_PROGRAMS[name]
+        environment = go_environment() | {"GOBIN": str(scratch)}
+        run(["nice", "-n", "10", "go", "install", "-ldflags", LINK, f"{package}@{version}"], None, environment)
+        (scratch / package.rpartition("/")[2]).rename(scratch / name)
+
+    return builder
+
+
+def source(name: str) -> str:
+    """Folder with the source of a bench program, whose CRDs are not part of what is built."""
+    package, version = versions.BENCH_PROGRAMS[name]
+    answer = run(["go", "mod", "download", "-json", f"{package}@{version}"], None, go_environment())
+    return str(json.loads(answer)["Dir"])
 
 
 PAUSE = """package main

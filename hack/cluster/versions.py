@@ -45,6 +45,9 @@ LINK_FLAGS = {
 }
 """Helm 3 is told at link time of which Kubernetes it is; without, it takes itself for one of 1.20 and refuses charts."""
 
+BENCH_PROGRAMS = {"kuberay": ("github.com/ray-project/kuberay/ray-operator", "v1.6.2")}
+"""What only the benchmarks compare with; built when asked for by name."""
+
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
 BUILD_PACKAGES = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
 CONTROL_PLANE_PACKAGES = ("openssl",)
@@ -60,7 +63,8 @@ def version_of(program: str) -> str:
     """Version of a program; what is part of this repository or of the distribution has none of its own."""
     if program in KUBERNETES_PROGRAMS:
         return f"v{KUBERNETES}"
-    return {"etcd": f"v{ETCD}", **{name: version for name, (_, version) in GO_PROGRAMS.items()}}.get(program, "1")
+    modules = GO_PROGRAMS | BENCH_PROGRAMS
+    return {"etcd": f"v{ETCD}", **{name: version for name, (_, version) in modules.items()}}.get(program, "1")
 
 
 def built(program: str) -> Path:

@@ -1,6 +1,7 @@
 """Carry out decisions. Every act can be repeated: creates tolerate what is ours, deletes what is gone."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 from llmtrain.api import API_VERSION
@@ -41,6 +42,14 @@ def is_owned(found: Object, uid: str) -> bool:
     return uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
 
 
+async def _all(acts: Iterable[Awaitable[None]]) -> None:
+    """Side by side, each to its end; the first error is raised."""
+    results = await asyncio.gather(*acts, return_exceptions=True)
+    for result in results:
+        if result is not None:
+            raise result
+
+
 class Actor:
     """Acts for one job."""
 
@@ -53,11 +62,7 @@ class Actor:
         cluster, job = self._cluster, self._job
         match action:
             case CreateObjects(blueprint):
-                await self._create(CONFIG_MAPS, manifests.build_config(blueprint))
-                if blueprint.network.enabled:
-                    await self._create(NETWORK_POLICIES, manifests.build_network_policy(blueprint))
-                await self._create(SERVICES, manifests.build_service(blueprint))
-                await self._create(SECRETS, manifests.build_token(blueprint))
+                await self._create_objects(blueprint)
             case CreateHead(blueprint):
                 await self._create(PODS, manifests.build_head(blueprint))
             case CreateWorker(blueprint, index, incarnation):
@@ -80,6 +85,14 @@ class Actor:
             case DeleteJob():
                 await cluster.delete(JOBS, job.namespace, job.name, job.uid, None)
 
+    async def _create_objects(self, blueprint: manifests.Blueprint) -> None:
+        """The ConfigMap is made first and goes last: while it is there, the others may be."""
+        await self._create(CONFIG_MAPS, manifests.build_config(blueprint))
+        others = [(SERVICES, manifests.build_service(blueprint)), (SECRETS, manifests.build_token(blueprint))]
+        if blueprint.network.enabled:
+            others.append((NETWORK_POLICIES, manifests.build_network_policy(blueprint)))
+        await _all(self._create(resource, body) for resource, body in others)
+
     async def _create(self, resource: str, body: Object) -> None:
         try:
             await self._cluster.create(resource, self._job.namespace, body)
@@ -97,13 +110,20 @@ class Actor:
             raise NameTakenError(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
 
     async def _delete_objects(self, attempt: Attempt) -> None:
-        """The ConfigMap is made first and goes last: while it is there, the others may be."""
-        await self._cluster.delete(SECRETS, attempt.namespace, attempt.token, "", None)
-        named = ((SERVICES, attempt.head), (NETWORK_POLICIES, attempt.policy), (CONFIG_MAPS, attempt.config))
-        for resource, name in named:
-            found = await self._cluster.get(resource, attempt.namespace, name)
-            if found is not None and is_owned(found, self._job.uid):
-                await self._cluster.delete(resource, attempt.namespace, name, found["metadata"]["uid"], None)
+        """In the reverse order of _create_objects."""
+        await _all(
+            (
+                self._cluster.delete(SECRETS, attempt.namespace, attempt.token, "", None),
+                self._delete_own(SERVICES, attempt.namespace, attempt.head),
+                self._delete_own(NETWORK_POLICIES, attempt.namespace, attempt.policy),
+            )
+        )
+        await self._delete_own(CONFIG_MAPS, attempt.namespace, attempt.config)
+
+    async def _delete_own(self, resource: str, namespace: str, name: str) -> None:
+        found = await self._cluster.get(resource, namespace, name)
+        if found is not None and is_owned(found, self._job.uid):
+            await self._cluster.delete(resource, namespace, name, found["metadata"]["uid"], None)
 
     async def _release_job(self) -> None:
         job = self._job

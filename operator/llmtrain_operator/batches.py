@@ -23,19 +23,34 @@ class Performer(Protocol):
         """Do it."""
 
 
-def batches(actions: Iterable[Action]) -> Iterator[Sequence[Action]]:
-    """The actions in their order; neighbours of one kind in batches of 1, 2, 4, ... up to 25."""
+def runs(actions: Iterable[Action]) -> Iterator[Sequence[Action]]:
+    """The actions in their order; neighbours of one kind that may be carried out side by side together."""
     for kind, group in groupby(actions, key=lambda action: SIDE_BY_SIDE.get(type(action), "")):
-        left, size = list(group), 1
-        while left:
-            yield left[:size]
-            left = left[size:]
-            size = min(2 * size, LARGEST) if kind else 1
+        if kind:
+            yield list(group)
+        else:
+            yield from ([action] for action in group)
 
 
-async def together(performer: Performer, batch: Sequence[Action]) -> None:
-    """Carry out a batch to its end; the first error is raised."""
-    results = await asyncio.gather(*map(performer.perform, batch), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
+    """Carry them out: one at first, one more for each that succeeds, 25 at the most.
+
+    After an error nothing more is begun; what is under way ends, then the first error is raised.
+    """
+    left, window = iter(actions), 1
+    under_way: set[asyncio.Task[None]] = set()
+    error: BaseException | None = None
+    try:
+        while True:
+            while error is None and len(under_way) < window and (action := next(left, None)) is not None:
+                under_way.add(asyncio.create_task(performer.perform(action)))
+            if not under_way:
+                break
+            done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            error = error or next((task.exception() for task in done if task.exception()), None)
+            window = min(window + len(done), LARGEST)
+    finally:
+        for task in under_way:
+            task.cancel()
+    if error is not None:
+        raise error

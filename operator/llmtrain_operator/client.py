@@ -21,13 +21,18 @@ from kubernetes.aio import config as kube_config
 Object = dict[str, Any]
 TRIES = 5
 REQUEST_TIMEOUT_SECONDS = 30
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
 LONGEST_RETRY_AFTER = 30.0
 NO_ANSWER = 0
 RETRIED = {429, 503}
 RETRIED_READS = RETRIED | {500, 502, 504}
 """A read may be repeated whatever became of it; a write that failed half-way is looked at again by the next turn."""
 JSON = "application/json"
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+WATCH_SECONDS = 300
+SILENT_SECONDS = 90
+"""The apiserver sends a bookmark every minute; a watch that is silent for longer has lost its connection."""
 SEGMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?")
 """What may stand between two slashes of a path: no slash, no dots alone, nothing that is decoded to one."""
 
@@ -92,6 +97,11 @@ def is_older(version: str, than: str) -> bool:
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
+def includes(read: str, version: str) -> bool:
+    """Whether what was read at one resourceVersion has the change that made another; False where nobody can say."""
+    return read.isdecimal() and version.isdecimal() and int(version) <= int(read)
+
+
 class KubernetesCluster:
     """`Cluster` over the real API."""
 
@@ -120,9 +130,38 @@ class KubernetesCluster:
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
         """See Cluster."""
         query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
-        answer = await self._send("GET", object_path(resource, namespace) + query, accept=METADATA_ONLY)
+        answer = await self._send("GET", object_path(resource, namespace) + query, accept=METADATA_LIST)
         items: list[Object] = answer.get("items") or []
         return items
+
+    async def newest_version(self, resource: str, namespace: str) -> str:
+        """The resourceVersion of a collection now."""
+        answer = await self._send("GET", object_path(resource, namespace) + "?limit=1", accept=METADATA_LIST)
+        return str(answer["metadata"]["resourceVersion"])
+
+    async def watch_metadata(
+        self, resource: str, namespace: str, selector: str, version: str
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Type and metadata of every change after `version`, bookmarks too, until the server ends the watch.
+
+        ApiError 410 where `version` is too old to go on from.
+        """
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        query |= {"labelSelector": selector, "resourceVersion": version}
+        path = f"{object_path(resource, namespace)}?{urlencode(query)}"
+        timeout = aiohttp.ClientTimeout(sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENT_SECONDS)
+        try:
+            response = await self._request("GET", path, None, METADATA, timeout)
+            if response.status != 200:
+                raise _error(response.status, await response.read())
+            async with response.response as stream:
+                async for line in stream.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
+                    yield event["type"], event["object"]["metadata"]
+        except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
+            raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
 
     async def ping(self) -> bool:
         """Whether the apiserver answers at all; everybody may ask for its version."""
@@ -221,16 +260,8 @@ class KubernetesCluster:
     async def _once(
         self, method: str, path: str, body: Object | None, accept: str
     ) -> tuple[int, dict[str, str], bytes]:
-        config = self._api.configuration
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": accept, "Content-Type": content, "User-Agent": "llmtrain-operator"}
-        for setting in (await config.auth_settings()).values():
-            if setting.get("in") == "header" and setting.get("value"):
-                headers[setting["key"]] = setting["value"]
         try:
-            response = await self._api.rest_client.request(
-                method, config.host + path, headers=headers, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
-            )
+            response = await self._request(method, path, body, accept, REQUEST_TIMEOUT)
             return response.status, dict(response.getheaders() or {}), await response.read()
         except aio.client.ApiException as error:
             raw = error.body.encode() if isinstance(error.body, str) else (error.body or b"")
@@ -241,6 +272,20 @@ class KubernetesCluster:
                 {},
                 json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode(),
             )
+
+    async def _request(
+        self, method: str, path: str, body: Object | None, accept: str, timeout: aiohttp.ClientTimeout
+    ) -> Any:
+        """The answer, its body not read yet."""
+        config = self._api.configuration
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": accept, "Content-Type": content, "User-Agent": "llmtrain-operator"}
+        for setting in (await config.auth_settings()).values():
+            if setting.get("in") == "header" and setting.get("value"):
+                headers[setting["key"]] = setting["value"]
+        return await self._api.rest_client.request(
+            method, config.host + path, headers=headers, body=body, _request_timeout=timeout
+        )
 
 
 def retry_after(headers: Mapping[str, str], attempt: int) -> float:

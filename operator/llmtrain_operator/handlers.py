@@ -1,7 +1,7 @@
-"""The only place that knows kopf: it watches, and wakes the job loops. It decides nothing.
+"""The only place that knows kopf: it watches the jobs, and wakes their loops. It decides nothing.
 
 kopf's own daemons are not used: after a restart kopf starts none for an object that is being deleted, and takes its
-finalizer off, which would leave paid pods behind. The finalizer and the loops are therefore ours.
+finalizer off, which would leave paid pods behind. The finalizer and the loops are therefore ours. Pods are watched by podwatch.py: kopf keeps a memory and a worker for each.
 """
 
 from typing import Any
@@ -10,11 +10,10 @@ import kopf
 
 from llmtrain.api import GROUP, VERSION
 from llmtrain_operator.jobs import Jobs
-from llmtrain_operator.names import LABEL_JOB
 
 
 def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
-    """Handlers of jobs and of their pods."""
+    """Handlers of jobs."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -22,26 +21,21 @@ def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, "llmtrainingjobs", registry=registry)  # type: ignore[arg-type]
-    async def job_seen(name: str, namespace: str, type: str | None, **_: Any) -> None:
+    async def job_seen(name: str, namespace: str, type: str | None, meta: kopf.Meta, **_: Any) -> None:
         if type != "DELETED":
-            jobs.ensure(namespace, name)
+            jobs.ensure(namespace, name, str(meta.get("resourceVersion", "")))
         else:
             jobs.wake(namespace, name)
-
-    @kopf.on.event("v1", "pods", labels={LABEL_JOB: kopf.PRESENT}, registry=registry)  # type: ignore[arg-type]
-    async def pod_seen(labels: dict[str, str], namespace: str, **_: Any) -> None:
-        jobs.wake(namespace, labels[LABEL_JOB])
 
     return registry
 
 
 def build_settings() -> kopf.OperatorSettings:
-    """Settings: no scanning of the cluster, and pods filtered by the apiserver."""
+    """Settings: no scanning of the cluster."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.watching.server_timeout = 600
-    settings.watching.label_selectors["pods"] = LABEL_JOB
     return settings
 
 

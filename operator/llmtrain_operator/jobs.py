@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from llmtrain_operator.client import ApiError
+from llmtrain_operator.client import ApiError, includes
 from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.progress import ProgressReader
@@ -15,6 +15,8 @@ from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")
 LONGEST_ERROR_PAUSE = 60.0
+LONGEST_GAP = 0.5
+"""Seconds at most that a woken loop rests: as long as its last turn took, so that no large job has all turns."""
 Key = tuple[str, str]
 
 
@@ -26,6 +28,7 @@ class Loop:
     task: "asyncio.Task[None] | None" = None
     woken: float | None = None
     crashes: int = 0
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass
@@ -45,6 +48,17 @@ class Jobs:
         if loop := self.loops.get((namespace, name)):
             self._wake(loop)
 
+    def wake_all(self) -> None:
+        """Make every loop look now."""
+        for loop in self.loops.values():
+            self._wake(loop)
+
+    def pod_changed(self, namespace: str, name: str, version: str) -> None:
+        """Make a job's loop look now, unless its last look had this change of a pod in it."""
+        loop = self.loops.get((namespace, name))
+        if loop and not includes(loop.memory.pods_version, version):
+            self._wake(loop)
+
     def _wake(self, loop: Loop) -> None:
         if not loop.wake.is_set():
             loop.woken = self.monotonic()
@@ -54,11 +68,12 @@ class Jobs:
         """Jobs woken whose turn has not begun."""
         return sum(loop.wake.is_set() for loop in self.loops.values())
 
-    def ensure(self, namespace: str, name: str) -> None:
-        """Start a job's loop if it has none, and wake it."""
+    def ensure(self, namespace: str, name: str, version: str = "") -> None:
+        """Start a job's loop if it has none, and wake it, unless this version of the job is its own work."""
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
-        self._wake(loop)
+        if not includes(loop.memory.job_version, version):
+            self._wake(loop)
         if loop.task is None:
             self._start(key, loop)
 
@@ -91,7 +106,9 @@ class Jobs:
 
     async def _run(self, key: Key, loop: Loop) -> None:
         memory, failures = Memory(), 0
+        loop.memory = memory
         while True:
+            began = self.monotonic()
             loop.wake.clear()
             if loop.woken is not None:
                 self.metrics.observe_wait(self.monotonic() - loop.woken)
@@ -108,6 +125,8 @@ class Jobs:
                 return
             if outlook.head is not None:
                 self.progress.ask(outlook.head, memory)
+            # A resync is not hurried, and a wake-up waits while others have their turn.
+            await asyncio.sleep(min(self.monotonic() - began, LONGEST_GAP))
             await _wait(loop.wake, outlook.seconds)
 
     async def _turn(self, key: Key, memory: Memory) -> Outlook:

@@ -9,8 +9,10 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -22,6 +24,7 @@ from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import OperatorMetrics, RequestCollector, register_all
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
+from llmtrain_operator.podwatch import PodWatch
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
 from llmtrain_operator.rounds import Rounds
@@ -51,11 +54,23 @@ async def run() -> None:
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     rounds = Rounds(cluster, health, Sweeper(cluster, namespaces, now, jobs.ensure), metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots)
-    beside = [asyncio.create_task(each) for each in (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run())]
-    await watch(jobs, namespaces)
-    for task in beside:
+    pods = PodWatch(cluster, namespaces, jobs.pod_changed, jobs.wake_all)
+    beside = (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run(), pods.run())
+    try:
+        await until_one_ends(*beside, watch(jobs, namespaces))
+    finally:
+        await jobs.close()
+
+
+async def until_one_ends(*each: Coroutine[Any, Any, None]) -> None:
+    """None of them ends by itself but the watch at a signal; an error ends the process, and the kubelet starts anew."""
+    tasks = [asyncio.create_task(one) for one in each]
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
         task.cancel()
-    await jobs.close()
+    await asyncio.gather(*others, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def main() -> None:

@@ -1,16 +1,23 @@
 """Reads that many jobs share and that decide nothing costly, asked for once in a few seconds.
 
 Prices are frozen into pods when they are made, reservations are conditional writes, and a plan that is a few seconds old
-is what a turn a few seconds ago would have seen. Pods and jobs are never read through this.
+is what a turn a few seconds ago would have seen. That a node answers may be old news as well; that it does not ends
+bills, and is always read anew. Pods and jobs are never read through this.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from llmtrain_operator.billing import Node
+from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import Cluster, Object
+from llmtrain_operator.nodes import read_nodes
 
 FRESH = timedelta(seconds=5)
+FRESH_BUDGETS = timedelta(seconds=1)
+"""What is reserved of a budget is a conditional write to it, which an old view of it cannot get through."""
 Key = tuple[str, str, str]
 
 
@@ -21,6 +28,32 @@ class Recent:
     cluster: Cluster
     clock: Callable[[], datetime]
     _answers: dict[Key, tuple[datetime, Object | None]] = field(default_factory=dict)
+    _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
+    _budgets: dict[str, tuple[datetime, list[Object]]] = field(default_factory=dict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def nodes(self, names: Iterable[str]) -> dict[str, Node]:
+        """All nodes by name, as they are now unless the named ones were all there and Ready within five seconds."""
+        async with self._reading:
+            now = self.clock()
+            read, nodes = self._nodes
+            if read is None or now - read >= FRESH or not all(name in nodes and nodes[name].ready for name in names):
+                nodes = await read_nodes(self.cluster)
+                self._nodes = now, nodes
+            return nodes
+
+    async def budgets(self, namespace: str) -> list[Object]:
+        """TrainingBudgets of a namespace as they were at most a second ago."""
+        now = self.clock()
+        asked, answer = self._budgets.get(namespace, (None, []))
+        if asked is None or now - asked >= FRESH_BUDGETS:
+            answer = (await self.cluster.find(BUDGETS, namespace, "")).items
+            self._budgets[namespace] = now, answer
+        return answer
+
+    def forget_budgets(self, namespace: str) -> None:
+        """Somebody is about to reserve."""
+        self._budgets.pop(namespace, None)
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object as it was at most five seconds ago, or None."""

@@ -18,17 +18,27 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import JobStatus, Progress, StageState
 from llmtrain_operator.act import CONFIG_MAPS, Actor, NameTakenError, is_owned
-from llmtrain_operator.batches import batches, together
+from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, plan_name, stages_of
-from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
-from llmtrain_operator.nodes import read_nodes
-from llmtrain_operator.observation import Decision, Job, Observation, ReleaseJob
+from llmtrain_operator.observation import (
+    Action,
+    CreateHead,
+    CreateWorker,
+    Decision,
+    DeleteObjects,
+    DeletePod,
+    Job,
+    Observation,
+    ReleaseJob,
+    ReleasePod,
+    Reserve,
+)
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
@@ -40,6 +50,8 @@ RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
+TOLD_BY_PODS = (CreateHead, CreateWorker, DeletePod, ReleasePod)
+"""Acts that show as changes of pods, which wake the loop."""
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
 PROVISIONAL_SECONDS = 60
 
@@ -54,8 +66,12 @@ class Memory:
     """Uid of the head pod that said so."""
     pods_version: str = ""
     """resourceVersion of the last list of pods; an older list is stale."""
+    job_version: str = ""
+    """resourceVersion of the job as it was last read or written."""
     refusal: str = ""
     billed_at: datetime | None = None
+    cleared: str = ""
+    """The cluster whose objects are deleted already while its pods still end."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +108,28 @@ class Reconciler:
         seen = await self._observe(raw, memory)
         memory.progress = None
         decision = decide(seen)
-        raw = await self._write_status(raw, decision, seen, memory)
+        moved = await self._write_status(raw, decision, seen, memory)
+        if any(isinstance(action, Reserve) for action in decision.actions):
+            self.recent.forget_budgets(namespace)
         actor = Actor(self.cluster, replace(seen.job, status=decision.status), self.clock)
-        memory.refusal = await self._act(actor, decision)
+        memory.refusal = await self._act(actor, _remaining(decision.actions, seen, memory))
+        memory.cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         return Outlook(
-            _pause(seen, decision), gone=gone, status=decision.status, uid=seen.job.uid, head=_live_head(seen.pods)
+            _pause(seen, decision, moved),
+            gone=gone,
+            status=decision.status,
+            uid=seen.job.uid,
+            head=_live_head(seen.pods),
         )
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
         found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
         memory.pods_version, pods = found.version, own_pods(job, found.items)
-        nodes = await read_nodes(self.cluster) if any(pod.deleted or pod.cut_off for pod in pods) else {}
+        doubtful = any(pod.deleted or pod.cut_off for pod in pods)
+        nodes = await self.recent.nodes({pod.node for pod in pods if pod.node}) if doubtful else {}
         plans = await self._plans(job.spec) if job.spec else {}
         return Observation(
             job=job,
@@ -125,8 +149,8 @@ class Reconciler:
 
     async def _budgets(self, job: Job) -> list[BudgetState]:
         """Budgets that select the job, by name."""
-        found = await self.cluster.find(BUDGETS, job.namespace, "")
-        budgets = [read_budget(raw, self.clock()) for raw in found.items]
+        found = await self.recent.budgets(job.namespace)
+        budgets = [read_budget(raw, self.clock()) for raw in found]
         labels = job.raw["metadata"].get("labels") or {}
         return sorted((b for b in budgets if b.spec.job_selector.matches(labels)), key=lambda b: b.name)
 
@@ -153,23 +177,24 @@ class Reconciler:
                 plans[name] = read_plan(raw)
         return plans
 
-    async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> Object:
-        """Written where anything but the running bill changed, and once a minute for that."""
-        status = decision.status.to_dict()
+    async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> bool:
+        """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
+        status, before = decision.status.to_dict(), raw.get("status") or {}
+        memory.job_version = raw["metadata"]["resourceVersion"]
+        moved = _without_running_bill(status) != _without_running_bill(before)
         due = memory.billed_at is None or (seen.now - memory.billed_at).total_seconds() >= PROVISIONAL_SECONDS
-        if not due and _without_running_bill(status) == _without_running_bill(raw.get("status") or {}):
-            return raw
-        if status == raw.get("status"):
-            return raw
-        memory.billed_at = seen.now
+        if not moved and (not due or status == before):
+            return False
         body = {**raw, "status": status}
-        return await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
+        written = await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
+        memory.billed_at, memory.job_version = seen.now, written["metadata"]["resourceVersion"]
+        return moved
 
-    async def _act(self, actor: Actor, decision: Decision) -> str:
+    async def _act(self, actor: Actor, actions: Sequence[Action]) -> str:
         """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""
-        for batch in batches(decision.actions):
+        for run in runs(actions):
             try:
-                await together(actor, batch)
+                await side_by_side(actor, run)
             except NameTakenError as error:
                 return str(error)
             except ApiError as error:
@@ -199,9 +224,17 @@ def _live_head(pods: Sequence[PodState]) -> PodState | None:
     return next((pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted), None)
 
 
-def _pause(seen: Observation, decision: Decision) -> float:
-    """Soon while something is under way, otherwise the resync period; a pod event wakes in any case."""
+def _remaining(actions: Sequence[Action], seen: Observation, memory: Memory) -> list[Action]:
+    """Without what was done in the turn before; once the pods are gone it is seen whether it was."""
+    done = memory.cleared if seen.pods else ""
+    return [act for act in actions if not (isinstance(act, DeleteObjects) and act.attempt.cluster == done)]
+
+
+def _pause(seen: Observation, decision: Decision, moved: bool) -> float:
+    """None after a step that no pod will tell of; soon while something is under way; otherwise the resync period."""
     moves = decision.actions and not seen.refusal
+    if moved and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
+        return 0.0
     if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
         return SOON_SECONDS
     if decision.status.completion_time and not seen.pods:

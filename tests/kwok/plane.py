@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ class Plane:
         self.binaries = Path(_tool("env", "--state", str(self.state)).split('PATH="')[1].split(":")[0])
         config = json.loads(Path(self.kubeconfig).read_text())
         self.server: str = config["clusters"][0]["cluster"]["server"]
-        self._run("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
+        self.run_program("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
                   "--kube-api-qps=500", "--kube-api-burst=1000")  # fmt: skip
         (self.state / "stages.yaml").write_text(stages.render(self._timing))
-        self._run("kwok", f"--kubeconfig={self.kubeconfig}", f"--config={self.state / 'stages.yaml'}",
+        self.run_program("kwok", f"--kubeconfig={self.kubeconfig}", f"--config={self.state / 'stages.yaml'}",
                   "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-ip=127.0.0.1",
                   "--cidr=127.0.0.1/24", "--node-lease-duration-seconds=0")  # fmt: skip
         for crd in crds():
@@ -94,10 +94,13 @@ class Plane:
         context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
         return context
 
-    def _run(self, name: str, *arguments: str) -> None:
+    def run_program(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a program beside the others; `stop` ends it."""
         with (self.state / f"{name}.log").open("wb") as log:
             command = [str(self.binaries / name), *arguments]
-            self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._processes.append(process)
+        return process
 
 
 def node(name: str) -> dict[str, Any]:
@@ -167,6 +170,20 @@ class Admin:
 async def _checked(answer: aiohttp.ClientResponse) -> Any:
     assert answer.status < 300, f"{answer.status} {await answer.text()}"
     return await answer.json()
+
+
+async def follow(
+    admin: Admin, path: str, version: str, accept: str = "application/json"
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Every event after `version`, without end: an apiserver that is short of time ends the watches that lag."""
+    while True:
+        url, timeout = f"{path}?watch=1&resourceVersion={version}", aiohttp.ClientTimeout(total=None)
+        async with admin.session.get(url, headers={"Accept": accept}, timeout=timeout, read_bufsize=2**24) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                assert event["type"] != "ERROR", event
+                version = event["object"]["metadata"]["resourceVersion"]
+                yield event
 
 
 def _tool(*arguments: str) -> str:

@@ -5,11 +5,10 @@ It also plays what KWOK cannot: a head works only once its workers are there.
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 from tests.e2e.recorder import bill
-from tests.kwok.plane import Admin
+from tests.kwok.plane import Admin, follow
 from tests.kwok.stages import JOINED
 
 WORKERS = {"Preflight": 0, "Curation": 1, "Training": 2, "Evaluation": 1}
@@ -41,11 +40,8 @@ class PodRecorder:
         for pod in listed["items"]:
             self._take("ADDED", pod)
         version = listed["metadata"]["resourceVersion"]
-        url = f"/api/v1/pods?watch=1&resourceVersion={version}"
-        async with self._admin.session.get(url, timeout=None, read_bufsize=2**24) as answer:
-            async for line in answer.content:
-                event = json.loads(line)
-                self._take(event["type"], event["object"])
+        async for event in follow(self._admin, "/api/v1/pods", version):
+            self._take(event["type"], event["object"])
 
     def _take(self, kind: str, pod: dict[str, Any]) -> None:
         uid = pod["metadata"]["uid"]

@@ -26,18 +26,23 @@ JOINED = "test/workers-joined"
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds. `work` None: heads work for ever."""
+    """Milliseconds. `work` None: heads work for ever; `preflight` then says when that of preflight, alone, is done."""
 
     start: int = 300
     work: int | None = 1200
     stop: int = 300
+    preflight: int | None = None
 
 
 def render(timing: Timing) -> str:
     """The `--config` file of kwok."""
     parts = [_node_ready(), _ready(timing.start), _stopped(timing.stop), _never_started(), _gone()]
     if timing.work is not None:
-        parts.append(_finished(timing.work))
+        joined = f'.metadata.annotations["{JOINED}"]'
+        parts.append(_finished("head-finished", timing.work, (joined, "Exists", [])))
+    if timing.preflight is not None:
+        preflight = ('.metadata.labels["llmtrain.dev/stage"]', "In", ["Preflight"])
+        parts.append(_finished("preflight-finished", timing.preflight, preflight))
     return "---\n".join(parts)
 
 
@@ -128,7 +133,7 @@ phase: {phase}
 """)
 
 
-def _finished(delay: int) -> str:
+def _finished(name: str, delay: int, when: Expression) -> str:
     label = 'index $root.metadata.labels "llmtrain.dev/stage"'
     choices = "".join(
         f"{{{{ if eq ({label}) {json.dumps(stage)} }}}}{json.dumps(json.dumps(result))}{{{{ end }}}}"
@@ -138,9 +143,9 @@ def _finished(delay: int) -> str:
         (".metadata.deletionTimestamp", "DoesNotExist", []),
         (".status.phase", "In", ["Running"]),
         ('.metadata.labels["llmtrain.dev/role"]', "In", ["head"]),
-        (f'.metadata.annotations["{JOINED}"]', "Exists", []),
+        when,
     ]
-    return _stage("head-finished", expressions, delay, _ended("0", choices, "Succeeded"))
+    return _stage(name, expressions, delay, _ended("0", choices, "Succeeded"))
 
 
 def _stopped(delay: int) -> str:

@@ -4,14 +4,13 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from llmtrain_operator import jobs as jobs_module
-from llmtrain_operator.batches import batches, together
+from llmtrain_operator.batches import LARGEST, runs, side_by_side
 from llmtrain_operator.client import ApiError, object_path, retry_after
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
 from llmtrain_operator.jobs import Jobs
@@ -146,13 +145,35 @@ def pod(name: str) -> PodState:
     return PodState({"metadata": {"name": name, "uid": name}})
 
 
-def test_acts_of_a_kind_are_batched_slowly_and_never_reordered() -> None:
+def test_neighbours_of_a_kind_are_carried_out_together_and_nothing_is_reordered() -> None:
     deletes = [DeletePod(pod(str(n))) for n in range(60)]
     attempt: Any = None
     actions: list[Action] = [HoldJob(), *deletes, DeleteObjects(attempt), DeleteObjects(attempt)]
-    parts = list(batches(actions))
-    assert [len(part) for part in parts] == [1, 1, 2, 4, 8, 16, 25, 4, 1, 1]
+    parts = list(runs(actions))
+    assert [len(part) for part in parts] == [1, 60, 1, 1]
     assert [action for part in parts for action in part] == actions
+
+
+class Slow:
+    """Each act takes one turn of the loop and counts who else is under way."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.begun: list[int] = []
+
+    async def perform(self, action: Action) -> None:
+        self.under_way += 1
+        self.begun.append(self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+
+
+async def test_acts_are_few_at_first_and_never_more_than_half_of_what_the_operator_may_ask() -> None:
+    performer = Slow()
+    await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
+    assert len(performer.begun) == 300
+    assert performer.begun[:3] == [1, 1, 2]
+    assert max(performer.begun) == LARGEST == 25
 
 
 class Refusing:
@@ -166,14 +187,8 @@ class Refusing:
 
 async def test_a_refusal_is_asked_for_once_not_three_hundred_times() -> None:
     performer = Refusing()
-    actions: Sequence[Action] = [DeletePod(pod(str(n))) for n in range(300)]
-
-    async def all_of_them() -> None:
-        for batch in batches(actions):
-            await together(performer, batch)
-
     with pytest.raises(ApiError, match="quota"):
-        await all_of_them()
+        await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
     assert performer.asked == 1
 
 

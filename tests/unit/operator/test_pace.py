@@ -59,6 +59,7 @@ async def test_a_backoff_is_slept_through() -> None:
     run.cluster.run_pod("gpt-pre-1-head")
     run.cluster.end_pod("gpt-pre-1-head", 70, "", "Error")
     await run.drain()
-    outlook = await run.turn()
     assert run.status.state == "Pending"
+    await run.turn()
+    outlook = await run.turn()
     assert 5 < outlook.seconds <= 10

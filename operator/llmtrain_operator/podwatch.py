@@ -1,0 +1,66 @@
+"""Wakes a job's loop when one of its pods changes. It decides nothing, and keeps nothing but where it is.
+
+The metadata of a pod says whose it is, a fraction of the pod's size. Whatever happened in a gap that the watch could
+not bridge, the live reads of the woken loops find it: after such a gap all of them are woken.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.names import LABEL_JOB
+
+log = logging.getLogger("llmtrain.operator")
+PODS = "api/v1/pods"
+GONE = 410
+PAUSE_SECONDS = 0.5
+"""Between two watches, so that a server that ends each at once is not asked hot."""
+
+
+class Watched(Protocol):
+    """What a watch needs of the client."""
+
+    async def newest_version(self, resource: str, namespace: str) -> str:
+        """The resourceVersion of a collection now."""
+
+    def watch_metadata(
+        self, resource: str, namespace: str, selector: str, version: str
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Type and metadata of every change after `version`."""
+
+
+@dataclass
+class PodWatch:
+    """Runs until it is cancelled. `wake` takes namespace, job and the resourceVersion of the change."""
+
+    cluster: Watched
+    namespaces: Sequence[str]
+    wake: Callable[[str, str, str], None]
+    wake_all: Callable[[], None]
+
+    async def run(self) -> None:
+        """One watch for all namespaces, or one for each that was named."""
+        await asyncio.gather(*(self._follow(namespace) for namespace in self.namespaces or [""]))
+
+    async def _follow(self, namespace: str) -> None:
+        version = ""
+        while True:
+            try:
+                version = version or await self._begin(namespace)
+                async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
+                    version = meta["resourceVersion"]
+                    if kind != "BOOKMARK":
+                        self.wake(meta["namespace"], meta["labels"][LABEL_JOB], version)
+            except ApiError as error:
+                version = "" if error.code == GONE else version
+                log.log(logging.INFO if error.code == GONE else logging.WARNING, "watch of pods: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _begin(self, namespace: str) -> str:
+        """Follow from now on; what was before is for the loops to see."""
+        version = await self.cluster.newest_version(PODS, namespace)
+        self.wake_all()
+        return version

@@ -1,0 +1,199 @@
+"""Who makes pods: our operator, KubeRay, and a bare asynchronous client that does nothing else."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.kwok.operators import free_ports
+from tests.kwok.plane import JOBS, ROOT, Admin, Plane, until
+from tests.kwok.runs import job
+
+SIDE_BY_SIDE = 50
+"""Requests that the bare client has under way, as many as the operator may."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """So many clusters of so many pods each, heads included."""
+
+    clusters: int
+    pods: int
+
+    def __str__(self) -> str:
+        return f"{self.clusters} x {self.pods}"
+
+    @property
+    def total(self) -> int:
+        return self.clusters * self.pods
+
+
+class Contender(Protocol):
+    """Takes clusters up and down in a namespace. What it asks for is asked for all clusters at once."""
+
+    name: str
+    process: "Process"
+
+    async def prepare(self, namespace: str, shape: Shape) -> None:
+        """Create the clusters' objects; their pods follow."""
+
+    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
+        """Ask for no pod, or for all of them again."""
+
+    async def delete(self, namespace: str, shape: Shape) -> None:
+        """Delete the clusters' objects."""
+
+
+async def each(shape: Shape, act: Callable[[int], Awaitable[Any]]) -> None:
+    """For every cluster, side by side."""
+    gate = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            await act(number)
+
+    await asyncio.gather(*(one(number) for number in range(shape.clusters)))
+
+
+class Process:
+    """A program with the administrator's kubeconfig."""
+
+    def __init__(self, plane: Plane, command: list[str], name: str, **environment: str) -> None:
+        self._command, self.log = command, plane.state / f"{name}.log"
+        self._environment = os.environ | {"KUBECONFIG": plane.kubeconfig} | environment
+
+    def start(self) -> None:
+        """Start it."""
+        with self.log.open("ab") as log:
+            self.running = subprocess.Popen(
+                self._command, env=self._environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        """End it."""
+        self.running.terminate()
+        self.running.wait(30)
+
+
+class Ours:
+    """Our operator. A cluster is the curation cluster of a job; `down` is the job's suspension."""
+
+    name = "llmtrain"
+
+    def __init__(self, plane: Plane, admin: Admin) -> None:
+        self._admin = admin
+        self.metrics_port, health = free_ports(2)
+        self.process = Process(
+            plane,
+            [sys.executable, "-m", "llmtrain_operator.main"],
+            "operator",
+            LLMTRAIN_METRICS_PORT=str(self.metrics_port),
+            LLMTRAIN_HEALTH_PORT=str(health),
+            LLMTRAIN_JOBS_IMAGE="llmtrain.local/jobs:test",
+        )
+
+    async def prepare(self, namespace: str, shape: Shape) -> None:
+        """See Contender. Preflight, which cannot be left out, is over before anything is measured."""
+        await each(shape, lambda i: self._admin.post(jobs_in(namespace), curating(f"c{i}", shape.pods - 1)))
+
+        async def curation() -> bool:
+            items = (await self._admin.get(jobs_in(namespace)))["items"]
+            return [item.get("status", {}).get("stage") for item in items].count("Curation") == shape.clusters
+
+        await until(f"preflights over in {namespace}", curation, 900, every=1)
+
+    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
+        """See Contender."""
+        body = {"spec": {"suspend": suspend}}
+        await each(shape, lambda i: self._admin.patch(f"{jobs_in(namespace)}/c{i}", body))
+
+    async def delete(self, namespace: str, shape: Shape) -> None:
+        """See Contender."""
+        await each(shape, lambda i: self._admin.delete(f"{jobs_in(namespace)}/c{i}"))
+
+
+def jobs_in(namespace: str) -> str:
+    """URL of a namespace's jobs."""
+    return f"{JOBS}/namespaces/{namespace}/llmtrainingjobs"
+
+
+def curating(name: str, workers: int) -> dict[str, Any]:
+    """A job whose curation has so many workers and, on this plane, never ends."""
+    body = job(name)
+    body["spec"]["curation"]["cluster"]["workers"]["replicas"] = workers
+    return body
+
+
+class KubeRay:
+    """KubeRay's operator; `down` is the suspension of its RayClusters, `delete` leaves the pods to the garbage collector."""
+
+    def __init__(self, plane: Plane, admin: Admin, concurrency: int) -> None:
+        self._admin = admin
+        self.name = f"KubeRay, concurrency {concurrency}"
+        metrics, health = free_ports(2)
+        command = [
+            str(plane.binaries / "kuberay"),
+            f"--metrics-addr=127.0.0.1:{metrics}",
+            f"--health-probe-bind-address=127.0.0.1:{health}",
+            "--enable-leader-election=false",
+            f"--reconcile-concurrency={concurrency}",
+        ]
+        self.process = Process(plane, command, f"kuberay-{concurrency}")
+
+    async def prepare(self, namespace: str, shape: Shape) -> None:
+        """See Contender."""
+        await each(shape, lambda i: self._admin.post(clusters_in(namespace), ray_cluster(f"c{i}", shape.pods - 1)))
+
+    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
+        """See Contender."""
+        body = {"spec": {"suspend": suspend}}
+        await each(shape, lambda i: self._admin.patch(f"{clusters_in(namespace)}/c{i}", body))
+
+    async def delete(self, namespace: str, shape: Shape) -> None:
+        """See Contender."""
+        await each(shape, lambda i: self._admin.delete(f"{clusters_in(namespace)}/c{i}"))
+
+
+def clusters_in(namespace: str) -> str:
+    """URL of a namespace's RayClusters."""
+    return f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+
+
+def ray_cluster(name: str, workers: int) -> dict[str, Any]:
+    """A RayCluster of the same size with the same requests."""
+    amounts = {"cpu": "1", "memory": "4Gi"}
+    container = {"name": "ray", "image": "rayproject/ray:2.52.0", "resources": {"requests": amounts, "limits": amounts}}
+    template = {"spec": {"containers": [container]}}
+    group = {"groupName": "workers", "replicas": workers, "minReplicas": workers, "maxReplicas": workers}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name},
+        "spec": {
+            "rayVersion": "2.52.0",
+            "headGroupSpec": {"rayStartParams": {}, "template": template},
+            "workerGroupSpecs": [group | {"rayStartParams": {}, "template": template}],
+        },
+    }
+
+
+async def bare(admin: Admin, namespace: str, pods: int, like: dict[str, Any]) -> None:
+    """The same pods by a client that does nothing but create them, as many requests under way as the operator may have."""
+    gate = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            body = {**like, "metadata": {**like["metadata"], "name": f"bare-{number}", "namespace": namespace}}
+            await admin.post(f"/api/v1/namespaces/{namespace}/pods", body)
+
+    await asyncio.gather(*(one(number) for number in range(pods)))
+
+
+def template_of(pod: dict[str, Any]) -> dict[str, Any]:
+    """What somebody sent to create this pod, near enough; nobody holds its like."""
+    kept = {key: pod["metadata"][key] for key in ("labels", "annotations")}
+    spec = {key: value for key, value in pod["spec"].items() if key not in ("nodeName",)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}

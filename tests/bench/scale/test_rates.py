@@ -1,0 +1,137 @@
+"""Pods created per second, and clusters taken down: our operator, KubeRay and a bare client on one apiserver, in one run.
+
+Run with `make bench-scale`. Every pod is scheduled, started and stopped by KWOK. What is measured is the same for all:
+from the first request that asks for the pods (suspended clusters resume) until a watch has seen the last of them, and
+from the first request that wants them gone until the last one is. Ours is billed and settled by then. Nothing about
+time is asserted.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, template_of
+from tests.bench.scale.observer import Observer
+from tests.kwok.plane import ROOT, Admin, Plane
+from tests.kwok.stages import Timing
+
+SHAPES = (Shape(20, 8), Shape(100, 4), Shape(1, 301))
+ROUNDS = 3
+PATIENCE = 600.0
+RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
+BARE = "bare client"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A garbage collector runs as well: KubeRay leaves its pods to it."""
+    subprocess.run(
+        [sys.executable, "hack/cluster", "build", "--only", "kuberay,kube-controller-manager"], cwd=ROOT, check=True
+    )
+    plane = Plane(tmp_path_factory.mktemp("scale"), 20, Timing(start=100, work=None, stop=100, preflight=100))
+    plane.start()
+    plane.run_program("kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
+                      "--controllers=garbage-collector-controller", "--secure-port=0")  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "hack/cluster", "source", "kuberay"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for crd in sorted((Path(done.stdout.strip()) / "config/crd/bases").glob("*.yaml")):
+        plane.kubectl("create", "-f", str(crd))
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+async def admin(plane: Plane) -> AsyncIterator[Admin]:
+    async with Admin(plane) as admin:
+        yield admin
+
+
+class Course:
+    """The plane, who watches it, and what was measured: values by contender, shape and unit."""
+
+    def __init__(self, admin: Admin) -> None:
+        self.admin, self.observer = admin, Observer(admin)
+        self.figures: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+
+    def note(self, who: str, shape: Shape, unit: str, value: float) -> None:
+        """Keep one value, and say it at once: the whole takes long."""
+        self.figures[who, str(shape), unit].append(value)
+        print(f"{shape}, {who}: {value:.1f} {unit}", flush=True)
+
+    async def play(self, contender: Contender, shape: Shape) -> dict[str, Any]:
+        """Up, and down by suspension and at last by deletion; one of its pods."""
+        namespace = f"{''.join(filter(str.isalnum, contender.name.lower()))}-{shape.clusters}"
+        await self.admin.namespace(namespace)
+        contender.process.start()
+        try:
+            await contender.prepare(namespace, shape)
+            await self.observer.reach(namespace, shape.total, PATIENCE)
+            for _ in range(ROUNDS):
+                begun = time.monotonic()
+                await contender.suspend(namespace, shape, True)
+                end = await self.observer.reach(namespace, 0, PATIENCE)
+                self.note(contender.name, shape, SUSPENDED, end - begun)
+                begun = time.monotonic()
+                await contender.suspend(namespace, shape, False)
+                end = await self.observer.reach(namespace, shape.total, PATIENCE)
+                self.note(contender.name, shape, RATE, shape.total / (end - begun))
+            sample: dict[str, Any] = (await self.admin.get(f"/api/v1/namespaces/{namespace}/pods?limit=1"))["items"][0]
+            begun = time.monotonic()
+            await contender.delete(namespace, shape)
+            end = await self.observer.reach(namespace, 0, PATIENCE)
+            self.note(contender.name, shape, DELETED, end - begun)
+        finally:
+            contender.process.stop()
+        return sample
+
+    async def bare(self, shape: Shape, sample: dict[str, Any]) -> None:
+        """The same number of the same pods, by nobody's operator."""
+        namespace = f"bare-{shape.clusters}"
+        await self.admin.namespace(namespace)
+        for _ in range(ROUNDS):
+            begun = time.monotonic()
+            await bare(self.admin, namespace, shape.total, template_of(sample))
+            end = await self.observer.reach(namespace, shape.total, PATIENCE)
+            self.note(BARE, shape, RATE, shape.total / (end - begun))
+            await self.admin.delete(f"/api/v1/namespaces/{namespace}/pods", grace=0)
+            await self.observer.reach(namespace, 0, PATIENCE)
+
+    def median(self, who: str, shape: Shape, unit: str) -> float:
+        """Median of what was measured."""
+        return statistics.median(self.figures[who, str(shape), unit])
+
+
+@pytest.mark.timeout(5400)
+async def test_pods_per_second_and_seconds_to_none(plane: Plane, admin: Admin) -> None:
+    course = Course(admin)
+    await course.observer.start()
+    ours, peers = Ours(plane, admin), [KubeRay(plane, admin, 1), KubeRay(plane, admin, 10)]
+    print()
+    for shape in SHAPES:
+        await course.bare(shape, await course.play(ours, shape))
+        for peer in peers:
+            await course.play(peer, shape)
+    await course.observer.close()
+    for shape in SHAPES:
+        report(course, shape, [peer.name for peer in peers])
+
+
+def report(course: Course, shape: Shape, peers: list[str]) -> None:
+    """Medians, and our ratio to the better of the others."""
+    who = [Ours.name, *peers]
+    for unit, better in ((RATE, max), (SUSPENDED, min), (DELETED, min)):
+        values = {name: course.median(name, shape, unit) for name in who}
+        best = better(values[name] for name in peers)
+        ratio = values[Ours.name] / best if better is max else best / values[Ours.name]
+        text = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+        print(f"{shape}, {unit}: {text}; {ratio:.1f}x the better KubeRay")
+    share = course.median(Ours.name, shape, RATE) / course.median(BARE, shape, RATE)
+    print(f"{shape}, {RATE}: bare client {course.median(BARE, shape, RATE):.1f}; ours is {share:.0%} of it")
