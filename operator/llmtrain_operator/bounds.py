@@ -21,8 +21,8 @@ from llmtrain_operator.budget import (
 from llmtrain_operator.exposure import price_for, settled_micro_usd
 from llmtrain_operator.lifetime import (
     ACCEPT_SECONDS,
-    HEAD_TAIL_SECONDS,
-    WORKER_TAIL_SECONDS,
+    HEAD_FIRST_SECONDS,
+    TAIL_SECONDS,
     Share,
     affordable_seconds,
     cluster_shares,
@@ -60,12 +60,12 @@ def _missing_shares(turn: Turn, stage: StageStatus) -> list[Share]:
     if not prices:
         return []
     shares = cluster_shares(prices[0], prices[-1], workers) if heads else []
-    return shares or [Share(prices[-1], ACCEPT_SECONDS + WORKER_TAIL_SECONDS, workers)]
+    return shares or [Share(prices[-1], ACCEPT_SECONDS + TAIL_SECONDS, workers)]
 
 
 def _apart(turn: Turn, stage: StageStatus) -> int:
     """Seconds from the head's deadline to its workers'; a successor's is looked for by itself."""
-    return HEAD_TAIL_SECONDS if missing_pods(turn, stage)[0] else 0
+    return HEAD_FIRST_SECONDS if missing_pods(turn, stage)[0] else 0
 
 
 def _room(turn: Turn) -> int | None:
@@ -85,7 +85,7 @@ def longest_bill(turn: Turn, pod: PodState) -> int:
     if span.final:
         return bill(pod.raw, turn.seen.nodes, turn.now).micro_usd
     lifetime = pod.lifetime or turn.spec.max_pod_lifetime_seconds
-    seconds = max(span.seconds, _before_deadline(pod, span.start) + lifetime + _tail(pod))
+    seconds = max(span.seconds, _before_deadline(pod, span.start) + lifetime + TAIL_SECONDS)
     deleted = deletion_time(pod.raw)
     if deleted and span.start:
         seconds = min(seconds, max(span.seconds, int((deleted - span.start).total_seconds()) + LOST_SECONDS))
@@ -97,10 +97,6 @@ def _before_deadline(pod: PodState, start: datetime | None) -> int:
     if pod.accepted is None or start is None:
         return ACCEPT_SECONDS
     return max(0, int((pod.accepted - start).total_seconds()))
-
-
-def _tail(pod: PodState) -> int:
-    return HEAD_TAIL_SECONDS if pod.is_head else WORKER_TAIL_SECONDS
 
 
 def outpriced(turn: Turn, stage: StageStatus) -> Outcome | None:
@@ -153,7 +149,7 @@ def shorten(turn: Turn, stage: StageStatus) -> bool:
     if room is None or room >= 0:
         return False
     alive = [pod for pod in turn.pods_of(stage) if pod.uid not in turn.status.ledger.settled and not pod.deleted]
-    shares = [Share(frozen_price(pod.raw), _billed(turn, pod) + _apart_of(pod) + _tail(pod)) for pod in alive]
+    shares = [Share(frozen_price(pod.raw), _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
     free = room + sum(longest_bill(turn, pod) for pod in alive)
     seconds = affordable_seconds(free, shares, turn.spec.max_pod_lifetime_seconds)
     shortened = [(pod, max(1, _counted(turn, pod) + seconds + _apart_of(pod))) for pod in alive]
@@ -165,7 +161,7 @@ def shorten(turn: Turn, stage: StageStatus) -> bool:
 
 
 def _apart_of(pod: PodState) -> int:
-    return 0 if pod.is_head else HEAD_TAIL_SECONDS
+    return 0 if pod.is_head else HEAD_FIRST_SECONDS
 
 
 def _billed(turn: Turn, pod: PodState) -> int:

@@ -1,25 +1,25 @@
 """How long pods may live on what is left of a budget: the bound that holds while no operator runs.
 
 A kubelet ends a pod `activeDeadlineSeconds` after it has taken it, and needs nobody for that. So pods are created with
-a deadline at which their bills, added up, are still within the limit. The head's comes first, so that it can save with
-its workers; theirs comes when it must have ended.
+a deadline at which their bills, added up to their very end, are within the limit. The head's comes first: it tells its
+workers to stop and saves with them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmtrain_operator.exposure import price_for
-from llmtrain_operator.manifests import GRACE_SECONDS, WORKER_GRACE_SECONDS
+from llmtrain_operator.manifests import GRACE_SECONDS
 from llmtrain_operator.pricing import Price
 
 ACCEPT_SECONDS = 10
 """From a pod's binding, where its bill starts, to its kubelet's acceptance, where its deadline does."""
 KILL_SECONDS = 5
 """A kubelet looks for pods that are past their deadline once a second, and its runtime kills at the end of the grace."""
-HEAD_TAIL_SECONDS = GRACE_SECONDS + KILL_SECONDS
-"""From the head's deadline to its end, at most: it saves."""
-WORKER_TAIL_SECONDS = WORKER_GRACE_SECONDS + KILL_SECONDS
-"""The same of a worker, which has nothing to save."""
+TAIL_SECONDS = GRACE_SECONDS + KILL_SECONDS
+"""From a pod's deadline to its end, at most: it saves."""
+HEAD_FIRST_SECONDS = 10
+"""From the head's deadline to its workers', so that the work stops in good order; a worker that is told to go saves too."""
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ def affordable_seconds(room: int, shares: Sequence[Share], longest: int) -> int:
 
 def cluster_shares(head: Price, worker: Price, workers: int) -> list[Share]:
     """A whole cluster, in seconds of its head's deadline."""
-    beyond = ACCEPT_SECONDS + HEAD_TAIL_SECONDS
-    return [Share(head, beyond), Share(worker, beyond + WORKER_TAIL_SECONDS, workers)]
+    beyond = ACCEPT_SECONDS + TAIL_SECONDS
+    return [Share(head, beyond), Share(worker, beyond + HEAD_FIRST_SECONDS, workers)]

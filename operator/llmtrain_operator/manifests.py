@@ -27,9 +27,6 @@ from llmtrain_operator.pricing import Plan, pod_price
 
 Object = dict[str, Any]
 GRACE_SECONDS = 60
-"""Of a head, which saves."""
-WORKER_GRACE_SECONDS = 10
-"""Of a worker, which has nothing to save; it ends within a second or two."""
 SHARED_MEMORY = "512Mi"
 
 
@@ -156,6 +153,7 @@ def _pod_spec(blueprint: Blueprint) -> Object:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,
@@ -171,11 +169,10 @@ def _pod_spec(blueprint: Blueprint) -> Object:
 
 
 def _end(blueprint: Blueprint, role: str) -> Object:
-    """When the kubelet ends the pod, whether an operator runs or not, and how long that may take."""
+    """When the kubelet ends the pod, whether an operator runs or not."""
     longest = blueprint.spec.max_pod_lifetime_seconds
     own = blueprint.lifetimes or Lifetimes(longest, longest)
-    lifetime, grace = (own.head, GRACE_SECONDS) if role == HEAD else (own.worker, WORKER_GRACE_SECONDS)
-    return {"activeDeadlineSeconds": lifetime, "terminationGracePeriodSeconds": grace}
+    return {"activeDeadlineSeconds": own.head if role == HEAD else own.worker}
 
 
 def _user_fields(fields: PodFields) -> Object:

@@ -69,11 +69,11 @@ async def test_pods_are_created_with_what_the_limit_pays_for() -> None:
     await to_training(run)
     spent = run.status.ledger.total_micro_usd
     head, worker = lifetime(run, "gpt-trn-1-head"), lifetime(run, "gpt-trn-1-w0-1")
-    # 10 s to be taken, the head's 60 s + 5 s after its deadline, its workers' 10 s + 5 s after theirs.
-    assert worker == head + 65
-    assert head == (3_000_000 - spent) * 3600 // (2 * WORKER_HOUR) - 10 - 65 - 15
+    # 10 s to be taken, 10 s after the head's deadline, 60 s + 5 s after its own.
+    assert worker == head + 10
+    assert head == (3_000_000 - spent) * 3600 // (2 * WORKER_HOUR) - 10 - 10 - 65
     grace = [run.cluster.pod(name)["spec"]["terminationGracePeriodSeconds"] for name in run.pods]
-    assert grace == [60, 10, 10]
+    assert grace == [60, 60, 60]
 
 
 @pytest.mark.parametrize("budget", [None, {"limitUsd": "0.01", "onBreach": "Warn"}, {"limitUsd": "100000"}])
@@ -247,7 +247,7 @@ async def test_a_lowered_limit_shortens_the_pods_that_live() -> None:
     await run.turn()
     after = {name: lifetime(run, name) for name in run.pods}
     assert all(after[name] < before[name] for name in run.pods)
-    assert after["gpt-trn-1-w0-1"] == after["gpt-trn-1-head"] + 65
+    assert after["gpt-trn-1-w0-1"] == after["gpt-trn-1-head"] + 10
     await run.turn(3)
     assert {name: lifetime(run, name) for name in run.pods} == after
     await to_the_deadline(run)
@@ -263,7 +263,7 @@ async def test_a_budget_that_comes_to_a_running_job_bounds_its_pods() -> None:
     add_budget(run, "5.00")
     await run.turn(3)
     entry = budget_of(run).reservations[0]
-    longest = sum(bill(price(WORKER_HOUR, 1, 60), lifetime(run, name) + 15) for name in run.pods if "-w" in name)
+    longest = sum(bill(price(WORKER_HOUR, 1, 60), lifetime(run, name) + 65) for name in run.pods if "-w" in name)
     assert run.status.ledger.total_micro_usd + longest <= entry.ceiling <= 5_000_000
 
 
