@@ -135,11 +135,22 @@ class MinHash(Model):
     }
 
 
+class ParagraphRepeats(Model):
+    """Paragraphs, ended by a newline, that occurred before in a document that stays, word for word."""
+
+    enabled: bool = Field(False, description="Take repeated paragraphs out of the documents that stay.")
+    min_words: int = Field(10, ge=1, le=10_000, description="Words of the shortest paragraph that is looked at.")
+    max_removed_share: DecimalString = Field(
+        "0.8", description="A document that would lose more of its text than this is dropped as a whole, 0 to 1."
+    )
+
+
 class Deduplication(Model):
-    """Removal of repeated documents."""
+    """Removal of repeated documents and paragraphs."""
 
     exact: bool = Field(True, description="Drop documents whose normalised text occurred before.")
     min_hash: MinHash = Field(MinHash(), description="Near-duplicates.")
+    paragraphs: ParagraphRepeats = Field(ParagraphRepeats(), description="Repeated paragraphs.")
 
 
 class PiiAction(StrEnum):

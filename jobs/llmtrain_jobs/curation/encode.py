@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.corpus import Chunk
+from llmtrain_jobs.curation.dedup.paragraphs import Paragraphs, without
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.tables import read_table, strings
 from llmtrain_jobs.curation.tokens import Tokens, dtype_of, encode
@@ -34,9 +35,9 @@ def places(key: str, layout: Layout, part: int, split: str) -> tuple[str, str, s
     return names[0], names[1], names[2]
 
 
-def part_key(tokenizer: bytes, splits: NDArray[np.uint8]) -> str:
-    """Of what a part's tokens depend on."""
-    return hashlib.sha256(tokenizer + splits.tobytes()).hexdigest()[:16]
+def part_key(tokenizer: bytes, splits: NDArray[np.uint8], repeats: str) -> str:
+    """Of what a part's tokens depend on. `repeats`: key of the repeated paragraphs."""
+    return hashlib.sha256(tokenizer + splits.tobytes() + repeats.encode()).hexdigest()[:16]
 
 
 def encode_part(
@@ -45,6 +46,7 @@ def encode_part(
     key: str,
     chunks: list[Chunk],
     splits: NDArray[np.uint8],
+    repeats: Paragraphs,
     tokenizer: Tokenizer,
     end: int,
 ) -> list[Encoded]:
@@ -52,14 +54,14 @@ def encode_part(
     summary = layout.step("encoded", key, f"{chunks[0].part if chunks else 0:06d}.json")
     if store.exists(summary):
         return [Encoded(**entry) for entry in json.loads(store.read(summary))]
-    found = [_encode_split(store, layout, key, chunks, splits, tokenizer, end, s) for s in (TRAIN, VALIDATION)]
+    found = [_encode_split(store, layout, key, chunks, splits, repeats, tokenizer, end, s) for s in (TRAIN, VALIDATION)]
     store.write(summary, json.dumps([asdict(entry) for entry in found]).encode())
     return found
 
 
 def _encode_split(
-    store: Store, layout: Layout, key: str, chunks: list[Chunk], splits: NDArray[np.uint8], tokenizer: Tokenizer, end: int,
-    wanted: int,
+    store: Store, layout: Layout, key: str, chunks: list[Chunk], splits: NDArray[np.uint8], repeats: Paragraphs,
+    tokenizer: Tokenizer, end: int, wanted: int,
 ) -> Encoded:  # fmt: skip
     size = tokenizer.get_vocab_size()
     arrays: list[Tokens] = []
@@ -69,7 +71,7 @@ def _encode_split(
     for chunk in chunks:
         chosen = splits[row : row + chunk.count] == wanted
         row += chunk.count
-        texts = texts_of(store, layout, chunk, chosen)
+        texts = texts_of(store, layout, chunk, chosen, repeats)
         tokens, each = encode(tokenizer, texts, dtype_of(size), end)
         arrays.append(tokens)
         lengths.append(each)
@@ -82,9 +84,9 @@ def _encode_split(
     return Encoded(SPLITS[wanted - 1], len(all_lengths), int(all_lengths.sum()), text_bytes)
 
 
-def texts_of(store: Store, layout: Layout, chunk: Chunk, chosen: NDArray[np.bool_]) -> list[str]:
-    """The chosen texts of a chunk."""
+def texts_of(store: Store, layout: Layout, chunk: Chunk, chosen: NDArray[np.bool_], repeats: Paragraphs) -> list[str]:
+    """The chosen texts of a chunk, without their repeated paragraphs."""
     if not chosen.any():
         return []
     texts = strings(read_table(store, layout.chunk(chunk.part, chunk.index, "text")), "text")
-    return [texts[row] for row in np.flatnonzero(chosen)]
+    return [without(texts[row], chunk.first + row, repeats) for row in np.flatnonzero(chosen).tolist()]

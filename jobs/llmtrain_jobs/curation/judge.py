@@ -17,14 +17,15 @@ from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
 
 BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY = "badRecord", "takedown", "blockedDomain", "emptyAfterEdits"
 PII, LANGUAGE = "pii", "language"
-CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT = "contaminated", "duplicate.exact", "duplicate.near", "heldOut", "kept"
+CONTAMINATED, HELD_OUT, KEPT = "contaminated", "heldOut", "kept"
+EXACT, NEAR, PARAGRAPHS = "duplicate.exact", "duplicate.near", "duplicate.paragraphs"
 FIRST_FATES = (BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY, PII, LANGUAGE)
 
 
 def fates_of(curation: Curation) -> list[str]:
     """All fates in the order in which they apply; a document has the first."""
     rules = [bound.name for bound in bounds_of(curation.filters)]
-    return [*FIRST_FATES, *rules, CONTAMINATED, EXACT, NEAR, HELD_OUT, KEPT]
+    return [*FIRST_FATES, *rules, CONTAMINATED, EXACT, NEAR, PARAGRAPHS, HELD_OUT, KEPT]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from llmtrain_jobs.curation.decide import Verdicts
 from llmtrain_jobs.curation.judge import CONTAMINATED, HELD_OUT, KEPT, Judged
 
 
-def ledger_of(judged: Judged, verdicts: Verdicts, input_bytes: int, blank_bytes: int) -> dict[str, Any]:
+def ledger_of(
+    judged: Judged, verdicts: Verdicts, input_bytes: int, blank_bytes: int, texts: dict[str, int]
+) -> dict[str, Any]:
     """Documents and bytes by fate; bytes are those of the records in the uncompressed files."""
     documents = np.bincount(verdicts.fate, minlength=len(verdicts.names))
     sizes = np.bincount(verdicts.fate, weights=judged.size.astype(np.float64), minlength=len(verdicts.names))
-    staying = np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
     ledger = {
         "read": {"documents": len(judged.size), "bytes": int(judged.size.sum())},
         "blankBytes": blank_bytes,
@@ -22,15 +23,21 @@ def ledger_of(judged: Judged, verdicts: Verdicts, input_bytes: int, blank_bytes:
             for index, name in enumerate(verdicts.names)
             if documents[index]
         },
-        "keptText": {
-            "read": int(judged.read[staying].sum()),
-            "removedByEdits": int((judged.read - judged.kept)[staying].sum()),
-            "kept": int(judged.kept[staying].sum()),
-        },
+        "keptText": texts,
         "rules": rules_of(judged, verdicts),
     }
     check(ledger, input_bytes)
     return ledger
+
+
+def text_sizes(judged: Judged, staying: NDArray[np.bool_], repeated: NDArray[np.int64]) -> dict[str, int]:
+    """Bytes of the texts that stay: read, removed by edits and as repeated paragraphs (`repeated`, by document), kept."""
+    return {
+        "read": int(judged.read[staying].sum()),
+        "removedByEdits": int((judged.read - judged.kept)[staying].sum()),
+        "removedAsRepeats": int(repeated[staying].sum()),
+        "kept": int((judged.kept - repeated)[staying].sum()),
+    }
 
 
 def rules_of(judged: Judged, verdicts: Verdicts) -> dict[str, dict[str, int]]:
@@ -57,7 +64,9 @@ def check(ledger: dict[str, Any], input_bytes: int) -> None:
         raise AssertionError(f"the curation ledger has {ledger['read']['bytes']} bytes, the parts {input_bytes}")
 
 
-def by_source(sources: NDArray[np.int16], names: list[str], judged: Judged, verdicts: Verdicts) -> dict[str, Any]:
+def by_source(
+    sources: NDArray[np.int16], names: list[str], judged: Judged, verdicts: Verdicts, repeated: NDArray[np.int64]
+) -> dict[str, Any]:
     """Documents and bytes read and kept of every source."""
     staying = np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
     result = {}
@@ -68,6 +77,6 @@ def by_source(sources: NDArray[np.int16], names: list[str], judged: Judged, verd
             "bytes": int(judged.size[own].sum()),
             "textBytes": int(judged.read[own].sum()),
             "keptDocuments": int((own & staying).sum()),
-            "keptTextBytes": int(judged.kept[own & staying].sum()),
+            "keptTextBytes": int((judged.kept - repeated)[own & staying].sum()),
         }
     return result

@@ -50,7 +50,7 @@ def fates(ledger: dict[str, Any]) -> str:
     rows: list[Sequence[object]] = [(name, fate["documents"], fate["bytes"]) for name, fate in ledger["fates"].items()]
     total = ("all that was read", ledger["read"]["documents"], ledger["read"]["bytes"])
     text = ledger["keptText"]
-    note = f"<p><small>Text of what stays: {text['read']:,} bytes read, {text['removedByEdits']:,} removed by edits, {text['kept']:,} kept.</small></p>"
+    note = f"<p><small>Text of what stays: {text['read']:,} bytes read, {text['removedByEdits']:,} removed by edits, {text['removedAsRepeats']:,} as repeated paragraphs, {text['kept']:,} kept.</small></p>"
     return (
         bars([(name, fate["documents"]) for name, fate in ledger["fates"].items()])
         + table(("fate", "documents", "bytes"), [*rows, total])

@@ -16,6 +16,7 @@ from llmtrain_jobs.curation.encode import OUT, SPLITS, TRAIN, VALIDATION, Encode
 from llmtrain_jobs.curation.flow import Flow, digest
 from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
 from llmtrain_jobs.curation.provenance import Origins
+from llmtrain_jobs.curation.repeats import Repeats
 from llmtrain_jobs.curation.shards import PartTokens, shard_tasks
 from llmtrain_jobs.curation.signals.hashing import mixed
 from llmtrain_jobs.curation.tokens import dtype_of, end_of, given_tokenizer, unigram_bits_per_byte
@@ -62,23 +63,28 @@ def splits_of(verdicts: Verdicts) -> NDArray[np.uint8]:
     return splits
 
 
-def publish(flow: Flow, corpus: Corpus, judged: Judged, verdicts: Verdicts, sampled: NDArray[np.bool_]) -> Published:
+def publish(
+    flow: Flow, corpus: Corpus, judged: Judged, verdicts: Verdicts, sampled: NDArray[np.bool_], repeats: Repeats
+) -> Published:
     """Tokenizer and tokens of every part. `sampled`: documents that the tokenizer may be trained on."""
     splits = splits_of(verdicts)
     train, held = int((splits == TRAIN).sum()), int((splits == VALIDATION).sum())
     if not train or not held:
         raise bad_input(f"filters and split leave {train} training and {held} validation documents of "
                         f"{corpus.count}; add sources or relax `spec.curation.filters`", "NothingKept")  # fmt: skip
-    sample = write_sample(flow, corpus, judged, sampled)
+    sample = write_sample(flow, corpus, judged, sampled, repeats)
     tokenizer = tokenizer_of(flow, sample)
     name = flow.layout.step("tokenizer", digest(tokenizer), "tokenizer.json")
     flow.store.write(name, tokenizer)
     returning = check_round_trip(flow, sample, name)
     arguments = [
-        tasks.EncodeTask(flow.layout, part_key(tokenizer, own), part.index, corpus.chunks[part.index], own, name)
+        tasks.EncodeTask(
+            flow.layout, part_key(tokenizer, own, repeats.key), part.index, corpus.chunks[part.index], own, name,
+            repeats.file(part.index),
+        )
         for part in corpus.parts
         if (own := splits[corpus.span(part.index)]).any()
-    ]
+    ]  # fmt: skip
     results = flow.teller.follow("encode", flow.pool.map(tasks.encoding, arguments), len(arguments))
     parts = [EncodedPart(task.part, task.key, found) for task, found in zip(arguments, results, strict=False)]
     loaded = Tokenizer.from_str(tokenizer.decode())
@@ -94,15 +100,16 @@ class Sample:
     files: list[str]
 
 
-def write_sample(flow: Flow, corpus: Corpus, judged: Judged, sampled: NDArray[np.bool_]) -> Sample:
+def write_sample(flow: Flow, corpus: Corpus, judged: Judged, sampled: NDArray[np.bool_], repeats: Repeats) -> Sample:
     """Texts drawn by the sources' weights, of a given tokenizer a few."""
     spec = flow.curation.tokenizer
     most = min(spec.train.sample_bytes, TRIED_BYTES) if spec.file else spec.train.sample_bytes
     weights = [float(source.weight) for source in flow.curation.sources]
     chosen = sample_of(judged, sampled, corpus.sources(), weights, most, flow.spec.seed)
-    key = artifact_key({"tokenizer": spec.train.to_dict(), "sample": digest(np.packbits(chosen).tobytes())})
+    drawn = digest(np.packbits(chosen).tobytes() + repeats.key.encode())
+    key = artifact_key({"tokenizer": spec.train.to_dict(), "sample": drawn})
     arguments = [
-        tasks.SampleTask(flow.layout, key, part.index, corpus.chunks[part.index], own)
+        tasks.SampleTask(flow.layout, key, part.index, corpus.chunks[part.index], own, repeats.file(part.index))
         for part in corpus.parts
         if (own := chosen[corpus.span(part.index)]).any()
     ]

@@ -5,18 +5,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from llmtrain_jobs.curation.contamination import Hit
 from llmtrain_jobs.curation.corpus import Corpus
 from llmtrain_jobs.curation.decide import Verdicts
 from llmtrain_jobs.curation.flow import Duplicates, Flow
 from llmtrain_jobs.curation.histograms import histograms, sampled_chunks, samples
-from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
-from llmtrain_jobs.curation.ledger import by_source, ledger_of
+from llmtrain_jobs.curation.judge import Judged
+from llmtrain_jobs.curation.ledger import by_source, ledger_of, text_sizes
 from llmtrain_jobs.curation.page import page
 from llmtrain_jobs.curation.prepare import Summary
 from llmtrain_jobs.curation.publish import Published
+from llmtrain_jobs.curation.repeats import Repeats, staying
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Findings:
     verdicts: Verdicts
     duplicates: Duplicates
     hits: list[Hit]
+    repeats: Repeats
     published: Published
     counts: dict[str, Any]
 
@@ -43,8 +43,9 @@ def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
     """The report for machines."""
     summaries, verdicts = found.corpus.summaries, found.verdicts
     chunks = sampled_chunks(list(found.corpus.all_chunks()))
-    kept = np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
-    ledger = ledger_of(found.judged, verdicts, sum(s.size for s in summaries), sum(s.blank for s in summaries))
+    kept = staying(verdicts)
+    texts = text_sizes(found.judged, kept, found.repeats.removed)
+    ledger = ledger_of(found.judged, verdicts, sum(s.size for s in summaries), sum(s.blank for s in summaries), texts)
     return {
         "ledger": ledger,
         "counts": found.counts,
@@ -67,7 +68,7 @@ def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
 def sources_of(flow: Flow, found: Findings) -> dict[str, Any]:
     """By source: what was read and kept, tokens exact for what is kept and estimated for what is dropped."""
     names = [source.name for source in flow.curation.sources]
-    result = by_source(found.corpus.sources(), names, found.judged, found.verdicts)
+    result = by_source(found.corpus.sources(), names, found.judged, found.verdicts, found.repeats.removed)
     for source in flow.curation.sources:
         entry, tokens = result[source.name], found.counts["sources"][source.name]
         dropped = entry["textBytes"] - entry["keptTextBytes"]

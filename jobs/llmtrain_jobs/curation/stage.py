@@ -19,9 +19,20 @@ from llmtrain_jobs.curation.decide import Verdicts, decide
 from llmtrain_jobs.curation.flow import Duplicates, Flow
 from llmtrain_jobs.curation.gates import check_readable, check_requirements
 from llmtrain_jobs.curation.inputs import curation_fingerprint
-from llmtrain_jobs.curation.judge import CONTAMINATED, EXACT, FIRST_FATES, HELD_OUT, KEPT, NEAR, TAKEDOWN, Judged
+from llmtrain_jobs.curation.judge import (
+    CONTAMINATED,
+    EXACT,
+    FIRST_FATES,
+    HELD_OUT,
+    KEPT,
+    NEAR,
+    PARAGRAPHS,
+    TAKEDOWN,
+    Judged,
+)
 from llmtrain_jobs.curation.pool import Pool, RayPool
 from llmtrain_jobs.curation.publish import counts_of, publish, write_files, write_provenance, write_shards
+from llmtrain_jobs.curation.repeats import repeated_paragraphs, staying, without_repeats
 from llmtrain_jobs.curation.report import Findings, report_files
 from llmtrain_jobs.curation.shards import index_of
 from llmtrain_jobs.curation.telling import Teller
@@ -58,14 +69,16 @@ def curate(flow: Flow, key: str) -> dict[str, Any]:
     judged = flow.judged(corpus)
     hits = flow.contaminated(corpus)
     duplicates = flow.duplicates(corpus, judged)
-    verdicts = verdicts_of(flow, judged, hits, duplicates)
     untouched = verdicts_of(flow, without_takedown(judged), hits, duplicates)
-    published = publish(flow, corpus, judged, verdicts, untouched.fate == untouched.names.index(KEPT))
+    repeats = repeated_paragraphs(flow, corpus, staying(untouched))
+    untouched = without_repeats(flow, untouched, judged, repeats)
+    verdicts = without_repeats(flow, verdicts_of(flow, judged, hits, duplicates), judged, repeats)
+    published = publish(flow, corpus, judged, verdicts, untouched.fate == untouched.names.index(KEPT), repeats)
     counts = counts_of(flow, corpus, published) | shares(verdicts)
     listed = write_shards(flow, corpus, published, key)
     listed += write_provenance(flow, corpus, verdicts, duplicates.clusters, key)
     index = index_of(listed, published.dtype, published.end)
-    findings = Findings(corpus, judged, verdicts, duplicates, hits, published, counts)
+    findings = Findings(corpus, judged, verdicts, duplicates, hits, repeats, published, counts)
     files = {"tokenizer.json": published.tokenizer, "index.json": json.dumps(index, indent=1).encode()}
     listed += write_files(flow, key, files | report_files(flow, findings))
     flow.store.seal("curation", key, sorted(listed, key=lambda entry: str(entry["name"])), counts)
@@ -95,7 +108,7 @@ def shares(verdicts: Verdicts) -> dict[str, str]:
 
     return {
         "kept_share": share(KEPT, HELD_OUT),
-        "duplicate_share": share(EXACT, NEAR),
+        "duplicate_share": share(EXACT, NEAR, PARAGRAPHS),
         "contaminated_share": share(CONTAMINATED),
     }
 

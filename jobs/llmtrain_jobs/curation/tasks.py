@@ -15,6 +15,7 @@ from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.curation.contamination import Benchmarks, Hit, read_items
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.dedup.lsh import BandTask, Pairs, candidates
+from llmtrain_jobs.curation.dedup.paragraphs import PARAGRAPH, Paragraphs, paragraphs_in, repeats_among
 from llmtrain_jobs.curation.dedup.verify import EDGE, Edges, Wanted, gather, verify
 from llmtrain_jobs.curation.encode import Encoded, encode_part, texts_of
 from llmtrain_jobs.curation.inputs import benchmark_files
@@ -168,6 +169,53 @@ def _blocks(site: Site, task: VerifyTask) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
+class ParagraphTask:
+    """The documents of a part that stay."""
+
+    layout: Layout
+    key: str
+    part: int
+    chunks: list[Chunk]
+    wanted: NDArray[np.bool_]
+
+
+def paragraphs(config: Config, task: ParagraphTask) -> tuple[str, int]:
+    """Write a part's paragraphs; their file and how many there are."""
+    site = site_of(config)
+    name = task.layout.step("paragraphs", task.key, f"{task.part:06d}.npy")
+    if not site.store.exists(name):
+        least = site.curation.deduplication.paragraphs.min_words
+        site.store.write(name, array_bytes(paragraphs_in(site.store, task.layout, task.chunks, task.wanted, least)))
+    return name, len(load_array(site.store.read(name)))
+
+
+@dataclass(frozen=True)
+class RepeatTask:
+    """Paragraphs whose hash leaves `remainder` modulo `divisor`: what one task holds is bounded by the divisor."""
+
+    layout: Layout
+    key: str
+    files: list[str]
+    remainder: int
+    divisor: int
+
+
+def repeats(config: Config, task: RepeatTask) -> str:
+    """Write what occurred before; the name of its file."""
+    store = site_of(config).store
+    name = task.layout.step("paragraphs", task.key, f"repeats-{task.remainder:04d}-{task.divisor:04d}.npy")
+    if not store.exists(name):
+        blocks = (load_array(store.read(file)) for file in task.files)
+        store.write(name, array_bytes(repeats_among(blocks, task.remainder, task.divisor)))
+    return name
+
+
+def repeats_of(store: Store, file: str) -> Paragraphs:
+    """A part's repeats; none of no file."""
+    return load_array(store.read(file)) if file else np.zeros(0, dtype=PARAGRAPH)
+
+
+@dataclass(frozen=True)
 class SampleTask:
     """The documents of a part that the tokenizer is trained on."""
 
@@ -176,6 +224,7 @@ class SampleTask:
     part: int
     chunks: list[Chunk]
     chosen: NDArray[np.bool_]
+    repeats: str
 
 
 def sampling(config: Config, task: SampleTask) -> str:
@@ -183,9 +232,9 @@ def sampling(config: Config, task: SampleTask) -> str:
     store = site_of(config).store
     name = task.layout.step("sample", task.key, f"{task.part:06d}.parquet")
     if not store.exists(name):
-        texts, row = [], 0
+        texts, row, again = [], 0, repeats_of(store, task.repeats)
         for chunk in task.chunks:
-            texts += texts_of(store, task.layout, chunk, task.chosen[row : row + chunk.count])
+            texts += texts_of(store, task.layout, chunk, task.chosen[row : row + chunk.count], again)
             row += chunk.count
         store.write(name, encoded({"text": texts}))
     return name
@@ -230,6 +279,7 @@ class EncodeTask:
     chunks: list[Chunk]
     splits: NDArray[np.uint8]
     tokenizer: str
+    repeats: str
 
 
 def encoding(config: Config, task: EncodeTask) -> list[Encoded]:
@@ -237,7 +287,8 @@ def encoding(config: Config, task: EncodeTask) -> list[Encoded]:
     site = site_of(config)
     tokenizer = Tokenizer.from_str(site.store.read(task.tokenizer).decode())
     end = end_of(tokenizer, site.curation)
-    return encode_part(site.store, task.layout, task.key, task.chunks, task.splits, tokenizer, end)
+    again = repeats_of(site.store, task.repeats)
+    return encode_part(site.store, task.layout, task.key, task.chunks, task.splits, again, tokenizer, end)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ context = context_in(Path(sys.argv[1]), json.loads(sys.argv[2]))
 context = type(context)(context.config.model_copy(update={"workers": int(sys.argv[3])}), context.store, context.scratch, context.stop)
 print("RESULT", run(context).artifact, flush=True)
 """
-LIMITS: dict[str, Any] = {"limits": {"partBytes": 400_000, "chunkBytes": 100_000}}
+LIMITS: dict[str, Any] = {
+    "limits": {"partBytes": 400_000, "chunkBytes": 100_000},
+    "deduplication": {"paragraphs": {"enabled": True}},
+}
 KILLS, SEED = 10, 20_261
 
 
