@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Rule, SignificantString, cel
+from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, SignificantString, cel
 from llmtrain.api.cluster import Cluster
 from llmtrain.api.meshes import mesh_rules
 
@@ -239,12 +239,31 @@ class SequenceStep(Model):
 
 
 class ContinueFrom(Model):
-    """Start from another training's model."""
+    """Start from another training's model, or from a model of one of the Hugging Face families that are exported."""
 
-    artifact: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)] = Field(
-        description="Key of a training artifact in this storage."
+    artifact: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)] | None = Field(
+        None, description="Key of a training artifact in this storage."
+    )
+    hugging_face: Path | None = Field(
+        None,
+        description="Folder in this storage with config.json, safetensors and tokenizer.json of a model of the same "
+        "architecture and vocabulary. Finished work is known by this name: other weights need another folder.",
     )
     state: ContinueState = Field(ContinueState.WEIGHTS, description="What is taken over.")
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="has(self.artifact) != has(self.huggingFace)",
+                message="exactly one of `artifact` and `huggingFace` must be set",
+            ),
+            Rule(
+                rule="!has(self.huggingFace) || self.state == 'Weights'",
+                message="`huggingFace` has weights only; `state` must be Weights",
+                field_path=".state",
+            ),
+        )
+    }
 
 
 def _training_rules() -> dict[str, Any]:

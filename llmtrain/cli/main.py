@@ -7,7 +7,7 @@ from importlib import import_module
 
 import typer
 
-MODULES = ("jobs", "corpus", "estimate", "compare", "npv", "accuracy", "plans", "run_local", "ledger")
+MODULES = ("jobs", "corpus", "estimate", "compare", "npv", "accuracy", "plans", "run_local", "export", "ledger")
 ALONE = ("estimate", "compare", "npv")
 """Commands whose module has their name and holds no other: a script that asks them does not wait for the rest."""
 

@@ -33,6 +33,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "hsdp of one replica": ({"workers": 4, "parallelism": {"sharding": "Hsdp", "shardSize": 4}}, "divide the processes into two replicas or more"),
     "muon in shards": ({"workers": 2, "optimizer": {"name": "Muon"}}, "`optimizer.name` Muon needs whole matrices"),
 }  # fmt: skip
+REFUSED |= {
+    "two origins": (
+        {"continueFrom": {"artifact": "0" * 16, "huggingFace": "models/llama"}},
+        "exactly one of `artifact`",
+    ),
+    "no origin": ({"continueFrom": {}}, "exactly one of `artifact` and `huggingFace`"),
+    "a folder's optimizer": (
+        {"continueFrom": {"huggingFace": "models/llama", "state": "WeightsAndOptimizer"}},
+        "`state` must be Weights",
+    ),
+}
 ACCEPTED: dict[str, dict[str, Any]] = {
     "phases": {"tokens": 1_000_000, "phases": [PHASE, REST]},
     "no interval": {"checkpoint": {"interval": {}}},
@@ -43,6 +54,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "fsdp2 x pipeline": {"workers": 8, "parallelism": {"pipeline": 4, "schedule": "Interleaved"}},
     "pipeline x tensor": {"workers": 4, "parallelism": {"tensor": 2, "pipeline": 2}},
     "hsdp": {"workers": 8, "parallelism": {"sharding": "Hsdp", "shardSize": 4}},
+    "artifact": {"continueFrom": {"artifact": "0" * 16, "state": "WeightsAndOptimizer"}},
+    "folder": {"continueFrom": {"huggingFace": "models/llama"}},
     "muon": {"workers": 2, "optimizer": {"name": "Muon"}, "parallelism": {"sharding": "Ddp"}},
 }
 

@@ -1,5 +1,8 @@
 """Sources readable, storage writable, benchmarks there; and which results exist already."""
 
+import json
+from dataclasses import replace
+
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
@@ -16,6 +19,7 @@ from llmtrain_jobs.evaluation.inputs import check_all, files_of
 from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
 from llmtrain_jobs.evaluation.suites import all_tasks
+from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.training.refusals import SaveTime, check_training, expected_save, processes_of, write_speed
 
 PROBE = b"llmtrain preflight probe\n"
@@ -51,8 +55,29 @@ def check_saves(context: Context) -> SaveTime:
     """Refuse a training that cannot be divided like this; how long its saves will take, and have at a stop."""
     spec = context.config.spec
     model = check_training(spec)
+    check_beginning(context, model)
     speed = write_speed(context.store, f"probe/{context.config.job_uid}")
     return expected_save(model, processes_of(spec.training), speed, SAVE_SECONDS)
+
+
+def check_beginning(context: Context, model: ModelConfig) -> None:
+    """A Hugging Face model that training starts from is the job's; its vocabulary is held against the data's later."""
+    given = context.config.spec.training.continue_from
+    if given is None or given.hugging_face is None:
+        return
+    from llmtrain_jobs.model.huggingface.convert import family_named
+    from llmtrain_jobs.model.importing import check_fits
+
+    name = f"{given.hugging_face.rstrip('/')}/config.json"
+    if not context.store.glob(name):
+        raise bad_input(f"`spec.training.continueFrom.huggingFace`: there is no `{name}`", "InputNotFound")
+    with context.store.open(name) as stream:
+        try:
+            config = json.loads(stream.read())
+        except ValueError as error:
+            raise bad_input(f"`spec.training.continueFrom.huggingFace`: `{name}` is no JSON ({error})") from error
+    theirs = family_named(config).from_config(config)
+    check_fits(replace(model, vocabulary=theirs.vocabulary), theirs)
 
 
 def check_source(context: Context, index: int) -> int:

@@ -1,6 +1,6 @@
 """From the stage's config to a trainer, the same under Ray, under torch.multiprocessing and in one process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.training import ContinueState, Precision, Training
+from llmtrain.api.training import Precision, Training
 from llmtrain.storage.store import Store
 from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training import dataset, plans, timing
+from llmtrain_jobs.training.beginning import begin
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint, Checkpoints
 from llmtrain_jobs.training.engine import DataEngine, Engine
 from llmtrain_jobs.training.group import Group, join
@@ -23,7 +24,6 @@ from llmtrain_jobs.training.loop import Listener, Parts, Trainer
 from llmtrain_jobs.training.optimizers import Optimizers
 from llmtrain_jobs.training.pipeline import PipelineEngine
 from llmtrain_jobs.training.refusals import checked_layout, model_facts, uses_accelerators
-from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.wrap import ComputePlan
 
 LOCAL = Path("/tmp/llmtrain/shards")  # an emptyDir of the pod
@@ -113,40 +113,11 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
     parts.held_out = dataset.open_held_out(spec, held_out, counts["dtype"], context, job.spec.seed)
     parts.ledger = parts.checkpoints.agree(read_ledger(job.store, job.key) if group.rank == 0 else None)
     trainer = Trainer(parts, listener, stop)
-    if trainer.resume() is None:
-        begin(job, trainer)
+    if trainer.resume() is None and spec.continue_from is not None:
+        begin(spec.continue_from, config, trainer, job.local / "continue-from")
     return trainer
 
 
 def engine_of(model: Transformer, group: Group, compute: ComputePlan) -> Engine:
     """What computes gradients."""
     return (PipelineEngine if group.layout.pipeline > 1 else DataEngine)(model, group, compute)
-
-
-def begin(job: Job, trainer: Trainer) -> None:
-    """The start of a training that continues another one: its weights, with or without the optimizer's state."""
-    given = job.training.continue_from
-    if given is None:
-        return
-    archive = Archive(job.store, given.artifact, Retention(1), job.attempt)
-    checkpoints = trainer.parts.checkpoints
-    found = checkpoints.agree(archive.complete() if checkpoints.rank == 0 else [])
-    chosen = checkpoints.sound(found)
-    if chosen is None:
-        raise bad_input(
-            f"`training.continueFrom.artifact`: `{given.artifact}` has no complete checkpoint", "ArtifactMissing"
-        )
-    whole = given.state is ContinueState.WEIGHTS_AND_OPTIMIZER
-    wanted = {name: t for name, t in trainer.tensors().items() if whole or name.startswith("model/")}
-    check_shapes(checkpoints.shapes(chosen), wanted, given.artifact)
-    checkpoints.load(chosen, wanted)
-
-
-def check_shapes(there: Mapping[str, tuple[int, ...]], wanted: Mapping[str, torch.Tensor], artifact: str) -> None:
-    """Refuse a model of other dimensions, by the first name that differs."""
-    for name, tensor in wanted.items():
-        if there.get(name) != tuple(tensor.shape):
-            raise bad_input(
-                f"`training.continueFrom.artifact` `{artifact}`: `{name}` is {there.get(name)} there and "
-                f"{tuple(tensor.shape)} here; the models must have the same dimensions and vocabulary", "ModelMismatch",
-            )  # fmt: skip

@@ -47,12 +47,12 @@ class Archive:
     def __init__(self, store: Store, key: str, retention: Retention, attempt: int) -> None:
         """The attempt is in the name, so that attempts never mix their files."""
         self.store, self._retention, self._attempt = store, retention, attempt
-        self._base = f"{artifact_folder('training', key)}/checkpoints"
+        self.base = f"{artifact_folder('training', key)}/checkpoints"
 
     def folder(self, step: int) -> str:
         """A folder that no earlier save has used."""
-        base = f"{self._base}/step-{step:08d}-a{self._attempt}"
-        taken = {f"{self._base}/{name}" for name in self.store.folders(self._base)}
+        base = f"{self.base}/step-{step:08d}-a{self._attempt}"
+        taken = {f"{self.base}/{name}" for name in self.store.folders(self.base)}
         return next(name for name in chain([base], (f"{base}-{n}" for n in count(1))) if name not in taken)
 
     def complete(self) -> list[Checkpoint]:
@@ -105,7 +105,7 @@ class Archive:
         return folder.rsplit("/", 1)[1].split("-")[2] == f"a{self._attempt}"
 
     def _folders(self) -> list[str]:
-        return [f"{self._base}/{name}" for name in self.store.folders(self._base) if name.startswith("step-")]
+        return [f"{self.base}/{name}" for name in self.store.folders(self.base) if name.startswith("step-")]
 
     def _read(self, folder: str) -> Checkpoint | None:
         if not self.store.exists(f"{folder}/{COMPLETE}"):
@@ -244,6 +244,10 @@ class Checkpoints:
         box = [value]
         dist.broadcast_object_list(box, group=self._group, group_src=0)
         return box[0]
+
+    def meet(self) -> None:
+        """Wait for everybody."""
+        self._gather(None)
 
     def _gather(self, value: Any) -> list[Any]:
         """Every process's value, everywhere."""
