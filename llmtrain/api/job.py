@@ -147,7 +147,8 @@ class JobSpec(Model):
         86400,
         ge=60,
         le=31536000,
-        description="activeDeadlineSeconds of every pod: none bills for ever without an operator.",
+        description="activeDeadlineSeconds of every pod, less where a budget pays for less: none bills for ever without "
+        "an operator, nor above a limit.",
     )
     ttl_seconds_after_finished: int = Field(
         0, ge=0, le=315360000, description="Seconds after its end that the job is deleted; 0: it is kept."
