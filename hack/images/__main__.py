@@ -1,10 +1,12 @@
-"""`python3 hack/images build|load|push|refs|values|sbom`: the two images without Docker and without a registry of its own.
+"""`python3 hack/images build|load|push|refs|values|sbom|scan|lock`: the two images without Docker and without a registry.
 
-Base (mmdebstrap) and dependencies are cached by the hash of their inputs, so that a code change rebuilds and loads the
-topmost layer alone.
+Base (mmdebstrap, by `images/base.lock`) and dependencies are cached by the hash of their inputs, so that a code change
+rebuilds and loads the topmost layer alone. `scan` says what is known to be vulnerable in the built images, `lock` takes
+the archive's present versions into the lock.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -14,8 +16,10 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import base
 from sbom import document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +27,6 @@ SHARED_WHEELS = ROOT.parent / "shared" / "wheels"
 CACHE = Path(os.environ.get("LLMTRAIN_CACHE", str(Path.home() / ".cache" / "llmtrain"))) / "images"
 LAYOUT = CACHE / "layout"
 PACKAGES = ("buildah", "mmdebstrap")
-BASE_PACKAGES = "python3,python3-venv,ca-certificates,procps"
 SOURCES = {"operator": ("llmtrain", "operator"), "jobs": ("llmtrain", "jobs")}
 BUILDAH = ["buildah", "--storage-driver", "overlay", "--root", str(CACHE / "storage")]
 
@@ -31,19 +34,29 @@ BUILDAH = ["buildah", "--storage-driver", "overlay", "--root", str(CACHE / "stor
 def main() -> None:
     """Parse and dispatch."""
     parser = argparse.ArgumentParser(prog="hack/images", description=__doc__)
-    parser.add_argument("command", choices=["build", "load", "push", "refs", "values", "sbom"])
+    parser.add_argument("command", choices=["build", "load", "push", "refs", "values", "sbom", "scan", "lock"])
     parser.add_argument("--registry", default="", help="push: where to, as host[:port]/path")
+    parser.add_argument("--locked", action="store_true", help="build: fail where the archive has left the lock")
+    parser.add_argument(
+        "--advisories", default="", help="scan: a folder of OSV records, as a copy of github.com/pypa/advisory-database"
+    )
     parser.add_argument("--state", default=os.environ.get("LLMTRAIN_CLUSTER_STATE", "/var/lib/llmtrain-cluster"))
     arguments = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     if arguments.command == "build":
-        build()
+        build(exact=arguments.locked)
     elif arguments.command == "load":
         for name in SOURCES:
             load(name, Path(arguments.state))
     elif arguments.command == "push":
         print(json.dumps(push(arguments.registry)))
         return
+    elif arguments.command == "lock":
+        install_packages()
+        print(f"{base.LOCK}: {base.write_lock(CACHE)} packages changed")
+        return
+    elif arguments.command == "scan":
+        sys.exit(scan_images(arguments.advisories))
     elif arguments.command == "sbom":
         print(json.dumps({name: str(write_sbom(reference(name))) for name in SOURCES}))
         return
@@ -59,17 +72,38 @@ def values() -> dict[str, object]:
     return {"image": {"repository": repository, "tag": tag}, "jobsImage": reference("jobs")}
 
 
-def write_sbom(image: str) -> Path:
-    """The bill of materials of a built image, into dist/sbom."""
+@contextlib.contextmanager
+def mounted(image: str) -> Iterator[Path]:
+    """The file system of a built image."""
     container = run([*BUILDAH, "from", "--pull-never", image]).strip()
     try:
-        root = Path(run([*BUILDAH, "mount", container]).strip())
-        file = ROOT / "dist" / "sbom" / f"{image.rsplit('/', 1)[1].split(':')[0]}.cdx.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(document(image, root))
+        yield Path(run([*BUILDAH, "mount", container]).strip())
     finally:
         run([*BUILDAH, "rm", container])
+
+
+def write_sbom(image: str) -> Path:
+    """The bill of materials of a built image, into dist/sbom."""
+    file = ROOT / "dist" / "sbom" / f"{image.rsplit('/', 1)[1].split(':')[0]}.cdx.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with mounted(image) as root:
+        file.write_text(document(image, root))
     return file
+
+
+def scan_images(advisories: str) -> int:
+    """Print what is known of the built images; 1 where something is that nobody has accepted."""
+    import scan
+
+    known = scan.advisories(Path(advisories)) if advisories else {}
+    found = []
+    for name in SOURCES:
+        image = reference(name)
+        with mounted(image) as root, tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            bill = json.loads(document(image, root))
+            updates = scan.security_updates(root, base.sources(Path(folder)), Path(folder))
+        found += scan.findings(name, bill, known, updates)
+    return scan.report(found, len(known))
 
 
 def reference(name: str) -> str:
@@ -82,7 +116,7 @@ def reference(name: str) -> str:
 
 def dependency_inputs(name: str) -> list[Path]:
     """What the dependency layer is made from."""
-    return [ROOT / "images" / f"{name}.Dockerfile", ROOT / "constraints" / f"{name}.txt"]
+    return [base.LOCK, ROOT / "images" / f"{name}.Dockerfile", ROOT / "constraints" / f"{name}.txt"]
 
 
 def digest(files: list[Path]) -> str:
@@ -101,19 +135,19 @@ def install_packages() -> None:
         run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing])
 
 
-def build() -> None:
-    """Build what is missing, push it to the shared layout."""
+def build(*, exact: bool = False) -> None:
+    """Build what is missing, push it to the shared layout. `exact`: the base must be what its lock says."""
     install_packages()
-    base = f"localhost/llmtrain-base:{hashlib.sha256(BASE_PACKAGES.encode()).hexdigest()[:12]}"
-    if not exists(base):
-        timed("base", build_base, base)
+    base_image = f"localhost/llmtrain-base:{digest([base.LOCK])}"
+    if not exists(base_image):
+        timed("base", build_base, base_image, exact)
     for name in SOURCES:
         dependencies = f"localhost/llmtrain-{name}-deps:{digest(dependency_inputs(name))}"
         if not exists(dependencies):
-            timed(f"{name} dependencies", bud, name, dependencies, "deps", {"BASE_IMAGE": base})
+            timed(f"{name} dependencies", bud, name, dependencies, "deps", {"BASE_IMAGE": base_image})
         image = reference(name)
         if not exists(image):
-            timed(name, bud, name, image, "final", {"BASE_IMAGE": base, "DEPS_IMAGE": dependencies})
+            timed(name, bud, name, image, "final", {"BASE_IMAGE": base_image, "DEPS_IMAGE": dependencies})
         if not in_layout(image):
             target = f"oci:{LAYOUT}:{image}"
             timed(f"{name} push", run, [*BUILDAH, "push", "--disable-compression", "--quiet", image, target])
@@ -144,20 +178,15 @@ def exists(image: str) -> bool:
     )
 
 
-def build_base(image: str) -> None:
-    """Debian with Python, from the machine's own apt sources."""
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        archive = f"{folder}/base.tar"
-        sources = [
-            str(p)
-            for p in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-            if p.exists()
-        ]
-        options = ["--variant=minbase", "--mode=root", f"--include={BASE_PACKAGES}"]
-        run(["mmdebstrap", *options, "bookworm", archive, sources[0]])
+def build_base(image: str, exact: bool) -> None:
+    """Debian with Python as an image."""
+
+    def add(archive: Path) -> None:
         container = run([*BUILDAH, "from", "scratch"]).strip()
-        run([*BUILDAH, "add", container, archive, "/"])
+        run([*BUILDAH, "add", container, str(archive), "/"])
         run([*BUILDAH, "commit", "--quiet", "--rm", container, image])
+
+    base.build(add, CACHE, exact=exact)
 
 
 def bud(name: str, image: str, target: str, build_arguments: dict[str, str]) -> None:

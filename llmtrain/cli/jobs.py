@@ -17,9 +17,11 @@ from rich.live import Live
 
 from llmtrain.api.job import Storage
 from llmtrain.api.status import JobStatus, Stage
+from llmtrain.cli.inside import read_inside
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
 from llmtrain.cli.live import View, draw, utc_now, view_of
 from llmtrain.cli.tables import job_table, line, report
+from llmtrain.report.artifacts import Artifacts, keys_of, read_artifacts
 from llmtrain.report.facts import facts_of
 from llmtrain.report.page import now_text, render
 from llmtrain.storage.errors import StorageError
@@ -62,6 +64,7 @@ Namespace = Annotated[
 
 
 Name = Annotated[str, typer.Argument(help="Name of the job.", autocompletion=complete_job)]
+INSIDE = "pod"
 ENDED = ("Succeeded", "Failed", "Invalid")
 LOOK_SECONDS = 2.0
 FRAMES_PER_SECOND = 2
@@ -247,21 +250,35 @@ def report_page(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: NAME.html.")] = None,
     artifacts: Annotated[
         str,
-        typer.Option(help="Where the job's storage can be read from here: a folder, or `s3` for the spec's bucket."),
+        typer.Option(
+            help="How to read the job's storage: `pod` (a small pod in the cluster reads it), `s3` (the spec's bucket, "
+            "from here), or a folder where it is mounted."
+        ),
     ] = "",
+    image: Annotated[str, typer.Option(help="Image of that pod; default: that of the job's own pods.")] = "",
 ) -> None:
     """One self-contained HTML page of a run: data, curves, scores, bill, reproducibility record.
 
-    Credentials of `--artifacts s3` are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment.
+    Without `--artifacts` the page holds what the cluster knows: bill, scores, stages. Credentials of `--artifacts s3` are
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment.
 
-    Example: `llmtrain report docs-gpt -n team-a --artifacts /mnt/llm -o docs-gpt.html`
+    Example: `llmtrain report docs-gpt -n team-a --artifacts pod -o docs-gpt.html`
     """
     with explained():
         job = fetch(name, namespace)
-    page = render(facts_of(job, store_at(artifacts, job)), now_text(utc_now()))
+        found = read_inside(job, image) if artifacts == INSIDE else read_at(artifacts, job)
+    page = render(facts_of(job, found), now_text(utc_now()))
     file = out or Path(f"{name}.html")
     file.write_text(page)
     typer.echo(f"{file} ({len(page) // 1024 + 1} KiB)")
+
+
+def read_at(artifacts: str, job: dict[str, Any]) -> Artifacts | None:
+    """What is read from this machine; None where it is not said how."""
+    store = store_at(artifacts, job)
+    if store is None:
+        return None
+    return read_artifacts(store, keys_of(JobStatus.model_validate(job.get("status") or {})))
 
 
 def store_at(artifacts: str, job: dict[str, Any]) -> Store | None:

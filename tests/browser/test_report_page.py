@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmtrain.api.job import Storage
+from llmtrain.api.status import JobStatus
+from llmtrain.report.artifacts import keys_of, read_artifacts
 from llmtrain.report.facts import facts_of
 from llmtrain.report.page import render
 from llmtrain.storage.store import open_store
@@ -24,7 +26,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     store.write("artifacts/training/t1/record.json", b'{"torch": "2.9"}')
     fates = {"documents": {"read": 10, "kept": 7, "aVeryLongNameOfARuleThatDropsDocuments": 3}}
     store.complete("curation", "c1", {"report.json": json.dumps(fates).encode()}, {"train_tokens": 4000})
-    return render(facts_of(finished(), store), "2026-03-01 12:30 UTC")
+    keys = keys_of(JobStatus.model_validate(finished()["status"]))
+    return render(facts_of(finished(), read_artifacts(store, keys)), "2026-03-01 12:30 UTC")
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -1,4 +1,7 @@
-"""The chart's life by real Helm: upgraded from an older one under a running job, tested, uninstalled, installed again."""
+"""The chart's life by real Helm: upgraded from an older one under a running job, tested, uninstalled, installed again.
+
+Helm 3 makes the first and the last installation, Helm 4 upgrades and uninstalls it: users change from one to the other.
+"""
 
 import json
 import shutil
@@ -20,16 +23,20 @@ CHART = ROOT / "charts" / "llmtrain"
 SYSTEM = ["-n", "llmtrain-system"]
 
 
-def helm(*arguments: str) -> str:
-    done = subprocess.run(["helm", *arguments, *SYSTEM], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}"
+WAIT = {"helm": "--wait=watcher", "helm3": "--wait"}
+
+
+def helm(*arguments: str, program: str = "helm") -> str:
+    done = subprocess.run([program, *arguments, *SYSTEM], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
-def install(images: dict[str, str], chart: Path) -> None:
+def install(images: dict[str, str], chart: Path, program: str = "helm") -> None:
     repository, tag = images["operator"].rsplit(":", 1)
     values = f"image.repository={repository},image.tag={tag},jobsImage={images['jobs']}"
-    helm("upgrade", "--install", "llmtrain", str(chart), "--set", values, "--wait=watcher", "--timeout", "120s")
+    command = ("upgrade", "--install", "llmtrain", str(chart), "--set", values, WAIT[program], "--timeout", "120s")
+    helm(*command, program=program)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def columns() -> list[str]:
 @pytest.fixture(scope="module")
 def running(older: Path, images: dict[str, str], recorder: Recorder) -> Iterator[set[str]]:
     """A job whose curation runs, under the older chart; uids of its pods."""
-    install(images, older)
+    install(images, older, "helm3")
     assert "Allowance" in columns()
     apply(job(NAME, seed=99))
     wait("curation", lambda: [p for p in curating() if p["status"].get("phase") == "Running"], 120)
@@ -103,7 +110,7 @@ def test_a_new_installation_goes_on_where_the_job_stood(
     running: set[str], images: dict[str, str], recorder: Recorder
 ) -> None:
     before = status(NAME)["ledger"]["totalMicroUsd"]
-    install(images, CHART)
+    install(images, CHART, "helm3")
     wait("the finalizer", lambda: get("llmjob", NAME)["metadata"].get("finalizers"), 60)
     kubectl("patch", "llmjob", NAME, "-n", NAMESPACE, "--type=merge", "-p", '{"spec": {"suspend": false}}')
     wait("the next attempt", lambda: [p for p in pods(NAME) if p["status"].get("phase") == "Running"], 90)
@@ -112,3 +119,12 @@ def test_a_new_installation_goes_on_where_the_job_stood(
     kubectl("delete", "llmjob", NAME, "-n", NAMESPACE, "--timeout=100s")
     time.sleep(1)
     assert pods(NAME) == []
+
+
+def test_helm_3_tests_and_uninstalls_too(running: set[str], images: dict[str, str]) -> None:
+    assert "Phase:          Succeeded" in helm("test", "llmtrain", "--timeout", "120s", program="helm3")
+    helm("uninstall", "llmtrain", "--timeout", "300s", program="helm3")
+    left = kubectl(
+        "get", "deployment,job,pod,serviceaccount", *SYSTEM, "-l", "app.kubernetes.io/part-of=llmtrain", "-o", "name"
+    )
+    assert left.split() == []

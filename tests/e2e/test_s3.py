@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ import pytest
 from llmtrain.cli.corpus import default_folders, gather
 from tests.e2e.conftest import STORAGE
 from tests.e2e.jobs import job
-from tests.e2e.kube import NAMESPACE, apply, get, pods, stage, status, wait, wait_succeeded
+from tests.e2e.kube import NAMESPACE, apply, get, kubectl, pods, stage, status, wait, wait_succeeded
 from tests.e2e.recorder import Recorder
 
 NAME = "on-s3"
@@ -138,6 +139,20 @@ def test_no_step_was_lost_or_done_again(finished: dict[str, Any], server: Server
         steps += [json.loads(line)["step"] for line in file.read_text().splitlines()]
     assert sorted(steps) == list(range(1, max(steps) + 1))
     assert max(steps) == -(-TOKENS // 8192)
+
+
+def test_the_report_is_made_from_within_the_storage(finished: dict[str, Any], tmp_path: Path) -> None:
+    """By a pod with the job's own credentials: the machine that asks has none."""
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-c", "from llmtrain.cli.main import main; main()", "report", NAME, "-n", NAMESPACE]
+    done = subprocess.run([*command, "--artifacts", "pod", "-o", str(page)], capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "Not on this page" not in text
+    assert "documents were read" in text
+    assert f"${finished['ledger']['totalMicroUsd'] / 1e6:.6f}" in text
+    wait("the pod to be gone", lambda: not json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l",
+         "app.kubernetes.io/name=llmtrain-report", "-o", "json"))["items"], 30)  # fmt: skip
 
 
 def test_every_artifact_is_whole(finished: dict[str, Any], server: Server) -> None:

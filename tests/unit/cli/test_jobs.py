@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from llmtrain.cli import jobs
+from llmtrain.api.status import JobStatus
+from llmtrain.cli import inside, jobs
 from llmtrain.cli.live import draw, span, view_of
 from llmtrain.cli.main import app
 from tests.unit.report.job import finished, running
@@ -49,6 +50,7 @@ n=$(wc -l < {folder}/calls | tr -d ' ')
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(inside, "LOOK_SECONDS", 0.0)
     return Kubectl(tmp_path)
 
 
@@ -164,6 +166,68 @@ def test_report_writes_the_page(kubectl: Kubectl, tmp_path: Path) -> None:
     done = run("report", "docs-gpt", "-o", str(out), "--artifacts", str(tmp_path))
     assert done.exit_code == 0, done.output
     assert "$0.267358" in out.read_text()
+
+
+NAMED = {"metadata": {"name": "docs-gpt-report-x1"}}
+ARTIFACTS = {
+    "losses": [{"step": n, "tokens": n, "loss": 4.5 / n} for n in (1, 2)],
+    "documents": {"read": 3},
+    "counts": {},
+    "record": {},
+    "missing": [],
+}
+
+
+def of_report_pod(kubectl: Kubectl, phase: str, logs: str) -> None:
+    job = finished()
+    job["status"]["stages"][-1]["image"] = "llmtrain/jobs:7"
+    for call, body in enumerate(
+        (job, NAMED, {"status": {"phase": "Pending"}}, {"status": {"phase": phase}}, logs), start=1
+    ):
+        kubectl.says(body, call)
+    kubectl.says("deleted")
+
+
+def test_a_pod_beside_the_storage_reads_what_this_machine_cannot_and_is_gone_afterwards(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    of_report_pod(kubectl, "Succeeded", json.dumps(ARTIFACTS))
+    out = tmp_path / "page.html"
+    done = run("report", "docs-gpt", "-n", "team-a", "-o", str(out), "--artifacts", "pod")
+    assert done.exit_code == 0, done.output
+    assert "last loss 2.2500" in out.read_text()
+    assert kubectl.calls[1] == "create -f - -o json -n team-a"
+    assert kubectl.calls[-1] == "delete pod docs-gpt-report-x1 -n team-a --wait=false --ignore-not-found"
+
+
+def test_a_report_pod_that_fails_says_its_own_words_and_is_gone(kubectl: Kubectl, tmp_path: Path) -> None:
+    of_report_pod(kubectl, "Failed", "spec.storage.s3.bucket `llm`: denied")
+    done = run("report", "docs-gpt", "-o", str(tmp_path / "page.html"), "--artifacts", "pod")
+    assert done.exit_code == 1
+    assert "bucket `llm`: denied" in done.stderr
+    assert kubectl.calls[-1].startswith("delete pod")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_report_pod_is_restricted_and_reads_only() -> None:
+    body = inside.pod(finished(), JobStatus.model_validate(finished()["status"]), "llmtrain/jobs:7")["spec"]
+    container = body["containers"][0]
+    assert (body["securityContext"]["runAsNonRoot"], container["securityContext"]["capabilities"]) == (
+        True,
+        {"drop": ["ALL"]},
+    )
+    storage = next(mount for mount in container["volumeMounts"] if mount["name"] == "storage")
+    assert storage["readOnly"] is True
+    assert body["automountServiceAccountToken"] is False
+    assert body["activeDeadlineSeconds"] == 300
+
+
+def test_why_a_report_pod_does_not_start_is_told() -> None:
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    unplaced = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    told = inside.why_not({"containerStatuses": [waiting], "conditions": [unplaced]})
+    assert "ImagePullBackOff: no such image" in told
+    assert "0/1 nodes are available" in told
 
 
 def test_every_command_has_an_example_in_its_help() -> None:

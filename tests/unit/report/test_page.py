@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from llmtrain.api.job import Storage
+from llmtrain.api.status import JobStatus
+from llmtrain.report.artifacts import Artifacts, Point, fates_of, from_json, keys_of, read_artifacts, shortened
 from llmtrain.report.drawing import bars, curve, thinned
-from llmtrain.report.facts import facts_of, fates_of
+from llmtrain.report.facts import facts_of
+from llmtrain.report.inside import answer
 from llmtrain.report.page import render
 from llmtrain.storage.store import Store, open_store
 from tests.unit.report.job import finished, running
 
 VOLUME = Storage.model_validate({"persistentVolumeClaim": {"claimName": "llm"}})
+
+
+def read(store: Store) -> Artifacts:
+    return read_artifacts(store, keys_of(JobStatus.model_validate(finished()["status"])))
 
 
 class Cells(HTMLParser):
@@ -105,7 +112,7 @@ def test_the_page_fetches_nothing_and_forbids_it() -> None:
 
 
 def test_curves_data_and_record_come_from_the_artifacts(store: Store) -> None:
-    facts = facts_of(finished(), store)
+    facts = facts_of(finished(), read(store))
     assert [p.step for p in facts.losses] == list(range(1, 11))
     assert facts.losses[-1].loss == 0.5
     page = render(facts, "now")
@@ -115,6 +122,22 @@ def test_curves_data_and_record_come_from_the_artifacts(store: Store) -> None:
     assert "torch: &#x27;2.9&#x27;" in page
     assert "Not on this page" not in page
     assert cells(page).fetched == []
+
+
+def test_a_pod_beside_the_storage_tells_the_same(store: Store, tmp_path: Path) -> None:
+    keys = {stage.value: key for stage, key in keys_of(JobStatus.model_validate(finished()["status"])).items()}
+    asked = json.dumps({"storage": finished()["spec"]["storage"], "artifacts": keys})
+    told = answer(asked, str(tmp_path), tmp_path / "no-credentials")
+    assert "\n" not in told
+    assert from_json(told) == read(store)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, 0), (4, 4), (5, 3), (9, 3)])
+def test_long_runs_are_told_by_fewer_steps_the_last_among_them(count: int, kept: int) -> None:
+    points = tuple(Point(step, step, 1.0) for step in range(count))
+    told = shortened(Artifacts(losses=points), 4).losses
+    assert len(told) == kept
+    assert told[-1:] == points[-1:]
 
 
 def test_curations_ledger_is_read_by_fate() -> None:
@@ -127,7 +150,7 @@ def test_curations_ledger_is_read_by_fate() -> None:
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_stands(tmp_path: Path) -> None:
-    page = render(facts_of(finished(), open_store(VOLUME, str(tmp_path), {})), "now")
+    page = render(facts_of(finished(), read(open_store(VOLUME, str(tmp_path), {}))), "now")
     assert "Not on this page: curation report.json" in page
     assert "$0.267358" in page
     assert "--artifacts" in render(facts_of(finished(), None), "now")
