@@ -85,6 +85,10 @@ test-e2e: venv up ## Tests on the real node with real pods
 .PHONY: test
 test: lint test-unit test-browser test-api test-kwok test-e2e ## Everything that CI runs
 
+.PHONY: scan
+scan: venv ## Say what is known to be vulnerable in the built images; ADVISORIES is a folder of OSV records
+	$(PY) hack/images scan $(if $(ADVISORIES),--advisories $(ADVISORIES))
+
 .PHONY: bench
 bench: venv up ## Print latencies and overheads of the control plane
 	$(PY) -m pytest tests/bench -s --timeout 1500

@@ -182,8 +182,17 @@ ONE_JOB = Dashboard(
                              ("Value #C", "cost"), ("Value #D", "USD per pod-hour")),
                     units=(("cost", "currencyUSD"), ("USD per pod-hour", "currencyUSD")),
                 ),
-                Panel("bargauge", "Waste by kind", "What was paid for and was not work.", "currencyUSD",
-                      (_now(f"sum by (kind) (llmtrain_job_waste_usd_total{{{ONE}}})", "{{kind}}"),), 8),
+                Panel(
+                    "bargauge",
+                    "Cost of work and of waste",
+                    "What was paid for work, and by kind what was paid for and was not work. Sums to Cost.",
+                    "currencyUSD",
+                    (
+                        _now(f"sum(llmtrain_job_cost_usd_total{{{ONE}}}) - sum(llmtrain_job_waste_usd_total{{{ONE}}})", "working"),
+                        _now(f"sum by (kind) (llmtrain_job_waste_usd_total{{{ONE}}})", "{{kind}}"),
+                    ),
+                    8,
+                ),
             ),
         ),
         Row(
@@ -318,6 +327,25 @@ OPERATOR = Dashboard(
                 Panel("timeseries", "Requests to the apiserver", "A second, by verb and code; 0 is no answer.", "reqps",
                       (Query("sum by (verb, code) (rate(llmtrain_operator_api_requests_total[$__rate_interval]))",
                              "{{verb}} {{code}}"),), 12),
+                Panel(
+                    "timeseries",
+                    "Wait for a turn",
+                    "From the wake-up of a job's loop to its turn, over all jobs.",
+                    "s",
+                    tuple(
+                        Query(f"histogram_quantile({q}, sum by (le) (rate(llmtrain_operator_reconcile_wait_seconds_bucket"
+                              "[$__rate_interval])))", f"p{q}")
+                        for q in ("0.5", "0.99")
+                    ),
+                    12,
+                ),
+                Panel("timeseries", "Waiting and under way", "Jobs whose turn has not begun, and requests to the apiserver.", "none",
+                      (Query("llmtrain_operator_reconcile_queue_depth", "jobs that wait for their turn"),
+                       Query("llmtrain_operator_api_requests_in_flight", "requests under way"),
+                       Query("llmtrain_operator_api_requests_waiting", "requests that wait")), 12),
+                Panel("timeseries", "What should be nothing", "Pods of jobs that are gone; job loops that ended in a bug.", "none",
+                      (Query("llmtrain_operator_orphan_pods", "orphan pods"),
+                       Query("llmtrain_operator_loop_crashes_total", "crashes")), 12, 5),
                 Panel("table", "Versions", "Of the running operator.", "none", (_cell("llmtrain_operator_build_info"),), 12, 5,
                       columns=(("version", "version"),)),
             ),

@@ -2,11 +2,10 @@
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
 LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081),
-LLMTRAIN_LOG_LEVEL (INFO).
+LLMTRAIN_LOG_LEVEL (INFO), LLMTRAIN_LOG_FORMAT (Text or Json).
 """
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Coroutine
@@ -21,6 +20,7 @@ from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.logs import TEXT, configure
 from llmtrain_operator.metrics import OperatorMetrics, RequestCollector, register_all
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
@@ -76,10 +76,7 @@ async def until_one_ends(*each: Coroutine[Any, Any, None]) -> None:
 def main() -> None:
     """Entry point."""
     level = os.environ.get("LLMTRAIN_LOG_LEVEL", "INFO")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # kopf tells of every event that it passes on; the job loops say what matters.
-    for chatty in ("kopf.objects", "aiohttp.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    configure(level, os.environ.get("LLMTRAIN_LOG_FORMAT", TEXT))
     asyncio.run(run())
 
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(180)
 DIGEST = "sha256:" + "0" * 64
 EVERYTHING: dict[str, Any] = {
     "commonLabels": {"team": "ml"},
+    "logFormat": "Json",
     "imagePullSecrets": [{"name": "registry"}],
     "metrics": {
         "service": {"annotations": {"a": "b"}},
@@ -59,6 +60,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "image.pullPolicy": ("Sometimes", "'Always', 'IfNotPresent', 'Never'"),
     "image.digest": ("latest", "sha256"),
     "jobsImage": ("", "minLength"),
+    "logFormat": ("Xml", "'Text', 'Json'"),
     "logLevel": ("LOUD", "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
     "crds.enabled": ("yes", "want boolean"),
     "uninstall.policy": ("Explode", "'Suspend', 'Delete', 'Keep'"),

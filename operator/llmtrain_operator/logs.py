@@ -1,0 +1,34 @@
+"""How the operator writes its log: lines for people, or one JSON object a line for a collector."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+TEXT, JSON = "Text", "Json"
+LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class JsonLines(logging.Formatter):
+    """`time` (RFC 3339, UTC), `level`, `logger`, `message`, and `exception` where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        body = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body)
+
+
+def configure(level: str, form: str) -> None:
+    """Set up the root logger. `form` is Text or Json."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if form == JSON else logging.Formatter(LINE))
+    logging.basicConfig(level=level, handlers=[handler])
+    # kopf tells of every event that it passes on; the job loops say what matters.
+    for chatty in ("kopf.objects", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
