@@ -32,10 +32,12 @@ FROM ${DEPS_IMAGE} AS final
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1
-# Built from a copy: setuptools writes next to the source, and the mount is read-only.
+# Built from a copy: setuptools writes next to the source, and the mount is read-only. pip is Debian's, old, and of no use
+# to who runs this; it goes.
 RUN --mount=type=bind,from=source,source=/src,target=/src \
     cp -r /src /tmp/src \
  && pip install --no-cache-dir --no-index --quiet --no-deps --no-build-isolation /tmp/src \
+ && pip uninstall --yes --quiet pip \
  && rm -rf /tmp/src
 USER 1000:1000
 WORKDIR /tmp
