@@ -57,7 +57,7 @@ def view_of(job: Mapping[str, Any], now: datetime, before: View | None) -> View:
 
 def draw(view: View, now: datetime) -> RenderableType:
     """Everything, for one frame."""
-    parts: list[RenderableType] = [_title(view, now), _stages(view, now)]
+    parts: list[RenderableType] = [_title(view, now), _stages(view, now), *_notes(view)]
     if view.status.waiting:
         waiting = view.status.waiting
         held = f", ${usd(waiting.held_micro_usd)} for pods held meanwhile" if waiting.held_micro_usd else ""
@@ -83,11 +83,19 @@ def _title(view: View, now: datetime) -> Text:
     return text
 
 
+def _notes(view: View) -> list[RenderableType]:
+    """A line below the table for each stage that has something to say; on a narrow terminal it wraps, nothing is cut."""
+    return [Text(f"{stage.name.value}: {said}") for stage in view.status.stages if (said := facts(stage))]
+
+
 def _stages(view: View, now: datetime) -> Table:
+    """On a narrow terminal the bars give way, money and counts stay whole."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, justify in (("stage", "left"), ("state", "left"), ("", "left"), ("done", "right"), ("", "left"),
-                          ("time", "right"), ("cost", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for name in ("stage", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("", max_width=BAR)
+    for name in ("done", "time", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
     for stage in view.status.stages:
         state = "Reused" if stage.reused else stage.state.value
         table.add_row(
@@ -95,7 +103,6 @@ def _stages(view: View, now: datetime) -> Table:
             Text(state, style=COLOURS[stage.state]),
             bar(stage),
             amount(stage),
-            facts(stage),
             elapsed(stage, now),
             f"${usd(cost_of(view.status, stage.name))}",
         )
@@ -105,13 +112,13 @@ def _stages(view: View, now: datetime) -> Table:
 def bar(stage: StageStatus) -> RenderableType:
     """How far the stage is."""
     if stage.state is StageState.SUCCEEDED:
-        return ProgressBar(total=1, completed=1, width=BAR)
+        return ProgressBar(total=1, completed=1)
     progress = (
         stage.progress if stage.state in (StageState.RUNNING, StageState.STOPPING, StageState.SUSPENDED) else None
     )
     if progress is None or not progress.total:
-        return Text(" " * BAR)
-    return ProgressBar(total=progress.total, completed=progress.done, width=BAR)
+        return Text()
+    return ProgressBar(total=progress.total, completed=progress.done)
 
 
 def amount(stage: StageStatus) -> str:
@@ -126,7 +133,7 @@ def facts(stage: StageStatus) -> str:
     """Loss and speed, or what it is doing."""
     progress = stage.progress
     if progress is None or stage.state is not StageState.RUNNING:
-        return stage.message[:60] if stage.state is StageState.FAILED else ""
+        return stage.message if stage.state is StageState.FAILED else ""
     said = [("loss", progress.loss), ("tok/s", progress.tokens_per_second), ("MFU", progress.mfu)]
     return "  ".join(f"{name} {value}" for name, value in said if value) or progress.detail
 
