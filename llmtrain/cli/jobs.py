@@ -68,7 +68,7 @@ INSIDE = "pod"
 ENDED = ("Succeeded", "Failed", "Invalid")
 LOOK_SECONDS = 2.0
 FRAMES_PER_SECOND = 2
-PIPE_WIDTH = 240
+WIDE = 240
 LABEL = "llmtrain.dev"
 
 
@@ -114,8 +114,8 @@ def list_jobs(
     if not found["items"]:
         typer.echo("no jobs")
         return
-    # Into a pipe nothing is shortened.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(job_table(found["items"], utc_now()))
+    # As kubectl's tables: a narrow terminal wraps, nothing is shortened.
+    Console(width=WIDE, soft_wrap=True).print(job_table(found["items"], utc_now()))
 
 
 def status(name: Name, namespace: Namespace = "") -> None:

@@ -18,7 +18,10 @@ def application(modules: Sequence[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=True,
         rich_markup_mode="markdown",
-        help="Train a language model of your own on Kubernetes, and know what it costs.",
+        help="Train a language model of your own on Kubernetes, and know what it costs.\n\n"
+        "Before: `llmtrain estimate -f job.yaml --plans plans.yaml`, `llmtrain compare -f job.yaml --plans plans.yaml`.\n\n"
+        "During: `llmtrain submit job.yaml --watch`, `llmtrain list -A`, `llmtrain logs NAME -f`.\n\n"
+        "After: `llmtrain status NAME`, `llmtrain report NAME --artifacts pod`.",
     )
     # Without one, typer makes a program of a single command, which then has no name.
     app.callback()(lambda: None)

@@ -73,3 +73,13 @@ def test_a_person_sees_progress_cost_and_time_left_and_then_the_bill(environment
     assert written.index(HIDE) < written.index(SHOW)
     assert re.search(r"\x1b\[\d*A", live)
     assert "\x1b[36m" in live
+
+
+@pytest.mark.slow
+def test_a_list_is_whole_on_a_narrow_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).write_text(json.dumps({"items": [finished()]}))
+    code, written = capture(environment, 60, "list", "-A")
+    assert code == 0
+    assert "…" not in written
+    assert re.search(r"docs-gpt +Evaluation +Succeeded .*\$0\.267358", written)
