@@ -1,8 +1,11 @@
 """Decisions beside datatrove's and dolma's on the same texts, by rule, with the same word splitter.
 
-LLMTRAIN_PEERS names a folder with the virtual environments `datatrove` and `dolma`.
+LLMTRAIN_PEERS names a folder with the virtual environments `datatrove` and `dolma`. LLMTRAIN_WEB_SAMPLES, if set, names one of
+pages (html/*.html.gz) and of their articles' texts (ground-truth.json, `articleBody`).
 """
 
+import gzip
+import itertools
 import json
 import os
 import subprocess
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from llmtrain_jobs.curation.edits import clean, edit
 from llmtrain_jobs.curation.presets import PRESETS
+from llmtrain_jobs.curation.reading.html import main_text
 from llmtrain_jobs.curation.rules import broken
 from llmtrain_jobs.curation.signals.measure import measure
 from llmtrain_jobs.curation.signals.words import words_of
@@ -22,18 +26,31 @@ from llmtrain.cli.corpus import default_folders, documents
 
 HERE = Path(__file__).parent
 PEERS = os.environ.get("LLMTRAIN_PEERS", "")
-COUNT = 2500
+WEB = os.environ.get("LLMTRAIN_WEB_SAMPLES", "")
+COUNT = int(os.environ.get("LLMTRAIN_PARITY_DOCUMENTS", "2500"))
 pytestmark = pytest.mark.skipif(not PEERS, reason="LLMTRAIN_PEERS names no folder of virtual environments")
 # dolma leaves spaces out of an n-gram's characters and of the text's, datatrove and we count both with their spaces.
 EXPLAINED = {("dolma", "gopher.maxTop3Grams"), ("dolma", "gopher.maxTop4Grams")}
 
 
-@pytest.fixture(scope="module")
-def texts() -> list[str]:
+@pytest.fixture(scope="module", params=["prose", "web"])
+def texts(request: pytest.FixtureRequest) -> list[str]:
+    return [clean(text) for text in (prose() if request.param == "prose" else web())]
+
+
+def prose() -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
-        found = (clean(text) for _, text in documents(default_folders()) if 1000 <= len(text) <= 20_000)
-        return [text for text, _ in zip(found, range(COUNT), strict=False)]
+        found = (text for _, text in documents(default_folders()) if 1000 <= len(text) <= 20_000)
+        return list(itertools.islice(found, COUNT))
+
+
+def web() -> list[str]:
+    if not WEB:
+        pytest.skip("LLMTRAIN_WEB_SAMPLES names no folder")
+    pages = [main_text(gzip.decompress(file.read_bytes())) for file in sorted(Path(WEB).glob("html/*.html.gz"))]
+    articles = json.loads((Path(WEB) / "ground-truth.json").read_text())
+    return [text for text in [*pages, *(entry["articleBody"] for entry in articles.values())] if text.strip()]
 
 
 @pytest.fixture(scope="module")

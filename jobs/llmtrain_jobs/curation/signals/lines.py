@@ -3,7 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from llmtrain_jobs.curation.signals.characters import BREAK, CLOSER, SPACE, STOP, TERMINAL, Codes, Kinds
+from llmtrain_jobs.curation.signals.characters import (
+    ALPHABETIC,
+    ALPHANUMERIC,
+    BREAK,
+    CLOSER,
+    SPACE,
+    STOP,
+    TERMINAL,
+    Codes,
+    Kinds,
+)
 from llmtrain_jobs.curation.signals.compiled import compiled
 from llmtrain_jobs.curation.signals.hashing import Hashes, digest
 from llmtrain_jobs.curation.signals.words import Counts, kind_of
@@ -11,9 +21,9 @@ from llmtrain_jobs.curation.signals.words import Counts, kind_of
 Spans = NDArray[np.int64]
 """(parts, 2): where each starts and ends."""
 SHORT_LINE = 30
-NEWLINE, RETURN, DOT, ELLIPSIS, BULLET, DASH = (ord(character) for character in "\n\r.…•-")
+NEWLINE, RETURN, DOT, ELLIPSIS, BULLET, DASH, OPENING, SPACE_CODE = (ord(character) for character in "\n\r.…•-( ")
 LINES, BULLETS, TRAILING = range(3)
-FILLED, TERMINALS, SHORT, UNENDED = range(4)
+FILLED, TERMINALS, SHORT = range(3)
 
 
 @compiled
@@ -58,38 +68,66 @@ def stripped(codes: Codes, kinds: Kinds, start: int, end: int) -> tuple[int, int
 
 @compiled
 def filled_counts(codes: Codes, kinds: Kinds, lines: Spans) -> Counts:
-    """Of lines that are not blank: all, those that end a sentence, short ones, those with words after the last stop."""
-    counts = np.zeros(4, dtype=np.int64)
+    """Of lines that are not blank: all, those that end a sentence, short ones."""
+    counts = np.zeros(3, dtype=np.int64)
     for line in range(len(lines)):
         start, end = lines[line, 0], lines[line, 1]
         counts[FILLED] += 1
         counts[TERMINALS] += kind_of(codes[end - 1], kinds) & TERMINAL != 0
         counts[SHORT] += end - start <= SHORT_LINE
-        _, end = stripped(codes, kinds, start, end)
-        while end > start and kind_of(codes[end - 1], kinds) & CLOSER:
-            end -= 1
-        counts[UNENDED] += end == start or kind_of(codes[end - 1], kinds) & STOP == 0
     return counts
 
 
 @compiled
-def ends_of_sentences(codes: Codes, kinds: Kinds) -> int:
-    """Runs of stops with what closes after them before a space; within a word only the stops of scripts without spaces."""
-    found, place = 0, 0
-    while place < len(codes):
-        wide = 0
-        start = place
-        while place < len(codes) and kind_of(codes[place], kinds) & STOP:
-            wide += codes[place] > 127
-            place += 1
-        if place == start:
-            place += 1
-            continue
-        after = place
-        while after < len(codes) and kind_of(codes[after], kinds) & CLOSER:
-            after += 1
-        found += 1 if after == len(codes) or kind_of(codes[after], kinds) & SPACE else wide
-    return found
+def sentences_in(codes: Codes, kinds: Kinds, lines: Spans) -> int:
+    """Sentences of lines that are not blank: what a stop ends, and what is left at the end of a line.
+
+    A stop counts before a space, those of scripts without spaces anywhere, and if a letter or digit came since the last
+    one; no ellipsis does, and no abbreviation of single letters (`e.g.`, initials). So spaCy's sentencizer has it, whose
+    sentences datatrove counts.
+    """
+    total = 0
+    for line in range(len(lines)):
+        start, end = lines[line, 0], lines[line, 1]
+        place, ends, words = start, 0, False
+        while place < end:
+            first, wide = place, False
+            while place < end and kind_of(codes[place], kinds) & STOP:
+                wide |= codes[place] > 127
+                place += 1
+            if place == first:
+                words |= kind_of(codes[place], kinds) & ALPHANUMERIC != 0
+                place += 1
+            elif (
+                words
+                and (wide or before_space(codes, kinds, place, end))
+                and not weak(codes, kinds, start, first, place)
+            ):
+                ends, words = ends + 1, False
+        total += ends + (words or ends == 0)
+    return total
+
+
+@compiled
+def before_space(codes: Codes, kinds: Kinds, place: int, end: int) -> bool:
+    """Whether a space or the end of the line follows, quotation marks and brackets apart."""
+    while place < end and kind_of(codes[place], kinds) & CLOSER:
+        place += 1
+    return place == end or kind_of(codes[place], kinds) & SPACE != 0
+
+
+@compiled
+def weak(codes: Codes, kinds: Kinds, start: int, first: int, end: int) -> bool:
+    """Whether stops from `first` to `end` are an ellipsis, or the full stop of a single letter."""
+    for place in range(first, end):
+        if codes[place] != DOT:
+            return False
+    if end - first > 1:
+        return True
+    if first == start or not kind_of(codes[first - 1], kinds) & ALPHABETIC:
+        return False
+    before = SPACE_CODE if first - 1 == start else codes[first - 2]
+    return before in (DOT, OPENING) or kind_of(before, kinds) & SPACE != 0
 
 
 @compiled

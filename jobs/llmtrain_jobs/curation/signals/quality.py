@@ -13,11 +13,10 @@ from llmtrain_jobs.curation.signals.lines import (
     SHORT,
     TERMINALS,
     TRAILING,
-    UNENDED,
     Spans,
-    ends_of_sentences,
     filled_counts,
     line_counts,
+    sentences_in,
 )
 from llmtrain_jobs.curation.signals.words import CHARACTERS, FIRST_STOP, REAL, WITH_LETTER, Words
 
@@ -41,7 +40,7 @@ def word_signals(text: str, words: Words) -> dict[str, float]:
 
 
 def line_signals(codes: Codes, kinds: Kinds, lines: Spans) -> dict[str, float]:
-    """Shares of lines, and sentences: their ends, and what is left unended at the end of a line. `lines`: not blank."""
+    """Shares of lines, and sentences. `lines`: those that are not blank."""
     all_lines, some = line_counts(codes, kinds), filled_counts(codes, kinds, lines)
     count, filled = max(1, int(all_lines[LINES])), max(1, int(some[FILLED]))
     return {
@@ -49,7 +48,7 @@ def line_signals(codes: Codes, kinds: Kinds, lines: Spans) -> dict[str, float]:
         "ellipsisLineShare": int(all_lines[TRAILING]) / count,
         "terminalLineShare": int(some[TERMINALS]) / filled,
         "shortLineShare": int(some[SHORT]) / filled,
-        "sentences": float(ends_of_sentences(codes, kinds) + int(some[UNENDED])),
+        "sentences": float(sentences_in(codes, kinds, lines)),
     }
 
 

@@ -11,8 +11,7 @@ import regex
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 LONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 NORMAL = re.compile(rf"[{LONE}]|[^\W_{LONE}]+")
-SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*(?=\s|$)|[。！？]")
-LAST_SENTENCE = re.compile(r"(?:[.!?]|[。！？])[\"'”’)\]]*[^\S\n]*$", re.MULTILINE)
+STOPS = re.compile(r"[.!?。！？]+")
 MASK = 2**64 - 1
 
 
@@ -51,8 +50,28 @@ def line_signals(text: str) -> dict[str, float]:
         "shortLineShare": sum(len(line) <= 30 for line in filled) / some,
         "curlyBrackets": text.count("{"),
         "loremIpsums": text.lower().count("lorem ipsum"),
-        "sentences": len(SENTENCE.findall(text)) + len(filled) - len(LAST_SENTENCE.findall(text)),
+        "sentences": sum(map(sentences, filled)),
     }
+
+
+def sentences(line: str) -> int:
+    """Of one line; at least one."""
+    ends, rest = 0, ""
+    place = 0
+    for stop in STOPS.finditer(line):
+        rest += line[place : stop.start()]
+        place = stop.end()
+        after = line[stop.end() :].lstrip("\"'”’)]")
+        closes = not after or after[0].isspace() or not stop.group().isascii()
+        ellipsis = re.fullmatch(r"\.{2,}", stop.group())
+        letter = stop.group() == "." and single_letter(line[: stop.start()])
+        if closes and not ellipsis and not letter and any(map(str.isalnum, rest)):
+            ends, rest = ends + 1, ""
+    return ends + (any(map(str.isalnum, rest + line[place:])) or not ends)
+
+
+def single_letter(before: str) -> bool:
+    return before[-1:].isalpha() and (len(before) == 1 or before[-2] in ".(" or before[-2].isspace())
 
 
 def repeated_parts(text: str) -> dict[str, float]:
