@@ -5,20 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, cel
+from llmtrain.api.base import Model, Name, Path, Rule, cel
 from llmtrain.api.cluster import Cluster
+from llmtrain.api.duringtraining import DuringTraining
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.evaluationtasks import Form, JudgeTask, Perplexity, TaskKind, Template
+from llmtrain.api.requirement import Against, Requirement, one_of
 
-METRIC_PATTERN = r"^[a-z0-9-]+/[a-z0-9_]+$"
 SOURCES_OF_A_TASK = ("perplexity", "task", "template", "harness", "judge")
-
-
-def _one_of(*fields: str) -> Rule:
-    """Exactly one of the fields is set."""
-    there = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in fields)
-    names = ", ".join(f"`{field}`" for field in fields[:-1])
-    return Rule(rule=f"{there} == 1", message=f"exactly one of {names} and `{fields[-1]}` must be set")
 
 
 class Task(Model):
@@ -47,7 +41,7 @@ class Task(Model):
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
-            _one_of(*SOURCES_OF_A_TASK),
+            one_of(*SOURCES_OF_A_TASK),
             Rule(
                 rule="has(self.dataFile) == (has(self.task) || has(self.template) || has(self.judge))",
                 message="`dataFile` must be set where `task`, `template` or `judge` is, and only there",
@@ -82,37 +76,13 @@ class Suite(Model):
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
-            _one_of("preset", "tasks"),
+            one_of("preset", "tasks"),
             Rule(
                 rule="has(self.preset) == has(self.dataFolder)",
                 message="`dataFolder` must be set where `preset` is, and only there",
             ),
         )
     }
-
-
-class Against(StrEnum):
-    """What a score is held against."""
-
-    BASELINE = "Baseline"
-    REFERENCE = "Reference"
-    CHANCE = "Chance"
-
-
-class Requirement(Model):
-    """Gate on a score."""
-
-    metric: Annotated[str, Field(pattern=METRIC_PATTERN, max_length=128)] = Field(
-        description="`task/metric`, for example held-out/bits_per_byte."
-    )
-    at_most: DecimalString | None = Field(None, description="Upper bound, inclusive.")
-    at_least: DecimalString | None = Field(None, description="Lower bound, inclusive.")
-    no_worse_than: Against | None = Field(
-        None, description="The same score of `baseline`, of the `reference` model, or of guessing is the bound."
-    )
-    tolerance: DecimalString = Field("0", description="How much worse than `noWorseThan` it may be.")
-
-    model_config = Model.model_config | {"json_schema_extra": cel(_one_of("atMost", "atLeast", "noWorseThan"))}
 
 
 class Baseline(Model):
@@ -136,6 +106,9 @@ class Evaluation(Model):
     judge: Endpoint | None = Field(None, description="The model that judges answers.")
     baseline: Baseline | None = Field(None, description="An earlier evaluation to compare with.")
     require: Annotated[list[Requirement], Field(max_length=64)] = Field([], description="Scores that must be reached.")
+    during_training: DuringTraining | None = Field(
+        None, description="Checkpoints are scored while training goes on, on pods of their own."
+    )
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
@@ -152,8 +125,36 @@ class Evaluation(Model):
                 "(r.noWorseThan == 'Baseline' ? has(self.baseline) : r.noWorseThan != 'Reference' || has(self.reference)))",
                 message="`noWorseThan: Baseline` needs `baseline`, `noWorseThan: Reference` needs `reference`",
             ),
+            Rule(
+                rule="!has(self.duringTraining) || self.duringTraining.tasks.all(n, "
+                "self.tasks.exists(t, t.name == n && !has(t.judge)))",
+                message="`duringTraining.tasks` must be names of entries of `tasks` without `judge`",
+                field_path=".duringTraining.tasks",
+            ),
+            Rule(
+                rule="!has(self.duringTraining) || self.duringTraining.require.all(r, "
+                "!has(r.noWorseThan) || r.noWorseThan != 'Baseline' || has(self.baseline))",
+                message="`noWorseThan: Baseline` needs `baseline`",
+                field_path=".duringTraining.require",
+            ),
+            Rule(
+                rule="!has(self.duringTraining) || self.duringTraining.tasks.size() > 0 || "
+                "self.tasks.exists(t, !has(t.judge))",
+                message="`duringTraining` needs an entry of `tasks` without `judge`",
+                field_path=".duringTraining",
+            ),
         )
     }
 
 
-__all__ = ["Against", "Baseline", "Evaluation", "Requirement", "Suite", "SuitePreset", "Task", "TaskKind"]
+__all__ = [
+    "Against",
+    "Baseline",
+    "DuringTraining",
+    "Evaluation",
+    "Requirement",
+    "Suite",
+    "SuitePreset",
+    "Task",
+    "TaskKind",
+]

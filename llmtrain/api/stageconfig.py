@@ -36,6 +36,8 @@ class StageConfig(Model):
     peak_tflops: str | None = Field(None, description="Peak of one accelerator of the plan, for the MFU.")
     wait_for_workers_seconds: int = 600
     spent_usd: str = Field("", description="What the job had cost when this attempt began, US dollars.")
+    micro_usd_per_hour: int = Field(0, description="Price of all pods of this attempt, microdollars per hour.")
+    evaluator_micro_usd_per_hour: int = Field(0, description="Of one evaluator pod.")
 
 
 class Result(Model):

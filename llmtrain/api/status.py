@@ -59,6 +59,8 @@ class Progress(StatusModel):
     redone_seconds: int = Field(0, description="Seconds of this attempt spent on work that was done before.")
     checkpoint_seconds: int = Field(0, description="Seconds of this attempt that stood still for checkpoints.")
     save_seconds: int = Field(0, description="Longest time that one complete save took; 0: not measured.")
+    evaluated_tokens: int = Field(0, description="Training: tokens of the newest checkpoint that was scored.")
+    scores: Annotated[dict[str, str], Field(max_length=32)] = Field({}, description="Training: that one's scores.")
 
 
 class Outcome(StatusModel):
@@ -141,11 +143,16 @@ class StageStatus(StatusModel):
     reused: bool = Field(False, description="The artifact existed before this job and cost it nothing.")
     outcome: Outcome | None = Field(None, description="How the current attempt ended, while its pods are taken down.")
     workers: Annotated[list[WorkerState], Field(max_length=4096)] = Field([], description="Worker slots.")
+    evaluators: Annotated[list[WorkerState], Field(max_length=16)] = Field(
+        [], description="Evaluator slots; one that failed too often is given up and is not here."
+    )
     progress: Progress | None = Field(None, description="What the stage last said of itself.")
     scores: Annotated[dict[str, str], Field(max_length=256)] = Field({}, description="Results, metric by name.")
     phases: Phases = Field(Phases(), description="Where the time of the current attempt went.")
     plan: Key = Field("", description="ComputePlan that prices its pods.")
     tenure: Key = Field("", description="Rented or Owned.")
+    evaluator_plan: Key = Field("", description="Training: ComputePlan that prices its evaluators.")
+    evaluator_tenure: Key = Field("", description="Of that plan.")
     budget_stop_micro_usd: int = Field(
         0, description="Limit that a budget stopped the stage at, microdollars; it goes on once there is more."
     )
@@ -157,7 +164,7 @@ class Amounts(StatusModel):
     """What pods of one stage, role, plan and tenure owe."""
 
     stage: Stage = Field(description="The stage.")
-    role: Key = Field(description="head or worker.")
+    role: Key = Field(description="head, worker or evaluator.")
     plan: Key = Field("", description="ComputePlan.")
     tenure: Key = Field("", description="Rented or Owned.")
     pod_seconds: int = Field(0, description="Seconds from scheduling to the end, or so far.")

@@ -78,7 +78,10 @@ def estimate(run: RunSpec, today: date | None = None) -> Estimate:
         development_multiplier=multiplier,
         development_usd=Range(usd.p10 * multiplier.p10, usd.p50 * multiplier.p50, usd.p90 * multiplier.p90),
         assumptions=_assumptions(run),
-        warnings=[*_memory_warnings(run), *price_warnings((s.cluster.plan for s in run.stages), today)],
+        warnings=[
+            *_memory_warnings(run),
+            *price_warnings((group.plan for s in run.stages for group in s.clusters), today),
+        ],
     )
 
 
@@ -92,8 +95,8 @@ def estimate_stage(run: RunSpec, stage: StageSpec) -> StageEstimate:
         accelerators=cluster.accelerators,
         hours=hours,
         accelerator_hours=hours.scaled(cluster.accelerators),
-        usd=bill_range(cluster.plan, cluster.pods, hours),
-        kwh=hours.scaled(kilowatts(cluster)),
+        usd=total(bill_range(group.plan, group.pods, hours) for group in stage.clusters),
+        kwh=total(hours.scaled(kilowatts(group)) for group in stage.clusters),
     )
 
 
@@ -129,7 +132,7 @@ def _assumptions(run: RunSpec) -> list[Assumption]:
         found += stage_assumptions(stage.work, run, stage.cluster)
         energy = energy_assumption(stage.cluster)
         found += [energy] if energy else []
-        found.append(_price(stage.cluster.plan))
+        found += [_price(group.plan) for group in stage.clusters]
     return list(dict.fromkeys([*found, a.START, a.DEVELOPMENT_MULTIPLIER]))
 
 

@@ -79,6 +79,13 @@ class StageSpec:
     name: str
     cluster: Cluster
     work: Work
+    beside: Cluster | None = None
+    """Pods on a plan of their own that live as long as the stage: evaluators."""
+
+    @property
+    def clusters(self) -> list["Cluster"]:
+        """All that the stage pays for."""
+        return [self.cluster, *([self.beside] if self.beside else [])]
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,14 @@ FAMILIES = (
     Family("llmtrain_curation_step_NAME_parts", "Parts of a step in all.", r"llmtrain_curation_step_[a-z_]+_parts"),
     Family("llmtrain_evaluation_batches_done", "Batches of questions that are answered."),
     Family("llmtrain_evaluation_batches", "Batches of questions in all."),
+    Family("llmtrain_evaluation_checkpoint_step", "Step of the newest checkpoint that was scored during training."),
+    Family("llmtrain_evaluation_checkpoint_tokens", "Training tokens of that checkpoint."),
+    Family("llmtrain_evaluation_seconds", "Seconds that an evaluator took for it."),
+    Family(
+        "llmtrain_evaluation_score_TASK_METRIC",
+        "Score of that checkpoint: `task/metric` with underscores.",
+        r"llmtrain_evaluation_score_[a-z0-9_]+",
+    ),
 )
 
 

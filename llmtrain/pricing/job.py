@@ -96,4 +96,15 @@ def _curation(spec: JobSpec, plans: Mapping[str, Plan], known: Known) -> StageSp
 
 def _training(spec: JobSpec, plans: Mapping[str, Plan]) -> StageSpec:
     cluster = cluster_of("spec.training.cluster", spec.training.cluster, plans)
-    return StageSpec("Training", cluster, training_work(spec, cluster.accelerators))
+    return StageSpec("Training", cluster, training_work(spec, cluster.accelerators), _evaluators(spec, plans))
+
+
+def _evaluators(spec: JobSpec, plans: Mapping[str, Plan]) -> Cluster | None:
+    """Evaluators live as long as the training does."""
+    during = spec.evaluation.during_training if spec.evaluation else None
+    if during is None or spec.evaluation is None:
+        return None
+    field = "spec.evaluation.duringTraining.planRef.name" if during.plan_ref else "spec.evaluation.cluster.planRef.name"
+    plan = plan_named(field, (during.plan_ref or spec.evaluation.cluster.plan_ref).name, plans)
+    size = during.evaluators
+    return Cluster(plan, pods_of(size, 0, 0), pods_of(size, size.replicas, size.accelerators_per_worker))

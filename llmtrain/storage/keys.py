@@ -56,6 +56,6 @@ def training_key(spec: JobSpec, curation: str) -> str:
 def evaluation_key(spec: JobSpec, training: str, fingerprint: str) -> str:
     """`fingerprint` identifies the content of the tasks' data files. What is required of scores does not change them."""
     config = spec.evaluation.to_dict() if spec.evaluation else {}
-    for irrelevant in ("cluster", "require", "baseline"):
+    for irrelevant in ("cluster", "require", "baseline", "duringTraining"):
         config.pop(irrelevant, None)
     return artifact_key({"code": EVALUATION_CODE, "config": config, "model": training, "data": fingerprint})

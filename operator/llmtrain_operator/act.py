@@ -13,6 +13,7 @@ from llmtrain_operator.names import FINALIZER_JOB, Attempt
 from llmtrain_operator.namespace_ledger import book_job
 from llmtrain_operator.observation import (
     Action,
+    CreateEvaluator,
     CreateHead,
     CreateObjects,
     CreateWorker,
@@ -67,6 +68,8 @@ class Actor:
                 await self._create(PODS, manifests.build_head(blueprint))
             case CreateWorker(blueprint, index, incarnation):
                 await self._create(PODS, manifests.build_worker(blueprint, index, incarnation))
+            case CreateEvaluator(blueprint, index, incarnation):
+                await self._create(PODS, manifests.build_evaluator(blueprint, index, incarnation))
             case DeletePod(pod, grace):
                 await cluster.delete(PODS, job.namespace, pod.name, pod.uid, grace)
             case ShortenPod(pod, seconds):

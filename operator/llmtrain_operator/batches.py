@@ -8,12 +8,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from llmtrain_operator.observation import Action, CreateHead, CreateWorker, DeletePod, ReleasePod, ShortenPod
+from llmtrain_operator.observation import (
+    Action,
+    CreateEvaluator,
+    CreateHead,
+    CreateWorker,
+    DeletePod,
+    ReleasePod,
+    ShortenPod,
+)
 
 LARGEST = 25
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
-SIDE_BY_SIDE = {CreateHead: "create", CreateWorker: "create", DeletePod: "delete", ReleasePod: "release",
-                ShortenPod: "shorten"}  # fmt: skip
+SIDE_BY_SIDE = {
+    CreateHead: "create",
+    CreateWorker: "create",
+    CreateEvaluator: "create",
+    DeletePod: "delete",
+    ReleasePod: "release",
+    ShortenPod: "shorten",
+}
 
 
 class Performer(Protocol):

@@ -1,6 +1,9 @@
 """From a job to the blueprint of its next attempt: which cluster, which plan, which config."""
 
+from collections.abc import Mapping
+
 from llmtrain.api.cluster import Cluster
+from llmtrain.api.duringtraining import DuringTraining
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage, StageStatus
@@ -8,10 +11,10 @@ from llmtrain.api.training import Device
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
 from llmtrain_operator.history import excluded_nodes
-from llmtrain_operator.manifests import Blueprint
+from llmtrain_operator.manifests import Blueprint, EvaluatorGroup
 from llmtrain_operator.names import Attempt
 from llmtrain_operator.observation import Job, Observation
-from llmtrain_operator.pricing import Plan
+from llmtrain_operator.pricing import Plan, pod_price
 
 
 def stages_of(spec: JobSpec) -> list[Stage]:
@@ -35,6 +38,31 @@ def worker_count(spec: JobSpec, stage: Stage) -> int:
     return 0 if stage is Stage.PREFLIGHT else cluster_of(spec, stage).workers.replicas
 
 
+def evaluators_of(spec: JobSpec, stage: Stage) -> DuringTraining | None:
+    """The evaluator group beside a stage: training has one where step 5 asks for it."""
+    return spec.evaluation.during_training if stage is Stage.TRAINING and spec.evaluation else None
+
+
+def evaluator_plan_name(spec: JobSpec, stage: Stage) -> str:
+    """The ComputePlan that prices a stage's evaluators; empty where it has none."""
+    group = evaluators_of(spec, stage)
+    if group is None or spec.evaluation is None:
+        return ""
+    return (group.plan_ref or spec.evaluation.cluster.plan_ref).name
+
+
+def evaluator_count(spec: JobSpec, stage: Stage) -> int:
+    """Evaluator pods beside a stage."""
+    group = evaluators_of(spec, stage)
+    return group.evaluators.replicas if group else 0
+
+
+def evaluator_group(plans: Mapping[str, Plan], spec: JobSpec, stage: Stage) -> EvaluatorGroup | None:
+    """Size and plan of a stage's evaluators; None where it has none or their plan does not exist."""
+    group, plan = evaluators_of(spec, stage), plans.get(evaluator_plan_name(spec, stage))
+    return EvaluatorGroup(group.evaluators, plan) if group and plan else None
+
+
 def plan_name(spec: JobSpec, stage: Stage) -> str:
     """The ComputePlan that prices a stage."""
     return cluster_of(spec, stage).plan_ref.name
@@ -55,12 +83,25 @@ def peak_tflops(spec: JobSpec, plan: Plan) -> str | None:
         return None
 
 
+def _prices(spec: JobSpec, stage: Stage, plan: Plan, group: EvaluatorGroup | None) -> dict[str, int]:
+    """What the attempt's pods cost an hour, for the dollars beside a checkpoint's scores."""
+    if group is None:
+        return {}
+    cluster, one = cluster_of(spec, stage), group.price.microUsdPerHour
+    workers = cluster.workers
+    head = pod_price(plan, cluster.head.cpu, cluster.head.memory, 0).microUsdPerHour
+    worker = pod_price(plan, workers.cpu, workers.memory, workers.accelerators_per_worker).microUsdPerHour
+    whole = head + worker * worker_count(spec, stage) + one * group.size.replicas
+    return {"micro_usd_per_hour": whole, "evaluator_micro_usd_per_hour": one}
+
+
 def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) -> Blueprint | None:
     """Blueprint of the stage's current attempt; None where its plan does not exist."""
     plan = observation.plans.get(plan_name(spec, stage.name))
     if plan is None:
         return None
     attempt = attempt_of(observation.job, stage)
+    group = evaluator_group(observation.plans, spec, stage.name)
     config = StageConfig(
         job=attempt.job,
         namespace=attempt.namespace,
@@ -74,8 +115,11 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         peak_tflops=peak_tflops(spec, plan),
         wait_for_workers_seconds=spec.start_deadline_seconds,
         spent_usd=observation.job.status.ledger.cost_usd,
+        **_prices(spec, stage.name, plan, group),
     )
     # An attempt keeps its image: a worker of another version could not join its head.
     image = stage.image or spec.image or observation.image
     excluded = tuple(excluded_nodes(stage))
-    return Blueprint(attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded, observation.network)
+    return Blueprint(
+        attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded, observation.network, group
+    )

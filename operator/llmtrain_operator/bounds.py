@@ -15,6 +15,8 @@ from llmtrain_operator.budget import (
     budget_outcome,
     cluster_prices,
     committed,
+    evaluator_prices,
+    lacking_evaluators,
     limits,
     missing_pods,
 )
@@ -59,8 +61,15 @@ def _missing_shares(turn: Turn, stage: StageStatus) -> list[Share]:
     prices = cluster_prices(turn, stage)
     if not prices:
         return []
-    shares = cluster_shares(prices[0], prices[-1], workers) if heads else []
-    return shares or [Share(prices[-1], ACCEPT_SECONDS + TAIL_SECONDS, workers)]
+    beyond = ACCEPT_SECONDS + TAIL_SECONDS
+    shares = cluster_shares(prices[0], prices[-1], workers) if heads else [Share(prices[-1], beyond, workers)]
+    return [*shares, *_evaluator_shares(turn, stage, lacking_evaluators(turn, stage), bool(heads))]
+
+
+def _evaluator_shares(turn: Turn, stage: StageStatus, count: int, with_head: bool) -> list[Share]:
+    """Evaluators live as long as workers; the seconds that are looked for are the head's where it is missing too."""
+    beyond = ACCEPT_SECONDS + TAIL_SECONDS + (HEAD_FIRST_SECONDS if with_head else 0)
+    return [Share(price, beyond) for price in evaluator_prices(turn, stage, count)]
 
 
 def _apart(turn: Turn, stage: StageStatus) -> int:
@@ -111,7 +120,7 @@ def outpriced(turn: Turn, stage: StageStatus) -> Outcome | None:
 
 def outlived(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Pods that their deadline ended: a budget stop, unless there is more to be had by now; never a failure."""
-    ended = [pod for pod in turn.pods_of(stage) if pod.outlived]
+    ended = [pod for pod in turn.crew_of(stage) if pod.outlived]
     head = turn.head_of(stage)
     if not ended or (head is not None and head.succeeded):
         return None
@@ -133,7 +142,8 @@ def more_seconds(turn: Turn, stage: StageStatus) -> int:
     if not prices or not binding(turn):
         return longest
     room = _tightest(turn).attainable - committed(turn, stage, 0)
-    return affordable_seconds(room, cluster_shares(prices[0], prices[-1], len(prices) - 1), longest)
+    beside = _evaluator_shares(turn, stage, len(stage.evaluators), with_head=True)
+    return affordable_seconds(room, [*cluster_shares(prices[0], prices[-1], len(prices) - 1), *beside], longest)
 
 
 def _tightest(turn: Turn) -> Limit:
@@ -179,7 +189,7 @@ def next_deadline(turn: Turn, stage: StageStatus) -> tuple[timedelta, PodState] 
     """The pod that its kubelet ends first, and in what time."""
     ends = [
         (pod.accepted + timedelta(seconds=pod.lifetime) - turn.now, pod)
-        for pod in turn.pods_of(stage)
+        for pod in turn.crew_of(stage)
         if pod.accepted and pod.lifetime and not pod.over
     ]
     return min(ends, key=lambda end: end[0], default=None)

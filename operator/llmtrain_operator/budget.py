@@ -7,7 +7,7 @@ from decimal import Decimal
 from llmtrain.api.job import OnBreach
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain.cost.money import format_usd, micro_usd
-from llmtrain_operator.blueprints import cluster_of, plan_name, worker_count
+from llmtrain_operator.blueprints import cluster_of, evaluator_count, evaluator_group, plan_name, worker_count
 from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.estimates import remaining_upper_micro_usd
 from llmtrain_operator.exposure import LOOK_SECONDS, exposure, price_for, save_seconds, settled_micro_usd, stop_seconds
@@ -73,16 +73,29 @@ def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:
 
 def missing_pods(turn: Turn, stage: StageStatus) -> tuple[int, int]:
     """Heads and workers that the running stage's cluster lacks and is about to get."""
-    pods = turn.pods_of(stage)
+    pods = turn.crew_of(stage)
     there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
     absent = [w for w in stage.workers if (w.index, w.incarnation) not in there]
     return 0 if any(pod.is_head for pod in pods) else 1, len(absent)
 
 
+def evaluator_prices(turn: Turn, stage: StageStatus, count: int) -> list[Price]:
+    """Prices of so many evaluators beside the stage."""
+    group = evaluator_group(turn.seen.plans, turn.spec, stage.name)
+    return [group.price] * count if group else []
+
+
+def lacking_evaluators(turn: Turn, stage: StageStatus) -> int:
+    """Evaluators that the running stage lacks and is about to get."""
+    there = {(pod.index, pod.incarnation) for pod in turn.evaluators_of(stage)}
+    return sum((e.index, e.incarnation) not in there for e in stage.evaluators)
+
+
 def missing_prices(turn: Turn, stage: StageStatus) -> list[Price]:
-    """Prices of those."""
+    """Prices of all pods that it is about to get."""
     prices, (heads, workers) = cluster_prices(turn, stage), missing_pods(turn, stage)
-    return prices[:1] * heads + prices[-1:] * workers
+    beside = evaluator_prices(turn, stage, lacking_evaluators(turn, stage))
+    return prices[:1] * heads + prices[-1:] * workers + beside
 
 
 def committed(turn: Turn, stage: StageStatus, seconds: int) -> int:
@@ -117,7 +130,7 @@ def _spent(turn: Turn, limit: Limit) -> str:
 
 def stage_need(turn: Turn, stage: StageStatus) -> int:
     """What is reserved before the stage starts, microdollars: the upper estimate, at least a start and a stop."""
-    prices = cluster_prices(turn, stage)
+    prices = cluster_prices(turn, stage) + evaluator_prices(turn, stage, evaluator_count(turn.spec, stage.name))
     upper = remaining_upper_micro_usd(turn, stage)
     run = SHORTEST_RUN_SECONDS if upper is not None else UNKNOWN_STAGE_SECONDS
     least = run + LOOK_SECONDS + stop_seconds(None)

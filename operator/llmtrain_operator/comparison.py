@@ -16,6 +16,7 @@ from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import tokens_per_second, with_speed
 from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.estimates import quantiles
+from llmtrain_operator.names import EVALUATOR
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.turn import Inputs, Turn
 
@@ -56,7 +57,7 @@ def _cost_plan(name: str, text: str) -> CostPlan | None:
 def accelerator_seconds(ledger: Ledger) -> int:
     """Billed accelerator-seconds of all training pods, settled or not."""
     items: list[Amounts] = [*ledger.entries, *ledger.high_water]
-    return sum(item.accelerator_seconds for item in items if item.stage is Stage.TRAINING)
+    return sum(item.accelerator_seconds for item in items if item.stage is Stage.TRAINING and item.role != EVALUATOR)
 
 
 def _rent_of_job(turn: Turn) -> str:

@@ -1,7 +1,7 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
 from llmtrain.api.status import Outcome, StageState
-from llmtrain_operator.blueprints import attempt_of, plan_name
+from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name
 from llmtrain_operator.budget import warn
 from llmtrain_operator.comparison import update_comparison
 from llmtrain_operator.counted import counted
@@ -54,6 +54,9 @@ def decide(seen: Observation) -> Decision:
         stage.working_pod_seconds = working(turn.status, stage.name)
         plan = seen.plans.get(plan_name(turn.spec, stage.name))
         stage.plan, stage.tenure = (plan.name, plan.spec.tenure.value) if plan else (stage.plan, stage.tenure)
+        beside = seen.plans.get(evaluator_plan_name(turn.spec, stage.name))
+        if beside:
+            stage.evaluator_plan, stage.evaluator_tenure = beside.name, beside.spec.tenure.value
     warn(turn)
     update_estimate(turn)
     update_forecast(turn)

@@ -8,8 +8,9 @@ from llmtrain.cost.forecast import Forecast, Measurement, Running, forecast
 from llmtrain.cost.money import MICRO, format_usd
 from llmtrain.cost.ranges import Range
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.budget import cluster_prices, limits
+from llmtrain_operator.budget import cluster_prices, evaluator_prices, limits
 from llmtrain_operator.estimates import job_estimate, quantiles, share_left
+from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
 OVER = (StageState.SUCCEEDED, StageState.FAILED)
@@ -83,9 +84,13 @@ def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | No
         done=float(progress.done),
         total=float(progress.total),
         elapsed_hours=elapsed / 3600,
-        usd_per_hour=sum(price.microUsdPerHour for price in cluster_prices(turn, stage)) / MICRO,
+        usd_per_hour=sum(price.microUsdPerHour for price in _prices(turn, stage)) / MICRO,
         measured=_measured(progress, elapsed),
     )
+
+
+def _prices(turn: Turn, stage: StageStatus) -> list[Price]:
+    return cluster_prices(turn, stage) + evaluator_prices(turn, stage, len(stage.evaluators))
 
 
 def _measured(progress: Progress, elapsed: float) -> Measurement | None:

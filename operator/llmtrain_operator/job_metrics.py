@@ -12,7 +12,7 @@ from llmtrain.api.outlook import Quantiles
 from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
 from llmtrain.cost.money import MICRO
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.names import HEAD, WORKER
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.snapshots import Key, Snapshots
 from llmtrain_operator.wastesplit import WASTE
 
@@ -61,6 +61,8 @@ def expected(status: JobStatus) -> Iterable[LabelSet]:
         roles = (HEAD,) if stage.name is Stage.PREFLIGHT else (HEAD, WORKER)
         if stage.plan and not stage.reused:
             yield from ((stage.name.value, role, stage.plan, stage.tenure) for role in roles)
+        if stage.evaluator_plan:
+            yield stage.name.value, EVALUATOR, stage.evaluator_plan, stage.evaluator_tenure
 
 
 def usd(micro: int) -> float:

@@ -2,11 +2,12 @@
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmtrain.api import API_VERSION
 from llmtrain.api.cluster import Cluster, PodResources
+from llmtrain.api.duringtraining import Evaluators
 from llmtrain.api.job import JobSpec, Storage
 from llmtrain.api.plan import Placement
 from llmtrain.api.pod import PodFields
@@ -20,10 +21,18 @@ from llmtrain.api.stageconfig import (
     StageConfig,
 )
 from llmtrain_operator.endpointkeys import key_mounts, key_volumes
-from llmtrain_operator.names import FINALIZER_POD, HEAD, POWER_ANNOTATION, PRICE_ANNOTATION, WORKER, Attempt
+from llmtrain_operator.names import (
+    EVALUATOR,
+    FINALIZER_POD,
+    HEAD,
+    POWER_ANNOTATION,
+    PRICE_ANNOTATION,
+    WORKER,
+    Attempt,
+)
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
 from llmtrain_operator.power import pod_power
-from llmtrain_operator.pricing import Plan, pod_price
+from llmtrain_operator.pricing import Plan, Price, pod_price
 
 Object = dict[str, Any]
 GRACE_SECONDS = 60
@@ -36,6 +45,19 @@ class Lifetimes:
 
     head: int
     worker: int
+
+
+@dataclass(frozen=True)
+class EvaluatorGroup:
+    """Evaluators beside a training: how large each is, and what it is paid by."""
+
+    size: Evaluators
+    plan: Plan
+
+    @property
+    def price(self) -> Price:
+        """Of one of them."""
+        return pod_price(self.plan, self.size.cpu, self.size.memory, self.size.accelerators_per_worker)
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,7 @@ class Blueprint:
     network: NetworkSettings = NO_POLICY
     lifetimes: Lifetimes | None = None
     """Where a budget bounds them; otherwise `maxPodLifetimeSeconds` holds for all."""
+    evaluators: EvaluatorGroup | None = None
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -103,6 +126,17 @@ def build_worker(blueprint: Blueprint, index: int, incarnation: int) -> Object:
     labels = blueprint.attempt.labels(WORKER, index, incarnation)
     name = blueprint.attempt.worker(index, incarnation)
     return _pod(blueprint, name, WORKER, workers, workers.accelerators_per_worker, labels, index)
+
+
+def build_evaluator(blueprint: Blueprint, index: int, incarnation: int) -> Object:
+    """An evaluator pod, on a plan of its own; raises ValueError where the blueprint has none."""
+    group = blueprint.evaluators
+    if group is None:
+        raise ValueError("the blueprint has no evaluators")
+    labels = blueprint.attempt.labels(EVALUATOR, index, incarnation)
+    name, size = blueprint.attempt.evaluator(index, incarnation), group.size
+    beside = replace(blueprint, plan=group.plan)
+    return _pod(beside, name, EVALUATOR, size, size.accelerators_per_worker, labels, index)
 
 
 def _object(blueprint: Blueprint, kind: str, name: str, api_version: str = "v1") -> Object:

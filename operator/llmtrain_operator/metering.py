@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain_operator.billing import accelerators, frozen_price
+from llmtrain_operator.names import EVALUATOR
 from llmtrain_operator.podstate import PodState
 
 
@@ -18,9 +19,12 @@ def accelerators_alive(pods: Iterable[PodState]) -> int:
 
 
 def goodput(status: JobStatus) -> str:
-    """Share of training's billed pod-seconds in which it worked; empty before anything was billed."""
-    billed = sum(e.billed_seconds for e in status.ledger.entries if e.stage is Stage.TRAINING)
-    worked = working(status, Stage.TRAINING)
+    """Share of training's billed pod-seconds in which it worked; empty before anything was billed.
+
+    Evaluators do not step the model; they are left out.
+    """
+    steps = [e for e in status.ledger.entries if e.stage is Stage.TRAINING and e.role != EVALUATOR]
+    billed, worked = sum(e.billed_seconds for e in steps), sum(e.split.working for e in steps)
     return f"{worked / billed:.3f}" if billed and worked else ""
 
 

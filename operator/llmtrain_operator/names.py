@@ -21,6 +21,8 @@ LABEL_INCARNATION = f"{GROUP}/incarnation"
 
 HEAD = "head"
 WORKER = "worker"
+EVALUATOR = "evaluator"
+ROLES = (HEAD, WORKER, EVALUATOR)
 
 SHORT = {Stage.PREFLIGHT: "pre", Stage.CURATION: "cur", Stage.TRAINING: "trn", Stage.EVALUATION: "evl"}
 
@@ -66,6 +68,10 @@ class Attempt:
         """The pod of a worker slot."""
         return f"{self.cluster}-w{index}-{incarnation}"
 
+    def evaluator(self, index: int, incarnation: int) -> str:
+        """The pod of an evaluator slot."""
+        return f"{self.cluster}-e{index}-{incarnation}"
+
     @property
     def policy(self) -> str:
         """The NetworkPolicy of the attempt's pods."""
@@ -73,6 +79,8 @@ class Attempt:
 
     def pod(self, role: str, index: int, incarnation: int) -> str:
         """Name of the pod with these labels."""
+        if role == EVALUATOR:
+            return self.evaluator(index, incarnation)
         return self.head if role == HEAD else self.worker(index, incarnation)
 
     def labels(self, role: str | None = None, index: int = 0, incarnation: int = 1) -> dict[str, str]:

@@ -104,6 +104,15 @@ class CreateWorker:
 
 
 @dataclass(frozen=True)
+class CreateEvaluator:
+    """Create an evaluator pod."""
+
+    blueprint: Blueprint
+    index: int
+    incarnation: int
+
+
+@dataclass(frozen=True)
 class DeletePod:
     """Delete a pod; `grace_seconds` None: the pod's own."""
 
@@ -160,6 +169,7 @@ Action = (
     CreateObjects
     | CreateHead
     | CreateWorker
+    | CreateEvaluator
     | DeletePod
     | ShortenPod
     | ReleasePod

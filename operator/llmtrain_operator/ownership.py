@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from llmtrain.api.status import Stage
 from llmtrain_operator.billing import frozen_price
 from llmtrain_operator.client import Object
-from llmtrain_operator.names import HEAD, WORKER, Attempt
+from llmtrain_operator.names import ROLES, Attempt
 from llmtrain_operator.observation import Job
 from llmtrain_operator.podstate import PodState
 
@@ -35,7 +35,7 @@ def _has_price(pod: Object) -> bool:
 
 def _name_of_labels(job: Job, pod: PodState) -> str:
     """The name that a pod with these labels has; empty for labels that no pod of ours has."""
-    if pod.stage not in set(Stage) or pod.role not in (HEAD, WORKER):
+    if pod.stage not in set(Stage) or pod.role not in ROLES:
         return ""
     try:
         attempt = Attempt(job.name, job.namespace, job.uid, Stage(pod.stage), pod.attempt)

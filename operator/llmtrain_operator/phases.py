@@ -43,7 +43,7 @@ def _completion(turn: Turn, stage: StageStatus) -> str | None:
     """When the last pod of the first whole cluster started."""
     if stage.phases.complete_time:
         return stage.phases.complete_time
-    pods = turn.pods_of(stage)
+    pods = turn.crew_of(stage)
     starts = [parse_time(_start_of(pod.raw)) for pod in pods]
     known = [start for start in starts if start is not None]
     return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None

@@ -12,6 +12,7 @@ from llmtrain.api.failure import EXIT_CODES, FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain_operator.billing import container_statuses, parse_time
 from llmtrain_operator.names import (
+    EVALUATOR,
     FINALIZER_POD,
     HEAD,
     LABEL_ATTEMPT,
@@ -63,8 +64,13 @@ class PodState:
         return self.label(LABEL_ROLE) == HEAD
 
     @property
+    def is_evaluator(self) -> bool:
+        """It scores checkpoints; nobody needs it to train."""
+        return self.label(LABEL_ROLE) == EVALUATOR
+
+    @property
     def role(self) -> str:
-        """head or worker."""
+        """head, worker or evaluator."""
         return self.label(LABEL_ROLE)
 
     @property

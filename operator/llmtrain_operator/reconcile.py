@@ -20,7 +20,7 @@ from llmtrain.api.status import JobStatus, Progress, StageState
 from llmtrain_operator.act import CONFIG_MAPS, Actor, NameTakenError, is_owned
 from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.blueprints import attempt_of, plan_name, stages_of
+from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
@@ -170,6 +170,7 @@ class Reconciler:
 
     async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
+        names |= {name for stage in stages_of(spec) if (name := evaluator_plan_name(spec, stage))}
         plans = {}
         for name in sorted(names):
             raw = await self.recent.get(PLANS, "", name)

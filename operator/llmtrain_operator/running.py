@@ -9,6 +9,7 @@ from llmtrain_operator.billing import parse_time
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
+from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import FATAL_WAITS, PodState
@@ -35,6 +36,7 @@ def run(turn: Turn, stage: StageStatus) -> None:
     if outcome:
         begin_stop(turn, stage, outcome)
     else:
+        tend_evaluators(turn, stage)
         create_missing(turn, stage)
 
 
@@ -99,9 +101,9 @@ def _vanished_head(turn: Turn, stage: StageStatus) -> Outcome | None:
 
 def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Release a cluster that cannot start, or cannot get a worker back, with the true reason."""
-    waiting = [(pod, pod.waiting) for pod in turn.pods_of(stage) if not pod.started and not pod.deleted]
+    waiting = [(pod, pod.waiting) for pod in turn.crew_of(stage) if not pod.started and not pod.deleted]
     reasons = [(f"{wait[0]}", f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waiting if wait]
-    if turn.seen.refusal:
+    if turn.seen.refusal and turn.lacks_crew(stage):
         reasons.append((reason_of(turn.seen.refusal), turn.seen.refusal))
     fatal = next((reason for reason in reasons if reason[0] in FATAL_WAITS), None)
     if fatal:

@@ -4,9 +4,18 @@ from dataclasses import replace
 
 from llmtrain.api.status import Phases, StageState, StageStatus, WorkerState
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.blueprints import blueprint_of, cluster_of, plan_name, worker_count
+from llmtrain_operator.blueprints import (
+    blueprint_of,
+    cluster_of,
+    evaluator_count,
+    evaluator_plan_name,
+    evaluators_of,
+    plan_name,
+    worker_count,
+)
 from llmtrain_operator.bounds import lifetimes
-from llmtrain_operator.observation import CreateHead, CreateObjects, CreateWorker
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
+from llmtrain_operator.observation import CreateEvaluator, CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
 from llmtrain_operator.turn import Turn
@@ -26,6 +35,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
+    stage.evaluators = [WorkerState(index=i) for i in range(evaluator_count(turn.spec, stage.name))]
     turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
     create_missing(turn, stage)
 
@@ -41,18 +51,27 @@ def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
 
 
 def plan_refusal(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
-    """Why the stage's plan cannot be used: it is not there, not for this namespace, or names no price."""
-    name = plan_name(turn.spec, stage.name)
+    """Why a plan of the stage cannot be used: it is not there, not for this namespace, or names no price."""
+    workers = cluster_of(turn.spec, stage.name).workers.accelerators_per_worker
+    own = workers if worker_count(turn.spec, stage.name) else 0
+    refused = _refusal(turn, plan_name(turn.spec, stage.name), stage.name.value, own)
+    group = evaluators_of(turn.spec, stage.name)
+    if refused or group is None:
+        return refused
+    name = evaluator_plan_name(turn.spec, stage.name)
+    return _refusal(turn, name, "`evaluation.duringTraining`", group.evaluators.accelerators_per_worker)
+
+
+def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str, str] | None:
     plan = turn.seen.plans.get(name)
     if plan is None:
-        what = f"ComputePlan `{name}` of {stage.name.value} does not exist"
+        what = f"ComputePlan `{name}` of {whose} does not exist"
         return "PlanNotFound", f"{what}; create it or change `planRef`"
     allowed = plan.spec.allowed_namespaces
     if allowed and not allowed.matches(turn.seen.namespace_labels):
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(allowed.match_labels.items()))
         return "PlanNotAllowed", f"ComputePlan `{name}` is for namespaces with labels {wanted}"
-    accelerators = cluster_of(turn.spec, stage.name).workers.accelerators_per_worker
-    missing = unpriced(plan, accelerators if worker_count(turn.spec, stage.name) else 0)
+    missing = unpriced(plan, accelerators)
     return ("PlanUnpriced", missing) if missing else None
 
 
@@ -62,10 +81,12 @@ def create_missing(turn: Turn, stage: StageStatus) -> None:
     if blueprint is None:
         return
     blueprint = replace(blueprint, lifetimes=lifetimes(turn, stage))
-    pods = turn.pods_of(stage)
-    there = {(pod.index, pod.incarnation) for pod in pods if not pod.is_head}
-    head = any(pod.is_head for pod in pods)
-    missing = [w for w in stage.workers if (w.index, w.incarnation) not in there]
+    there = {(pod.role, pod.index, pod.incarnation) for pod in turn.pods_of(stage)}
+    head = any(role == HEAD for role, _, _ in there)
+    missing = [w for w in stage.workers if (WORKER, w.index, w.incarnation) not in there]
+    beside = [e for e in stage.evaluators if (EVALUATOR, e.index, e.incarnation) not in there]
     if not head:
         turn.actions += [CreateObjects(blueprint), CreateHead(blueprint)]
     turn.actions += [CreateWorker(blueprint, w.index, w.incarnation) for w in missing]
+    if blueprint.evaluators is not None:
+        turn.actions += [CreateEvaluator(blueprint, e.index, e.incarnation) for e in beside]

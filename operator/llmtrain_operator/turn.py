@@ -58,6 +58,19 @@ class Turn:
         """Pods of the stage's current attempt."""
         return [pod for pod in self.seen.pods if pod.stage == stage.name.value and pod.attempt == stage.attempt]
 
+    def crew_of(self, stage: StageStatus) -> list[PodState]:
+        """Head and workers of the stage's current attempt: those that it cannot do without."""
+        return [pod for pod in self.pods_of(stage) if not pod.is_evaluator]
+
+    def evaluators_of(self, stage: StageStatus) -> list[PodState]:
+        """Evaluator pods of the stage's current attempt."""
+        return [pod for pod in self.pods_of(stage) if pod.is_evaluator]
+
+    def lacks_crew(self, stage: StageStatus) -> bool:
+        """Whether head or a worker is yet to be created."""
+        there = {(pod.index, pod.incarnation) for pod in self.crew_of(stage) if not pod.is_head}
+        return self.head_of(stage) is None or any((w.index, w.incarnation) not in there for w in stage.workers)
+
     def head_of(self, stage: StageStatus) -> PodState | None:
         """Head pod of the stage's current attempt."""
         return next((pod for pod in self.pods_of(stage) if pod.is_head), None)

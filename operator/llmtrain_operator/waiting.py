@@ -64,9 +64,9 @@ def find_cause(turn: Turn, stage: StageStatus) -> Cause | None:
 
 def _refused(turn: Turn, stage: StageStatus) -> Cause | None:
     text = turn.seen.refusal
-    if not text:
+    if not text or not turn.lacks_crew(stage):
         return None
-    there = {(pod.is_head, pod.index, pod.incarnation) for pod in turn.pods_of(stage)}
+    there = {(pod.is_head, pod.index, pod.incarnation) for pod in turn.crew_of(stage)}
     missing = [f"w{w.index}-{w.incarnation}" for w in stage.workers if (False, w.index, w.incarnation) not in there]
     names = [f"{turn.cluster_name(stage)}-{part}" for part in missing]
     return Cause(reason_of(text), text, quota_resource(text), tuple(names))
@@ -74,7 +74,7 @@ def _refused(turn: Turn, stage: StageStatus) -> Cause | None:
 
 def _pods_wait(turn: Turn, stage: StageStatus) -> Cause | None:
     """Pods that the scheduler or the kubelet gives a reason for; the most frequent reason is told."""
-    waits = [(pod, pod.waiting) for pod in turn.pods_of(stage) if not pod.started and not pod.deleted]
+    waits = [(pod, pod.waiting) for pod in turn.crew_of(stage) if not pod.started and not pod.deleted]
     told = [(pod, wait) for pod, wait in waits if wait]
     if not told:
         return None
@@ -84,7 +84,7 @@ def _pods_wait(turn: Turn, stage: StageStatus) -> Cause | None:
     first, text = pods[0]
     resource = insufficient(text) if reason == "Unschedulable" else _image(first) if "Image" in reason else ""
     wanted = f" for {resource}" if resource else ""
-    total = len(turn.pods_of(stage))
+    total = len(turn.crew_of(stage))
     message = f"{len(pods)} of {total} pods wait{wanted}; pod {first.name}: {text or reason}"
     return Cause(reason, message, resource, tuple(pod.name for pod, _ in pods))
 
@@ -95,11 +95,11 @@ def _image(pod: PodState) -> str:
 
 def _starting(turn: Turn, stage: StageStatus) -> Cause | None:
     """Pods that are placed and simply take their time: pulling the image, mounting volumes."""
-    pods = [pod for pod in turn.pods_of(stage) if not pod.started and not pod.over]
+    pods = [pod for pod in turn.crew_of(stage) if not pod.started and not pod.over]
     slow = [pod for pod in pods if pod.created and turn.now - pod.created > SLOW_START]
     if not slow:
         return None
-    message = f"{len(slow)} of {len(turn.pods_of(stage))} pods pull their image or mount their volumes"
+    message = f"{len(slow)} of {len(turn.crew_of(stage))} pods pull their image or mount their volumes"
     return Cause(STARTING, message, "", tuple(pod.name for pod in slow))
 
 
@@ -114,7 +114,7 @@ def _no_progress(turn: Turn, stage: StageStatus) -> Cause | None:
 def _since(turn: Turn, stage: StageStatus, cause: Cause) -> str:
     if cause.reason == "NoProgress":
         return stage.progress_time or turn.stamp
-    asked = [str(pod.raw["metadata"].get("creationTimestamp", "")) for pod in turn.pods_of(stage)
+    asked = [str(pod.raw["metadata"].get("creationTimestamp", "")) for pod in turn.crew_of(stage)
              if pod.name in cause.pods]  # fmt: skip
     return min((time for time in asked if time), default=turn.stamp)
 

@@ -27,7 +27,7 @@ def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
 
 
 def _dead_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
-    workers = [pod for pod in turn.pods_of(stage) if not pod.is_head]
+    workers = [pod for pod in turn.crew_of(stage) if not pod.is_head]
     return [p for p in workers if p.over or turn.ended(p) or silent(p, turn.seen.nodes, turn.now)]
 
 

@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from llmtrain.api.stageconfig import (
@@ -41,13 +43,23 @@ def store_of(config: StageConfig) -> Store:
 def run_stage(config: StageConfig, scratch: Scratch, stop: threading.Event) -> Result:
     """Run the stage; every failure that has a class becomes a result."""
     try:
-        stage = importlib.import_module(f"llmtrain_jobs.{config.stage.value.lower()}.stage")
-        result: Result = stage.run(Context(config, store_of(config), scratch, stop))
+        run = _runner(config)
+        result: Result = run(Context(config, store_of(config), scratch, stop))
     except StageError as error:
         return _failed(error.failure, error.reason, error.message, error.checkpoint)
     except StorageError as error:
         return _failed(FailureClass(error.problem.value), error.problem.value, error.message)
     return result
+
+
+def _runner(config: StageConfig) -> Callable[[Context], Result]:
+    """What this pod runs: the stage, or in an evaluator the watch over its checkpoints."""
+    if os.environ.get("LLMTRAIN_ROLE") == "evaluator":
+        during = importlib.import_module("llmtrain_jobs.evaluation.during")
+        return partial(during.run, evaluator=int(os.environ.get("LLMTRAIN_INDEX", "0")))
+    stage = importlib.import_module(f"llmtrain_jobs.{config.stage.value.lower()}.stage")
+    run: Callable[[Context], Result] = stage.run
+    return run
 
 
 def _failed(failure: FailureClass, reason: str, message: str, checkpoint: str = "") -> Result:

@@ -1,7 +1,7 @@
-"""`llmtrain-stage`: PID 1 of head and workers.
+"""`llmtrain-stage`: PID 1 of head, workers and evaluators.
 
 The head starts Ray and runs the driver; its exit code and termination message are the stage's result. A worker joins
-the head's Ray and leaves with it: a worker without a head is billed for nothing.
+the head's Ray and leaves with it: a worker without a head is billed for nothing. An evaluator runs a driver of its own and leaves with the head too.
 """
 
 import json
@@ -95,6 +95,25 @@ class Entrypoint:
             if not answers(address):
                 return
 
+    def evaluator(self) -> int:
+        """Score checkpoints beside the training, as long as its head is there."""
+        address = self.config.head_address
+        if not self._until_answers(address, self.config.wait_for_workers_seconds):
+            return ExitCode.INTERRUPTED if self.stopping else ExitCode.UNAVAILABLE
+        self.children.start(DRIVER, [sys.executable, "-m", "llmtrain_jobs.entrypoint.driver"])
+        silent_since: float | None = None
+        while DRIVER not in self.children.codes and not self.stopping:
+            time.sleep(1)
+            self.children.reap()
+            silent_since = None if answers(address) else silent_since or time.monotonic()
+            if silent_since and time.monotonic() - silent_since > HEAD_SILENT_SECONDS:
+                self.children.signal(DRIVER, signal.SIGKILL)
+                return ExitCode.OK
+        if self.stopping:
+            self.children.signal(DRIVER, signal.SIGKILL)
+            return ExitCode.INTERRUPTED
+        return self._end(self.scratch.result() or died(self.children.codes[DRIVER], self.stopping))
+
     def _until_answers(self, address: str, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopping and RAY not in self.children.codes:
@@ -161,7 +180,8 @@ def main() -> None:
     scratch = Scratch(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
     serve(scratch, HTTP_PORT)
     entrypoint = Entrypoint(config, scratch)
-    code = entrypoint.worker() if os.environ.get("LLMTRAIN_ROLE") == "worker" else entrypoint.head()
+    roles = {"worker": entrypoint.worker, "evaluator": entrypoint.evaluator}
+    code = roles.get(os.environ.get("LLMTRAIN_ROLE", ""), entrypoint.head)()
     sys.exit(int(code))
 
 

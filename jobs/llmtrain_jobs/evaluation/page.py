@@ -19,6 +19,8 @@ th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884}td.n,th.
 .bar{background:#8883;height:.5rem;width:8rem;position:relative}.bar i{position:absolute;inset:0 auto 0 0;background:#2a7de1}
 .bar b{position:absolute;top:-.15rem;bottom:-.15rem;width:2px;background:#d33}
 .good{color:#18794e}.bad{color:#c62a2f}pre{white-space:pre-wrap;background:#8881;padding:.6rem;border-radius:.3rem}
+svg.chart{max-width:34rem;width:100%}svg .grid{stroke:#8884}svg text{fill:currentColor;font-size:12px}svg .axis,svg .tick.x{text-anchor:middle}
+svg .tick.y{text-anchor:end}svg .curve{fill:none;stroke:#2a7de1;stroke-width:2}svg line.mark{stroke:#8886}svg circle.mark{fill:#2a7de1}
 details{margin:.4rem 0}small{opacity:.75}
 """
 
@@ -28,13 +30,15 @@ def page(
     own: Mapping[str, TaskResult],
     baseline: Mapping[str, Any] | None,
     config: StageConfig,
+    curves: str = "",
 ) -> str:
-    """The whole page."""
+    """The whole page. `curves` is HTML: the way to these scores."""
     body = [
         f"<h1>Evaluation of {escape(config.namespace)}/{escape(config.job)}</h1>",
         _model(results),
         _scores(results, own, baseline),
         _money(own, config.spent_usd),
+        curves,
         _parts(own),
         _endpoints(results),
         *(_samples(result) for result in own.values()),

@@ -1,20 +1,23 @@
 """The evaluation's files: results for machines, samples, sheets for raters, a page for people."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
+from llmtrain_jobs.evaluation.curvepage import curve_section
 from llmtrain_jobs.evaluation.guessing import RANDOM
 from llmtrain_jobs.evaluation.page import page
+from llmtrain_jobs.evaluation.points import Point
 from llmtrain_jobs.evaluation.ratings import sheet
 from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.stored import RESULTS
 
 FORMAT = 1
+CURVE = "curve.json"
 DIGITS = 4
 STATUS_BYTES = 2500
 """Of a termination message of 4 KiB, which also has the message and the keys."""
@@ -29,6 +32,8 @@ class Findings:
     usage: Mapping[str, Any]
     baseline: dict[str, Any] | None
     working_seconds: float
+    curve: Sequence[Point] = ()
+    """Scores of the checkpoints on the way, by evaluators."""
 
 
 def results_of(findings: Findings, config: StageConfig) -> dict[str, Any]:
@@ -77,7 +82,10 @@ def files_of(findings: Findings, config: StageConfig) -> dict[str, bytes]:
             lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in result.samples)
             files |= {f"{folder}/{name}.jsonl": lines.encode()} if lines else {}
     files |= sheets(findings, config)
-    files["report.html"] = page(results, findings.own, findings.baseline, config).encode()
+    if findings.curve:
+        files[CURVE] = json.dumps([asdict(point) for point in findings.curve], indent=1).encode()
+    drawn = curve_section(findings.curve, findings.own, config)
+    files["report.html"] = page(results, findings.own, findings.baseline, config, drawn).encode()
     return files
 
 

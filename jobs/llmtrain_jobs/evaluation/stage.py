@@ -19,6 +19,7 @@ from llmtrain_jobs.cluster import connect
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.evaluation.inputs import check_all
+from llmtrain_jobs.evaluation.points import PointFiles, curve
 from llmtrain_jobs.evaluation.report import Findings, files_of, shown_scores, summary
 from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.results import TaskResult
@@ -97,7 +98,8 @@ def evaluate(context: Context, evaluation: Evaluation) -> Findings:
     for suite in evaluation.suites:
         own[suite.name] = suite_result(suite, own)
         others |= {suite.name: suite_result(suite, others)} if others else {}
-    return Findings(own, others, models.usage(), baseline, working)
+    points = PointFiles(context.store, context.config.artifacts[Stage.TRAINING]).read()
+    return Findings(own, others, models.usage(), baseline, working, curve(points))
 
 
 def own_result(steps: Steps, evaluation: Evaluation, runner: Any, models: Any, task: Task) -> TaskResult:

@@ -1,7 +1,6 @@
 """What an evaluation worker runs: it loads the model once and computes whatever batches it is sent."""
 
 import io
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -50,7 +49,12 @@ def load(raw: str) -> Loaded:
 def threads(config: StageConfig) -> int:
     """The same on every worker, since the order of a sum depends on it: whole cores of the worker's request."""
     workers = config.spec.evaluation.cluster.workers if config.spec.evaluation else None
-    return max(1, int(parse_quantity(workers.cpu) if workers else Decimal(1)))
+    return whole_cores(workers.cpu) if workers else 1
+
+
+def whole_cores(cpu: str) -> int:
+    """Of a request, one at least."""
+    return max(1, int(parse_quantity(cpu)))
 
 
 def load_tokenizer(config: StageConfig, store: Store) -> Tokenizer:

@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, artifact_folder
+from llmtrain_jobs.training.holds import held
 from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.staging import Staging
 from llmtrain_jobs.training.streams import StoreFiles, reader, storage_error, writer
@@ -41,13 +42,18 @@ class Checkpoint:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+def checkpoints_folder(key: str) -> str:
+    """Where the checkpoints of a training artifact are."""
+    return f"{artifact_folder('training', key)}/checkpoints"
+
+
 class Archive:
     """The checkpoints of one training artifact, as a single process sees them: found, checked, dropped."""
 
     def __init__(self, store: Store, key: str, retention: Retention, attempt: int) -> None:
         """The attempt is in the name, so that attempts never mix their files."""
         self.store, self._retention, self._attempt = store, retention, attempt
-        self.base = f"{artifact_folder('training', key)}/checkpoints"
+        self.base = checkpoints_folder(key)
 
     def folder(self, step: int) -> str:
         """A folder that no earlier save has used."""
@@ -63,6 +69,11 @@ class Archive:
     def newest(self) -> Checkpoint | None:
         """The newest complete one, by step."""
         return next(iter(self.complete()), None)
+
+    def latest(self) -> Checkpoint | None:
+        """The complete one of the highest step; the others are not read."""
+        folders = sorted(self._folders(), key=lambda folder: (_step(folder), folder), reverse=True)
+        return next((found for folder in folders if (found := self._read(folder))), None)
 
     def seal(self, folder: str, facts: Mapping[str, Any], files: Mapping[str, Any]) -> Checkpoint:
         """Make a checkpoint exist."""
@@ -86,8 +97,10 @@ class Archive:
         """Drop complete ones that are too many, and unfinished ones that nobody will finish.
 
         An unfinished one is an orphan once a newer one is complete, or where it belongs to an earlier attempt.
+        One that an evaluator of this attempt reads stays.
         """
         complete = {c.folder: c for c in self.complete()}
+        kept = [*kept, *held(self.store, self.base, self._attempt)]
         regular = {c.step for c in complete.values() if c.facts["regular"]}
         stay = self._retention.kept(regular, (c.step for c in complete.values()))
         for folder in self._folders():

@@ -13,7 +13,9 @@ from llmtrain.storage.store import Store
 from llmtrain_jobs.cluster import connect
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import StageError, bad_input, interrupted
+from llmtrain_jobs.evaluation.requirements import REASON
 from llmtrain_jobs.training.accounts import Accounts, read_accounts, write_accounts
+from llmtrain_jobs.training.beside import Beside
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint
 from llmtrain_jobs.training.control import Control
 from llmtrain_jobs.training.ending import Ending
@@ -37,21 +39,22 @@ def run(context: Context) -> Result:
     key = training_key(config.spec, curation)
     if context.store.manifest("training", key):
         return Result(outcome="Succeeded", artifact=key, message="the model was trained already")
-    before = read_accounts(context.store, key)
-    state = fit(context, key, before)
+    before, beside = read_accounts(context.store, key), Beside.of(context, key)
+    state = fit(context, key, before, beside)
     write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
-    return conclude(context, key, state, before)
+    return conclude(context, key, state, before, beside)
 
 
-def fit(context: Context, key: str, before: Accounts) -> dict[str, Any]:
+def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[str, Any]:
     """Run the workers to the end; the last state of the control actor."""
     ray = connect(context)
     here = ray.get_runtime_context().get_node_id()
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     control = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Control).remote(before.to_dict())
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(context, ray, control, key, over, before), daemon=True)
+    watcher = threading.Thread(target=watch, args=(context, ray, control, key, over, before, beside), daemon=True)
     watcher.start()
+    beside.follow(over)
     try:
         make_trainer(context, key, control).fit()
     finally:
@@ -96,7 +99,8 @@ def ray_gpus() -> float:
     return float(ray.cluster_resources().get("GPU", 0))
 
 
-def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts) -> None:
+def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,
+          beside: Beside) -> None:  # fmt: skip
     """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
     tokens = context.config.spec.training.tokens
     asked, kept_at, ending = False, time.monotonic(), Ending(tokens)
@@ -105,13 +109,16 @@ def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Ev
             asked = True
             ray.get(control.request_stop.remote(), timeout=10)
         state = ray.get(control.state.remote(), timeout=10)
+        if beside.below and state["last"] and not asked:
+            asked = True
+            ray.get(control.request_stop.remote(), timeout=10)
         result = ending.look(state, asked, time.monotonic())
         if result:
-            leave(context, key, state, result)
+            leave(context, key, state, beside.verdict(result, context.stop.is_set()))
         if not state["last"]:
             continue
-        context.scratch.put_metrics(metrics_of(state, tokens))
-        context.scratch.put_progress(progress_of(state, tokens, before))
+        context.scratch.put_metrics(metrics_of(state, tokens) | beside.metrics())
+        context.scratch.put_progress(progress_of(state, tokens, before).model_copy(update=beside.progress()))
         if time.monotonic() - kept_at > ACCOUNT_SECONDS:
             kept_at = time.monotonic()
             write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
@@ -126,7 +133,7 @@ def leave(context: Context, key: str, state: dict[str, Any], result: Result) -> 
     os._exit(EXIT_CODES[result.failure_class])
 
 
-def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts) -> Result:
+def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts, beside: Beside) -> Result:
     """From the end of the run to the result: a failure, an interruption, or the complete artifact."""
     newest = newest_checkpoint(context, key)
     if state["failure"]:
@@ -134,6 +141,8 @@ def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts
         raise StageError(FailureClass(failure), reason, message, newest.folder if newest else "")
     if state["model"] is None or newest is None:
         at = newest.folder if newest else "nothing"
+        if beside.below and not context.stop.is_set():
+            raise below_threshold(beside.below, at)
         raise interrupted(f"saved at step {newest.step if newest else 0}", at)
     accounts = Accounts.from_dict(state["accounts"])
     scores = scores_of(state, newest, accounts)
@@ -142,6 +151,11 @@ def conclude(context: Context, key: str, state: dict[str, Any], before: Accounts
     return Result(outcome="Succeeded", message=message, artifact=key, scores=scores, checkpoint=newest.folder,
                   working_seconds=accounts.working - before.working, redone_seconds=accounts.redone - before.redone,
                   checkpoint_seconds=accounts.checkpointing - before.checkpointing)  # fmt: skip
+
+
+def below_threshold(missed: str, checkpoint: str) -> StageError:
+    """Training was ended early by the scores of its checkpoints; they and everything else are kept."""
+    return StageError(FailureClass.BELOW_THRESHOLD, REASON, missed, checkpoint)
 
 
 def newest_checkpoint(context: Context, key: str) -> Checkpoint | None:

@@ -1,0 +1,86 @@
+"""Evaluator pods beside a training: replaced in place when they end, given up when that does not help.
+
+Whatever becomes of them, training goes on: no failure of theirs counts for the attempt, and no wait of theirs is its wait.
+"""
+
+from datetime import timedelta
+
+from llmtrain.api.failure import FailureClass
+from llmtrain.api.status import StageStatus, WorkerState
+from llmtrain_operator.bounds import lifetimes
+from llmtrain_operator.budget import SHORTEST_RUN_SECONDS
+from llmtrain_operator.nodes import silent
+from llmtrain_operator.podstate import FATAL_WAITS, PodState
+from llmtrain_operator.retry import UNCOUNTED
+from llmtrain_operator.turn import Turn
+from llmtrain_operator.workers import worker_failure
+
+HOPELESS = frozenset({FailureClass.BAD_INPUT, FailureClass.DENIED, FailureClass.STORAGE_FULL})
+"""Another pod would end the same way."""
+
+
+def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
+    """Replace evaluators that ended; give up those that fail for good, fail too often, or cannot be had."""
+    slots = {slot.index: slot for slot in stage.evaluators}
+    for pod in turn.evaluators_of(stage):
+        slot = slots.get(pod.index)
+        if slot is None or pod.incarnation < slot.incarnation:
+            turn.delete(pod)
+        elif pod.over or turn.ended(pod) or silent(pod, turn.seen.nodes, turn.now):
+            turn.delete(pod)
+            _succeed(turn, stage, slot, pod)
+        elif why := _cannot_start(turn, pod):
+            turn.delete(pod)
+            _give_up(turn, stage, slot, why)
+    _refused(turn, stage)
+    _unpaid(turn, stage)
+
+
+def _succeed(turn: Turn, stage: StageStatus, slot: WorkerState, pod: PodState) -> None:
+    failure = worker_failure(turn, pod)
+    limit = turn.spec.retry.infrastructure_limit if failure.kind in UNCOUNTED else turn.spec.retry.limit
+    message = failure.message.replace("worker", "evaluator", 1)
+    if failure.kind in HOPELESS or slot.incarnation > limit:
+        last = pod.result()
+        _give_up(turn, stage, slot, f"{message}: {last.message}" if last and last.message else message)
+        return
+    slot.incarnation += 1
+    turn.tell("EvaluatorReplaced", f"{message}; incarnation {slot.incarnation} follows", warning=True)
+
+
+def _cannot_start(turn: Turn, pod: PodState) -> str:
+    """Why a pod that has not started will not, or has taken too long; empty: it may yet."""
+    if pod.started:
+        return ""
+    reason, text = pod.waiting or ("", "")
+    if reason in FATAL_WAITS:
+        return f"evaluator {pod.name}: {reason} {text}"
+    late = pod.created is not None and turn.now - pod.created > timedelta(seconds=turn.spec.start_deadline_seconds)
+    return f"evaluator {pod.name} was not started in time: {reason} {text}" if late else ""
+
+
+def _refused(turn: Turn, stage: StageStatus) -> None:
+    """The apiserver refused a pod although head and workers are there: it was an evaluator, which can be done without."""
+    if not turn.seen.refusal or turn.lacks_crew(stage):
+        return
+    for slot in _lacking(turn, stage):
+        _give_up(turn, stage, slot, turn.seen.refusal)
+
+
+def _unpaid(turn: Turn, stage: StageStatus) -> None:
+    """What is left of the budget pays for no successor that lives long enough to score anything."""
+    found = lifetimes(turn, stage) if _lacking(turn, stage) and not turn.lacks_crew(stage) else None
+    if found is None or found.worker >= min(SHORTEST_RUN_SECONDS, turn.spec.max_pod_lifetime_seconds):
+        return
+    for slot in _lacking(turn, stage):
+        _give_up(turn, stage, slot, "the budget does not pay for another")
+
+
+def _lacking(turn: Turn, stage: StageStatus) -> list[WorkerState]:
+    there = {(pod.index, pod.incarnation) for pod in turn.evaluators_of(stage)}
+    return [slot for slot in stage.evaluators if (slot.index, slot.incarnation) not in there]
+
+
+def _give_up(turn: Turn, stage: StageStatus, slot: WorkerState, why: str) -> None:
+    stage.evaluators = [other for other in stage.evaluators if other.index != slot.index]
+    turn.tell("EvaluatorGivenUp", f"training goes on without evaluator {slot.index}: {why}", warning=True)
