@@ -22,6 +22,8 @@ COLOURS = {
     StageState.FAILED: "red",
 }
 BAR = 28
+SHOWN_SCORES = 2
+"""Of the newest checkpoint that an evaluator scored."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def facts(stage: StageStatus) -> str:
     if progress is None or stage.state is not StageState.RUNNING:
         return stage.message if stage.state is StageState.FAILED else ""
     said = [("loss", progress.loss), ("tok/s", progress.tokens_per_second), ("MFU", progress.mfu)]
+    said += list(progress.scores.items())[:SHOWN_SCORES]
     return "  ".join(f"{name} {value}" for name, value in said if value) or progress.detail
 
 
