@@ -121,5 +121,13 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
     image = stage.image or spec.image or observation.image
     excluded = tuple(excluded_nodes(stage))
     return Blueprint(
-        attempt, spec, cluster_of(spec, stage.name), plan, image, config, excluded, observation.network, group
+        attempt,
+        spec,
+        cluster_of(spec, stage.name),
+        plan,
+        image,
+        config,
+        excluded,
+        observation.network,
+        evaluators=group,
     )
