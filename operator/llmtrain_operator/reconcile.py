@@ -28,6 +28,7 @@ from llmtrain_operator.names import job_selector
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.observation import (
     Action,
+    CreateEvaluator,
     CreateHead,
     CreateWorker,
     Decision,
@@ -50,7 +51,7 @@ RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
-TOLD_BY_PODS = (CreateHead, CreateWorker, DeletePod, ReleasePod)
+TOLD_BY_PODS = (CreateHead, CreateWorker, CreateEvaluator, DeletePod, ReleasePod)
 """Acts that show as changes of pods, which wake the loop."""
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
 PROVISIONAL_SECONDS = 60
