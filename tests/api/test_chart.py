@@ -203,6 +203,27 @@ def test_the_apiserver_takes_everything_and_enforces_restricted_pods(api: Api) -
             assert "would violate PodSecurity" not in done.stderr, done.stderr
 
 
+def test_a_release_goes_from_helm_3_to_helm_4_and_back(api: Api) -> None:
+    """Without a kubelet: what the apiserver stores, who owns which field, and that nothing of the release is left."""
+    space, values = ["-n", "two-helms", "--kubeconfig", api.kubeconfig], ["--set", "crds.enabled=false"]
+    levels = []
+    for helm, level in (("helm3", "DEBUG"), ("helm", "WARNING"), ("helm3", "ERROR")):
+        change = ["upgrade", "--install", "llmtrain", str(CHART), "--create-namespace", "--set", f"logLevel={level}"]
+        done = run(helm, *change, *values, *space)
+        assert done.returncode == 0, done.stderr
+        container = api.get("deployment", "llmtrain-operator", "-n", "two-helms")["spec"]["template"]["spec"][
+            "containers"
+        ][0]
+        levels += [each["value"] for each in container["env"] if each["name"] == "LLMTRAIN_LOG_LEVEL"]
+    assert levels == ["DEBUG", "WARNING", "ERROR"]
+    assert run("helm", "uninstall", "llmtrain", "--no-hooks", *space).returncode == 0
+    kinds = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
+    assert (
+        api.get(kinds, "-A", "-l", "app.kubernetes.io/instance=llmtrain,app.kubernetes.io/part-of=llmtrain")["items"]
+        == []
+    )
+
+
 def test_hooks_are_not_taken_for_the_operator() -> None:
     """Neither the metrics Service nor the PodDisruptionBudget may select a hook's pod."""
     objects = template(EVERYTHING)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from llmtrain.api.status import JobStatus
+from llmtrain.cli.inside import pod
 from tests.api.conftest import Api
 from tests.api.programs import folder
 
@@ -53,3 +55,22 @@ def test_kubectl_completes_commands_jobs_and_namespaces(environment: dict[str, s
     assert completed("watch", "-n", "plugin", "to-") == ["to-complete", ":4"]
     assert completed("watch", "-n", "plu") == ["plugin", ":4"]
     assert completed("submit", "") == [":0"]
+
+
+def test_the_reports_pod_is_admitted_where_pods_must_be_restricted(api: Api, demo_job: dict[str, Any]) -> None:
+    """On a volume and on S3; nothing of it is pruned, and no warning is given."""
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}})
+    account = {"name": "default", "namespace": "restricted"}
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    s3 = {"s3": {"bucket": "llm", "credentialsSecretRef": {"name": "keys"}}}
+    volume = {"persistentVolumeClaim": {"claimName": "llm", "subPath": "job"}}
+    for storage in (volume, s3):
+        job = {
+            "metadata": {"name": "x" * 40, "namespace": "restricted"},
+            "spec": {**demo_job["spec"], "storage": storage},
+        }
+        body = pod(job, JobStatus(), "llmtrain/jobs:1")
+        arguments = ("create", "--dry-run=server", "--validate=strict", "-n", "restricted", "-f", "-")
+        done = api.run(*arguments, body=body)
+        assert (done.returncode, done.stderr) == (0, "")
