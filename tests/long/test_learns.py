@@ -29,9 +29,10 @@ def spec() -> JobSpec:
         "curation": {"cluster": cluster, "sources": [{"name": "docs", "path": "x"}]},
         "model": {"preset": "tiny", "contextLength": CONTEXT},
         "training": {
-            "cluster": cluster, "tokens": TOKENS, "globalBatchTokens": 4096,
-            "optimizer": {"peakLearningRate": "3e-3", "warmupTokens": 80_000},
-            "compute": {"microBatchSequences": 32},
+            "cluster": cluster, "tokens": TOKENS, "globalBatchTokens": 1024,
+            # Few tokens: many small steps, and Muon for the matrices, learn most of them.
+            "optimizer": {"name": "Muon", "peakLearningRate": "3e-3", "warmupTokens": 40_000},
+            "compute": {"microBatchSequences": 8},
         },
     })  # fmt: skip
 

@@ -83,11 +83,6 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
     config = resolve(job.spec.model, counts["vocabulary_size"], spec.tokens)
     facts = model_facts(config)
     model = Transformer(config)
-    if facts.vocabulary < int(counts["vocabulary_size"]):
-        raise bad_input(
-            f"the tokenizer of the data has {counts['vocabulary_size']} tokens, the model's vocabulary {facts.vocabulary}; "
-            "raise `model.architecture.vocabulary` or train the tokenizer smaller", "VocabularyMismatch",
-        )  # fmt: skip
     group = join(checked_layout(job.spec, facts, processes), device)
     shards = dataset.fetch(job.store, job.data, manifest, job.local)
     sources = dataset.open_sources(shards, counts["dtype"], context, job.spec.seed, facts.vocabulary)
