@@ -232,3 +232,19 @@ def test_a_tokenizer_from_a_file_has_the_presets_published_vocabulary() -> None:
     model = spec.model.model_validate({"preset": "llama3-8b", "contextLength": 4096})
     spec = spec.model_copy(update={"curation": curation, "model": model})
     assert estimate_job("job", spec, plan_specs(), TODAY).model.parameters == 8_030_261_248
+
+
+def test_evaluators_are_paid_for_as_long_as_training_lasts_by_their_own_plan() -> None:
+    spec = job_spec()
+    size = {"replicas": 3, "cpu": "8", "memory": "32Gi"}
+    during = {"everyTokens": 10**9, "planRef": {"name": "cpu"}, "evaluators": size}
+    raw = spec.to_dict()
+    raw["evaluation"]["duringTraining"] = during
+    without, found = (estimate_job("job", s, plan_specs(), TODAY) for s in (spec, type(spec).model_validate(raw)))
+    before, after = without.stage("Training"), found.stage("Training")
+    assert before is not None
+    assert after is not None
+    hourly = 3 * (8 * 0.03 + 32 * 0.004)
+    assert after.usd.p50 - before.usd.p50 == pytest.approx(hourly * before.hours.p50, rel=1e-6)
+    assert (after.hours, after.accelerator_hours) == (before.hours, before.accelerator_hours)
+    assert found.usd.p50 - without.usd.p50 == pytest.approx(after.usd.p50 - before.usd.p50, rel=1e-6)

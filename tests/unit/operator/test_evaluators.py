@@ -171,3 +171,32 @@ def created(scenario: Scenario) -> set[str]:
 
 def reasons(scenario: Scenario) -> set[str]:
     return {event["reason"] for event in scenario.cluster.of("api/v1/events")}
+
+
+async def test_every_pod_s_longest_bill_with_its_evaluators_fits_the_budget_without_an_operator() -> None:
+    scenario = await in_training(budget={"limitUsd": "3.00"})
+    pods = [scenario.cluster.pod(name) for name in scenario.pods]
+    assert len(pods) == 5
+    deadlines = {pod["metadata"]["labels"][LABEL_ROLE]: pod["spec"]["activeDeadlineSeconds"] for pod in pods}
+    assert deadlines["evaluator"] == deadlines["worker"] < 86400
+    prices = [json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])["microUsdPerHour"] for pod in pods]
+    settled = sum(entry.cost_micro_usd for entry in scenario.status.ledger.entries)
+    ends = [pod["spec"]["activeDeadlineSeconds"] + pod["spec"]["terminationGracePeriodSeconds"] for pod in pods]
+    bills = sum(price * seconds / 3600 for price, seconds in zip(prices, ends, strict=True))
+    assert 2_900_000 < settled + bills <= 3_000_000
+
+
+async def test_one_that_the_budget_does_not_pay_again_is_given_up_and_training_goes_on() -> None:
+    scenario = await in_training(budget={"limitUsd": "3.00"})
+    scenario.cluster.end_pod("gpt-trn-1-e0-1", 70)
+    spent = scenario.status.ledger.total_micro_usd
+    # Nothing is left beyond what the pods that live may come to.
+    scenario.job["spec"]["budget"]["limitUsd"] = f"{(spent + 1_000_000) / 1e6:.2f}"
+    for _ in range(6):
+        await scenario.turn()
+        scenario.cluster.tick(1)
+    stage = training(scenario)
+    assert (stage.state, stage.attempt) == (StageState.RUNNING, 1)
+    assert {name for name in scenario.pods if "-e0-" not in name} == {*TRAINING, "gpt-trn-1-e1-1"}
+    alive = [scenario.cluster.pod(name) for name in scenario.pods]
+    assert all(pod["spec"]["activeDeadlineSeconds"] >= 60 for pod in alive), "no pod is made to live for nothing"
