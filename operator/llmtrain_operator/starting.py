@@ -14,6 +14,7 @@ from llmtrain_operator.blueprints import (
     worker_count,
 )
 from llmtrain_operator.bounds import lifetimes
+from llmtrain_operator.budget import lacking_evaluators, missing_pods
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.observation import CreateEvaluator, CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.pricing import unpriced
@@ -77,7 +78,8 @@ def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str,
 
 def create_missing(turn: Turn, stage: StageStatus) -> None:
     """Create what the current attempt lacks; after a crash this completes a half-made cluster."""
-    blueprint = blueprint_of(turn.seen, turn.spec, stage)
+    lacks = any(missing_pods(turn, stage)) or lacking_evaluators(turn, stage)
+    blueprint = blueprint_of(turn.seen, turn.spec, stage) if lacks else None
     if blueprint is None:
         return
     blueprint = replace(blueprint, lifetimes=lifetimes(turn, stage))
