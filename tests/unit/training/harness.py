@@ -193,6 +193,8 @@ def worlds(size: int, folder: Path, work: Callable[..., Any], *arguments: Any) -
     for process in processes:
         process.join(900)
         process.kill()
+    silent = {rank: p.exitcode for rank, p in enumerate(processes) if not Path(f"{meeting}-{rank}").exists()}
+    assert not silent, f"processes that ended without an answer, by rank, with their exit codes: {silent}"
     # Tensors in a multiprocessing queue would need their sender to live on.
     answers = [torch.load(f"{meeting}-{rank}", weights_only=False) for rank in range(size)]
     problems = [answer for ok, answer in answers if not ok]
