@@ -39,3 +39,9 @@ def test_dolma_counts_every_copy_of_a_repeated_line_and_datatrove_and_we_all_but
 def test_fineweb_takes_no_quotation_mark_for_the_end_of_a_sentence_and_c4_does() -> None:
     assert signal('He said "no"', "terminalLineShare") == 0.0
     assert signal("He said no.", "terminalLineShare") == 1.0
+
+
+def test_an_abbreviation_of_single_letters_ends_no_sentence_known_to_spacy_or_not() -> None:
+    """spaCy has `e.g.` in its list and `p.o.` not, so that datatrove counts two sentences in the second text."""
+    assert signal("Take it e.g. once a day.", "sentences") == 1
+    assert signal("Take it p.o. once a day.", "sentences") == 1
