@@ -44,6 +44,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
+from llmtrain_operator.rest import Rest, keep
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -54,7 +55,8 @@ SOON_SECONDS = 1.0
 TOLD_BY_PODS = (CreateHead, CreateWorker, CreateEvaluator, DeletePod, ReleasePod)
 """Acts that show as changes of pods, which wake the loop."""
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
-PROVISIONAL_SECONDS = 60
+PROVISIONAL_SECONDS = 45
+"""A job at rest has a live turn every minute, and each of these writes the bill."""
 
 
 @dataclass
@@ -71,6 +73,8 @@ class Memory:
     """resourceVersion of the job as it was last read or written."""
     refusal: str = ""
     billed_at: datetime | None = None
+    rest: Rest | None = None
+    """What the last turn saw, where nothing followed from it."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""
 
@@ -103,6 +107,7 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
+        memory.rest = None
         raw = await self.cluster.get(JOBS, namespace, name)
         if raw is None:
             return Outlook(0, gone=True)
@@ -117,13 +122,23 @@ class Reconciler:
         memory.cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
-        return Outlook(
-            _pause(seen, decision, moved),
-            gone=gone,
-            status=decision.status,
-            uid=seen.job.uid,
-            head=_live_head(seen.pods),
-        )
+        seconds = _pause(seen, decision, moved)
+        if not moved and not decision.events and seconds == RESYNC_SECONDS:
+            status = decision.status.to_dict()
+            memory.rest = keep(seen, status, _without_running_bill(status))
+        return _outlook(seen, decision, seconds, gone)
+
+    def glance(self, memory: Memory) -> Outlook | None:
+        """Look at what the last turn saw with the time of now; None where anything follows from it, or a turn is due."""
+        kept, now = memory.rest, self.clock().replace(microsecond=0)
+        if kept is None or now >= kept.until:
+            return None
+        seen = kept.observation(now, memory.progress, read_job)
+        decision = decide(seen)
+        if decision.actions or decision.events or _without_running_bill(decision.status.to_dict()) != kept.quiet:
+            return None
+        memory.progress = None
+        return _outlook(seen, decision, min(RESYNC_SECONDS, (kept.until - now).total_seconds()), gone=False)
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
@@ -204,6 +219,10 @@ class Reconciler:
                     raise
                 return error.message
         return ""
+
+
+def _outlook(seen: Observation, decision: Decision, seconds: float, gone: bool) -> Outlook:
+    return Outlook(seconds, gone=gone, status=decision.status, uid=seen.job.uid, head=_live_head(seen.pods))
 
 
 def read_job(raw: Object) -> Job:

@@ -79,7 +79,7 @@ def test_the_probes_answer_from_a_thread_of_their_own() -> None:
 def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry, lambda: 0.0, "1")
-    reconciler: Any = SimpleNamespace(turn=turn)
+    reconciler: Any = SimpleNamespace(turn=turn, glance=lambda memory: None)
     clock = Clock()
     return Jobs(
         reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
