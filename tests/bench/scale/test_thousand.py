@@ -1,0 +1,149 @@
+"""A thousand running jobs with eight thousand pods: what the operator costs at rest, how soon it looks, how it restarts.
+
+Run with `make bench-scale`. Pods are scheduled and run by KWOK. JOBS in the environment makes it smaller. Nothing about
+time is asserted; that no pod is touched by a restart is.
+"""
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.scale.contenders import Ours, Shape, curating, each, jobs_in
+from tests.bench.scale.observer import Observer
+from tests.kwok.plane import Admin, Plane, scrape, until
+from tests.kwok.stages import Timing
+
+SHAPE = Shape(int(os.environ.get("JOBS", "1000")), 8)
+SPACE = "thousand"
+REST_SECONDS = 120
+PATIENCE = 3600.0
+PROBES = 30
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    plane = Plane(tmp_path_factory.mktemp("thousand"), 50, Timing(start=100, work=None, stop=100, preflight=100))
+    plane.start()
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+async def admin(plane: Plane) -> AsyncIterator[Admin]:
+    async with Admin(plane) as admin:
+        yield admin
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time that a process has had, of /proc."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def requests(ours: Ours) -> float:
+    """Requests that the operator has made so far."""
+    samples = scrape(ours.metrics_port).items()
+    return sum(value for name, value in samples if name.startswith("llmtrain_operator_api_requests_total"))
+
+
+async def timed(act: Callable[[], Awaitable[Any]], seen: Callable[[], Awaitable[Any]]) -> float:
+    """Seconds from an act until something is seen."""
+    begun = time.monotonic()
+    await act()
+    await until("the answer", seen, 120, every=0.01)
+    return time.monotonic() - begun
+
+
+async def all_running(admin: Admin, observer: Observer) -> float:
+    """Start everything; seconds until all pods are there and every job knows it."""
+    begun = time.monotonic()
+    await each(SHAPE, lambda i: admin.post(jobs_in(SPACE), curating(f"c{i}", SHAPE.pods - 1)))
+    await observer.reach(SPACE, SHAPE.total, PATIENCE)
+    return time.monotonic() - begun
+
+
+async def rest(ours: Ours) -> None:
+    """Measure the operator while nobody does anything."""
+    await asyncio.sleep(90)
+    pid = ours.process.running.pid
+    cpu, asked, begun = cpu_seconds(pid), requests(ours), time.monotonic()
+    await asyncio.sleep(REST_SECONDS)
+    seconds = time.monotonic() - begun
+    print(f"at rest: {(cpu_seconds(pid) - cpu) / seconds:.2f} core, {resident_mb(pid):.0f} MB, "
+          f"{(requests(ours) - asked) / seconds:.0f} requests/s", flush=True)  # fmt: skip
+
+
+async def wakes(admin: Admin) -> None:
+    """From a change of a job's spec until its status says that it was seen."""
+    found = []
+    for number in range(PROBES):
+        url = f"{jobs_in(SPACE)}/c{number}"
+        generation = (await admin.get(url))["metadata"]["generation"]
+
+        async def seen(url: str = url, generation: int = generation) -> bool:
+            return bool((await admin.get(url))["status"]["observedGeneration"] > generation)
+
+        body = {"spec": {"ttlSecondsAfterFinished": 4000 + number}}
+        found.append(await timed(lambda url=url, body=body: admin.patch(url, body), seen))  # type: ignore[misc]
+    found.sort()
+    print(f"change to reconciled: median {statistics.median(found) * 1000:.0f} ms, slowest of {PROBES} "
+          f"{found[-1] * 1000:.0f} ms", flush=True)  # fmt: skip
+
+
+async def restarted(admin: Admin, ours: Ours, observer: Observer) -> None:
+    """Kill the operator; seconds until the new one has looked at every job, and no pod made or gone."""
+    before = set(observer.alive[SPACE]), len(observer.born[SPACE])
+    ours.process.running.kill()
+    ours.process.running.wait()
+    begun = time.monotonic()
+    ours.process.start()
+
+    async def looked() -> bool:
+        try:
+            return scrape(ours.metrics_port).get("llmtrain_operator_reconcile_total", 0) >= SHAPE.clusters
+        except OSError:
+            return False
+
+    await until("a turn for each job", looked, 600, every=0.25)
+    print(f"restart: {SHAPE.clusters} turns after {time.monotonic() - begun:.1f} s", flush=True)
+    await asyncio.sleep(20)
+    assert (set(observer.alive[SPACE]), len(observer.born[SPACE])) == before, "a pod was touched"
+
+
+async def neighbours(admin: Admin, observer: Observer) -> None:
+    """How long small jobs wait while one with three hundred pods is created beside them."""
+    large = asyncio.create_task(admin.post(jobs_in("large"), curating("large", 300)))
+    await wakes(admin)
+    await large
+    await observer.reach("large", 301, PATIENCE)
+
+
+@pytest.mark.timeout(7200)
+async def test_a_thousand_jobs(plane: Plane, admin: Admin) -> None:
+    observer, ours = Observer(admin), Ours(plane, admin)
+    await observer.start()
+    for space in (SPACE, "large"):
+        await admin.namespace(space)
+    ours.process.start()
+    try:
+        print(f"\n{SHAPE}: all pods there after {await all_running(admin, observer):.0f} s", flush=True)
+        await rest(ours)
+        await wakes(admin)
+        await restarted(admin, ours, observer)
+        print("beside a job whose 301 pods are created: ", end="")
+        await neighbours(admin, observer)
+    finally:
+        ours.process.stop()
+        await observer.close()

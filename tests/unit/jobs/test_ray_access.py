@@ -1,0 +1,155 @@
+"""Ray runs code for whoever reaches it: from elsewhere nothing of a head is to be had without its token.
+
+A real head, started as the entrypoint starts it with the environment that the operator gives its pod, on an address of
+this machine that is not loopback; whoever asks is another process with an environment of its own.
+"""
+
+import contextlib
+import http.client
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from llmtrain_jobs.entrypoint.main import ray_command
+
+DASHBOARD_PORTS = (8265, 52365)
+"""The dashboard with the job API, and the agent that every node has of it."""
+NUMBERS = ("# HELP", "# TYPE")
+"""Ray's exporter of metrics answers every path with the same numbers; the NetworkPolicy keeps others away from it."""
+ASK = "import sys; from ray._raylet import GcsClient; print(len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)))"
+
+
+@dataclass(frozen=True)
+class Head:
+    address: str
+    port: int
+    token: str
+    ports: frozenset[int]
+    """Where it and its children listen."""
+
+
+def own_address() -> str:
+    """An address of this machine that others may reach; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("198.51.100.1", 9))
+        address = str(probe.getsockname()[0])
+    assert not address.startswith("127."), "this machine has no address but loopback"
+    return address
+
+
+def without_ray(**more: str) -> dict[str, str]:
+    """This process's environment without what it says to Ray."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(pid: int) -> frozenset[int]:
+    """Ports of a process and its children that answer at more than loopback."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    found = [c for one in family for c in one.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    return frozenset(c.laddr.port for c in found if not c.laddr.ip.startswith("127."))
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    address, port, token = own_address(), free_port(), secrets.token_hex(32)
+    with tempfile.TemporaryDirectory(prefix="ra") as folder:
+        (Path(folder) / "token").write_text(token)
+        environment = without_ray(
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN_PATH=f"{folder}/token",
+            RAY_USAGE_STATS_ENABLED="0",
+            LLMTRAIN_POD_IP=address,
+        )
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("LLMTRAIN_POD_IP", address)
+            command = ray_command(
+                ["--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}/r"]
+            )
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            words = until_the_node_is_there(f"{address}:{port}", token)
+            assert words.endswith("1"), words + (Path(folder) / "log").read_text()[-2000:]
+            yield Head(address, port, token, listening(process.pid))
+        finally:
+            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.wait(20)
+
+
+def until_the_node_is_there(address: str, token: str) -> str:
+    """Ask until the head knows of itself, two minutes at most; the last answer."""
+    end, words = time.monotonic() + 120, ""
+    while not words.endswith("1") and time.monotonic() < end:
+        words = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)[1].strip()
+    return words
+
+
+def ask(address: str, **environment: str) -> tuple[int, str]:
+    """How many nodes the head's control store knows, as another process asks: exit code and words."""
+    command = [sys.executable, "-c", ASK, address]
+    done = subprocess.run(
+        command, env=without_ray(**environment), capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_with_the_token_the_control_store_answers(head: Head) -> None:
+    code, words = ask(f"{head.address}:{head.port}", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=head.token)
+    assert (code, words.strip().splitlines()[-1]) == (0, "1")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "environment",
+    [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}],
+    ids=["no token", "another token"],
+)
+def test_without_it_the_control_store_refuses(head: Head, environment: dict[str, str]) -> None:
+    code, words = ask(f"{head.address}:{head.port}", **environment)
+    assert code != 0
+    assert "uthenticat" in words or "UNAUTHENTICATED" in words, words[-1500:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_neither_dashboard_nor_job_api_is_there_and_no_port_speaks_http_without_the_token(head: Head) -> None:
+    assert head.port in head.ports
+    assert not head.ports & set(DASHBOARD_PORTS)
+    pages = ("/api/jobs/", "/api/job_agent/jobs/", "/api/version", "/logs", "/nodes")
+    urls = [f"http://{head.address}:{port}{page}" for port in head.ports for page in pages]
+    assert [url for url in urls if (words := answer(url)) and not words.startswith(NUMBERS)] == []
+
+
+def answer(url: str) -> str:
+    """What an HTTP server says for good; nothing where it refuses, or something else listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as page:
+            return str(page.read().decode(errors="replace")) or "nothing"
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException):
+        pass
+    return ""
