@@ -91,7 +91,11 @@ scan: venv ## Say what is known to be vulnerable in the built images; ADVISORIES
 
 .PHONY: bench
 bench: venv up ## Print latencies and overheads of the control plane
-	$(PY) -m pytest tests/bench -s --timeout 1500
+	$(PY) -m pytest tests/bench -s --timeout 1500 --ignore tests/bench/scale
+
+.PHONY: bench-scale
+bench-scale: venv ## Pods per second beside KubeRay, and a thousand jobs; wants a quiet machine
+	$(PY) -m pytest tests/bench/scale -s --timeout 7200
 
 # A cluster that KUBECONFIG names is used as it is; the one-node Kubernetes' own is not "another cluster".
 GIVEN := $(filter-out $(STATE)/admin.kubeconfig,$(KUBECONFIG))

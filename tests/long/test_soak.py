@@ -1,0 +1,151 @@
+"""An hour of arrivals, suspensions, deletions, killed pods, drained nodes and killed operators, drawn at random.
+
+SOAK_SECONDS in the environment sets the length. The end must be as after quiet days: the namespace's ledger is what an
+independent recorder makes of the pods, nothing of ours is left, no job ever had two clusters, and memory is flat.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.kwok.conftest import plane, world  # noqa: F401
+from tests.kwok.operators import Operator
+from tests.kwok.plane import JOBS, until
+from tests.kwok.proxy import Fault, Proxy
+from tests.kwok.runs import World, booked, job, left
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
+PAUSE = 1.5
+MOST_JOBS = 8
+SAMPLED_AFTER = 45.0
+"""Seconds after its start from which an operator's memory is sampled."""
+GROWTH = 1.15
+ACTS = {"arrive": 6, "suspend": 4, "resume": 6, "delete": 2, "kill pod": 3, "drain node": 1, "kill operator": 1}
+
+
+@dataclass
+class Soak:
+    """One namespace, and whoever plagues it."""
+
+    world: World
+    operator: Operator
+    namespace: str
+    dice: random.Random
+    done: Counter[str] = field(default_factory=Counter)
+    memory: list[float] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    started: float = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"{JOBS}/namespaces/{self.namespace}/llmtrainingjobs"
+
+    async def jobs(self) -> list[str]:
+        return [item["metadata"]["name"] for item in (await self.world.admin.get(self.url))["items"]]
+
+    async def act(self) -> None:
+        """One thing happens; what it would happen to may be gone already."""
+        kind = self.dice.choices(list(ACTS), list(ACTS.values()))[0]
+        with contextlib.suppress(AssertionError):  # an object that has gone meanwhile
+            await getattr(self, kind.replace(" ", "_"))()
+            self.done[kind] += 1
+
+    async def arrive(self) -> None:
+        if len(await self.jobs()) < MOST_JOBS:
+            self.names.append(f"j{len(self.names)}")
+            await self.world.admin.post(self.url, job(self.names[-1]))
+
+    async def suspend(self) -> None:
+        await self._set_suspend(True)
+
+    async def resume(self) -> None:
+        await self._set_suspend(False)
+
+    async def _set_suspend(self, value: bool) -> None:
+        for name in self.dice.sample(found := await self.jobs(), min(1, len(found))):
+            await self.world.admin.patch(f"{self.url}/{name}", {"spec": {"suspend": value}})
+
+    async def delete(self) -> None:
+        for name in self.dice.sample(found := await self.jobs(), min(1, len(found))):
+            await self.world.admin.delete(f"{self.url}/{name}")
+
+    async def kill_pod(self) -> None:
+        pods = await self._pods()
+        for pod in self.dice.sample(pods, min(1, len(pods))):
+            await self._kill(pod)
+
+    async def drain_node(self) -> None:
+        """All pods of one node go at once."""
+        nodes = sorted({pod["spec"].get("nodeName", "") for pod in await self._pods()} - {""})
+        for node in self.dice.sample(nodes, min(1, len(nodes))):
+            await asyncio.gather(*(self._kill(p) for p in await self._pods() if p["spec"].get("nodeName") == node))
+
+    async def _pods(self) -> list[dict[str, dict[str, str]]]:
+        found: list[dict[str, dict[str, str]]] = (
+            await self.world.admin.get(f"/api/v1/namespaces/{self.namespace}/pods")
+        )["items"]
+        return found
+
+    async def _kill(self, pod: dict[str, dict[str, str]]) -> None:
+        await self.world.admin.delete(f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}", grace=1)
+
+    async def kill_operator(self) -> None:
+        await self.operator.kill()
+        self.started = time.monotonic()
+
+    def sample(self) -> None:
+        """Memory of an operator that has been up for a while, MB."""
+        if self.operator.process.returncode is None and time.monotonic() - self.started > SAMPLED_AFTER:
+            pages = int(Path(f"/proc/{self.operator.process.pid}/statm").read_text().split()[1])
+            self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+    async def end(self) -> None:
+        """Every job goes, and its pods with it."""
+
+        async def gone() -> bool:
+            for name in await self.jobs():
+                await self.world.admin.delete(f"{self.url}/{name}")
+            return not await self.jobs() and not await self._pods()
+
+        await until("the end of all jobs", gone, 300, every=2)
+        await asyncio.sleep(2)
+
+
+@pytest.mark.timeout(SECONDS + 1200)
+async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: World) -> None:  # noqa: F811
+    namespace = world.namespace("soak")
+    await world.admin.namespace(namespace)
+    async with Proxy(world.plane, Fault()) as proxy:
+        operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}", namespace)
+        await operator.start()
+        soak = Soak(world, operator, namespace, random.Random(int(os.environ.get("SOAK_SEED", "1"))))
+        soak.started = end = time.monotonic()
+        end += SECONDS
+        try:
+            while time.monotonic() < end:
+                await soak.act()
+                soak.sample()
+                await asyncio.sleep(PAUSE * soak.dice.random() * 2)
+            await soak.end()
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{operator.log()}") from error
+        finally:
+            await operator.close()
+    recorded, ledger = world.recorder.micro_usd(namespace), await booked(world.admin, namespace)
+    pods = world.recorder.pods(namespace)
+    print(f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(pods)} pods, {ledger / 1e6:.4f} USD, {operator.starts} starts")
+    assert ledger == recorded > 0
+    assert await left(world.admin, namespace) == []
+    assert not {each for each in world.recorder.together if each.startswith(f"{namespace}/")}
+    third = len(soak.memory) // 3
+    first, last = (statistics.median(part) for part in (soak.memory[:third], soak.memory[-third:]))
+    print(f"memory: {first:.0f} MB in the first third, {last:.0f} MB in the last, {len(soak.memory)} samples")
+    assert last < GROWTH * first
