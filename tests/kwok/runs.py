@@ -73,7 +73,7 @@ def job(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-async def play(world: World, prefix: str, fault: Fault, seconds: float = 120) -> End:
+async def play(world: World, prefix: str, fault: Fault, seconds: float = 300) -> End:
     """Run the job to its end, look at it, delete it, look at what is left."""
     namespace = world.namespace(prefix)
     await world.admin.namespace(namespace)

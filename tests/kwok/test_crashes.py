@@ -31,7 +31,7 @@ async def matrix(world: World, golden: End, points: list[tuple[int, bool]]) -> t
     return [problem for problem, _ in results if problem], sum(fired for _, fired in results)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 async def test_a_kill_at_any_write_changes_neither_objects_nor_the_bill(world: World, golden: End) -> None:
     assert golden.ledger_micro_usd == golden.recorded_micro_usd == golden.booked_micro_usd > 0
     assert golden.left == []
