@@ -156,7 +156,7 @@ async def test_what_a_restarted_operator_has_only_read_is_not_told_before_its_fi
     watched.run.cluster.run_pod(watched.run.pods[0])
     watched.run.cluster.tick(200)
     await watched.run.turn()
-    watched.run.cluster.tick(50)
+    watched.run.cluster.tick(40)
     await watched.run.turn()
     last = watched.total("llmtrain_job_cost_usd_total", **JOB)
     assert last > watched.run.status.ledger.total_micro_usd / 1e6, "the status is written once a minute"
