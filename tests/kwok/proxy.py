@@ -74,6 +74,7 @@ class Proxy:
 
     async def _forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = {name: request.headers[name] for name in ("Accept", "Content-Type") if name in request.headers}
+        headers["Accept-Encoding"] = "identity"  # large lists come compressed otherwise, and are passed on as they come
         timeout = aiohttp.ClientTimeout(total=None)
         async with self._session.request(
             request.method, request.rel_url, data=body or None, headers=headers, timeout=timeout
