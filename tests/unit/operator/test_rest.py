@@ -55,7 +55,8 @@ async def test_a_glance_asks_nothing_and_goes_on_counting_the_bill() -> None:
     seconds, asked = running_seconds(run), run.cluster.writes
     run.cluster.objects.clear()  # nobody is there to be asked
     outlook = glance(run)
-    assert outlook is not None and outlook.status is not None
+    assert outlook is not None
+    assert outlook.status is not None
     assert outlook.seconds == 15
     assert alive_seconds(outlook.status) == 3 * seconds
     assert run.cluster.writes == asked
