@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import yaml
 from llmtrain_operator.permissions import CLUSTER, NAMESPACED, Grant
 
 from tests.api.conftest import ROOT, Api
+from tests.ports import free_port
 
 ACCOUNT = "llmtrain-operator"
 HOME = "llmtrain-system"
@@ -48,12 +48,6 @@ def kubeconfig(api: Api, folder: Path) -> str:
     file = folder / "operator.kubeconfig"
     file.write_text(yaml.safe_dump(config))
     return str(file)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

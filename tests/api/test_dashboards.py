@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.programs import CHART, folder, run
-from tests.api.test_s3 import free_port
 from tests.observing import Asked, Prometheus, alerts, chosen, metrics_in, panels, problems
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(180)
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -15,17 +15,11 @@ from llmtrain.api.job import Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
 from llmtrain.storage.store import Store, open_store
 from tests.api.programs import folder
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(180)
 KEY = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "right"}
 DATA = os.urandom(1 << 20) * 24
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
-import socket
 import sys
 from pathlib import Path
+
+from tests.ports import free_ports
 
 
 class Operator:
@@ -74,14 +75,3 @@ def kubeconfig(server: str) -> dict[str, object]:
         "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "operator"}}],
         "current-context": "plane",
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

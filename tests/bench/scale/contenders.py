@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.kwok.operators import free_ports
 from tests.kwok.plane import JOBS, ROOT, Admin, Plane, until
 from tests.kwok.runs import job
+from tests.ports import free_ports
 
 SIDE_BY_SIDE = 50
 """Requests that the bare client has under way, as many as the operator may."""
