@@ -50,16 +50,14 @@ class Watch:
 
     def _read(self) -> None:
         assert self._process.stdout
-        buffer = ""
+        lines: list[str] = []
         for line in self._process.stdout:
-            buffer += line
-            try:
-                event = json.loads(buffer) if line.rstrip().endswith("}") else None
-            except ValueError:
+            lines.append(line)
+            # Indented, so that only an event's end is here. An apiserver drops who reads too slowly.
+            if line != "}\n":
                 continue
-            if event is None:
-                continue
-            buffer = ""
+            event = json.loads("".join(lines))
+            lines = []
             uid = event["object"]["metadata"]["uid"]
             self.pods.setdefault(uid, []).append(event["object"])
             if event["type"] == "DELETED":

@@ -124,7 +124,8 @@ def changed(run: Scenario, rng: random.Random) -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(16))
+# Five hundred more in tests/long.
+@pytest.mark.parametrize("seed", range(8))
 async def test_a_job_whose_operator_died_never_ends_above_its_limit(seed: int) -> None:
     await die_at_some_time(seed)
 

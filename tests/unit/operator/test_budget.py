@@ -227,7 +227,7 @@ def jobs_of(run: Scenario, count: int) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 async def test_jobs_that_race_for_one_headroom_never_exceed_it(seed: int) -> None:
     await race(seed)
 
@@ -270,7 +270,8 @@ def slow(run: Scenario, method: str, rng: random.Random) -> None:
     setattr(run.cluster, method, call)
 
 
-@pytest.mark.parametrize("seed", range(15))
+# Five hundred more in tests/long.
+@pytest.mark.parametrize("seed", range(6))
 async def test_a_running_job_on_a_budget_never_ends_above_its_limit(seed: int) -> None:
     await run_into_the_limit(seed)
 
