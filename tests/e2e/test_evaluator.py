@@ -35,7 +35,7 @@ def evaluators() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def stopped(recorder: Recorder) -> list[dict[str, Any]]:
     """The points that were there when the evaluator was killed; the job has ended since."""
-    apply(job(NAME, training__tokens=40_000_000, training__checkpoint={"interval": {"seconds": 5}},
+    apply(job(NAME, seed=12, training__tokens=40_000_000, training__checkpoint={"interval": {"seconds": 5}},
               evaluation__duringTraining=DURING))  # fmt: skip
     wait("the first scores", points, 300)
     before = points()
