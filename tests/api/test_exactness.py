@@ -50,14 +50,8 @@ class Watch:
 
     def _read(self) -> None:
         assert self._process.stdout
-        lines: list[str] = []
         for line in self._process.stdout:
-            lines.append(line)
-            # Indented, so that only an event's end is here. An apiserver drops who reads too slowly.
-            if line != "}\n":
-                continue
-            event = json.loads("".join(lines))
-            lines = []
+            event = json.loads(line)
             uid = event["object"]["metadata"]["uid"]
             self.pods.setdefault(uid, []).append(event["object"])
             if event["type"] == "DELETED":
