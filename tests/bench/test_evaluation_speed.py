@@ -80,16 +80,16 @@ class Recorder:
 
         recorder = self
 
-        class Asked(LM):  # type: ignore[misc]
+        class Asked(LM):  # type: ignore[misc]  # the harness has no types
             def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
                 recorder.requests = list(requests)
                 return [(0.0, False)] * len(requests)
 
             def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:
-                raise NotImplementedError
+                raise NotImplementedError  # the tasks here ask for likelihoods alone
 
             def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:
-                raise NotImplementedError
+                raise NotImplementedError  # the tasks here ask for likelihoods alone
 
         self.lm, self.requests = Asked(), list[Any]()
 

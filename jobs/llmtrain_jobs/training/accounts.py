@@ -45,7 +45,7 @@ class Accounts:
         """From storage."""
         known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
         whole = {name: int(known[name]) for name in ("highest", "skipped_steps", "redone_steps") if name in known}
-        return cls(**(known | whole))  # type: ignore[arg-type]
+        return cls(**(known | whole))  # type: ignore[arg-type]  # int and float fields side by side
 
 
 def name_of(key: str) -> str:
