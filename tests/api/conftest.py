@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from llmtrain.api.crd import crds
+from tests.api.direct import Direct
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +23,7 @@ class Api:
     def __init__(self, kubeconfig: str, kubectl: str) -> None:
         self.command = [kubectl, f"--kubeconfig={kubeconfig}"]
         self.kubeconfig = kubeconfig
+        self.direct = Direct(kubeconfig)
 
     def run(self, *arguments: str, body: Any = None) -> subprocess.CompletedProcess[str]:
         text = None if body is None else json.dumps(body)
@@ -38,6 +40,7 @@ class Api:
         assert done.returncode == 0, done.stderr
 
     def refusal(self, body: Any) -> str:
+        """What a user reads at `kubectl apply`."""
         done = self.run("apply", "-f", "-", "--dry-run=server", body=body)
         return done.stderr if done.returncode else ""
 
@@ -73,6 +76,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     )
     assert waited.returncode == 0, waited.stderr
     yield api
+    api.direct.close()
     cluster("down", "--state", state)
 
 

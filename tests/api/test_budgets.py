@@ -208,4 +208,4 @@ def test_a_budget_is_stored_with_its_defaults(api: Api) -> None:
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_a_bad_budget_is_refused_with_the_field_and_what_is_allowed(case: str, api: Api) -> None:
     change, expected = REFUSED[case]
-    assert expected in api.refusal({**BUDGET, "spec": BUDGET["spec"] | change})
+    assert expected in api.direct.refusal({**BUDGET, "spec": BUDGET["spec"] | change})

@@ -52,7 +52,7 @@ def test_what_is_left_out_is_stored_as_its_default(api: Api, demo_job: dict[str,
 def test_what_cannot_be_is_refused_with_what_is_allowed(
     api: Api, demo_job: dict[str, Any], during: dict[str, Any], message: str
 ) -> None:
-    assert message in api.refusal(with_during(demo_job, **during))
+    assert message in api.direct.refusal(with_during(demo_job, **during))
 
 
 def test_it_may_change_until_evaluation_starts_and_not_after(api: Api, demo_job: dict[str, Any]) -> None:
@@ -62,5 +62,5 @@ def test_it_may_change_until_evaluation_starts_and_not_after(api: Api, demo_job:
     api.apply(with_during(demo_job, everyTokens=2000))
     later = [{**stage, "state": "Succeeded"}, {"name": "Evaluation", "state": "Running", "attempt": 1}]
     api.set_status("llmjob", "during", {"status": {"stages": later}})
-    assert "may not change once Evaluation has started" in api.refusal(with_during(demo_job, everyTokens=3000))
+    assert "may not change once Evaluation has started" in api.direct.refusal(with_during(demo_job, everyTokens=3000))
     api.run("delete", "llmjob", "during", "-n", "default")

@@ -46,25 +46,25 @@ def with_model(job: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("preset", [preset.value for preset in Preset])
 def test_every_preset_is_accepted(preset: str, api: Api, demo_job: dict[str, Any]) -> None:
-    assert api.refusal(with_model(demo_job, {"preset": preset})) == ""
+    assert api.direct.refusal(with_model(demo_job, {"preset": preset})) == ""
 
 
 def test_an_architecture_with_every_field_is_accepted(api: Api, demo_job: dict[str, Any]) -> None:
-    assert api.refusal(with_model(demo_job, {"architecture": WHOLE})) == ""
+    assert api.direct.refusal(with_model(demo_job, {"architecture": WHOLE})) == ""
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_an_architecture_that_cannot_be_built_is_refused(case: str, api: Api, demo_job: dict[str, Any]) -> None:
     architecture, words = REFUSED[case]
-    assert words in api.refusal(with_model(demo_job, {"architecture": architecture}))
+    assert words in api.direct.refusal(with_model(demo_job, {"architecture": architecture}))
 
 
 def test_a_size_is_for_auto_alone_and_one_of_two(api: Api, demo_job: dict[str, Any]) -> None:
-    assert api.refusal(with_model(demo_job, {"preset": "auto", "sizeFor": {"flops": "1e21"}})) == ""
-    refusal = api.refusal(with_model(demo_job, {"preset": "tiny", "sizeFor": {"tokens": 1000}}))
+    assert api.direct.refusal(with_model(demo_job, {"preset": "auto", "sizeFor": {"flops": "1e21"}})) == ""
+    refusal = api.direct.refusal(with_model(demo_job, {"preset": "tiny", "sizeFor": {"tokens": 1000}}))
     assert "`sizeFor` needs `preset: auto`" in refusal
     both = with_model(demo_job, {"preset": "auto", "sizeFor": {"tokens": 1000, "flops": "1e21"}})
-    assert "exactly one of `tokens` and `flops`" in api.refusal(both)
+    assert "exactly one of `tokens` and `flops`" in api.direct.refusal(both)
 
 
 def test_more_tokens_for_an_automatic_model_need_a_size_of_their_own(api: Api, demo_job: dict[str, Any]) -> None:
@@ -72,5 +72,5 @@ def test_more_tokens_for_an_automatic_model_need_a_size_of_their_own(api: Api, d
     sized = changed(with_model(demo_job, {"preset": "auto", "sizeFor": {"tokens": 10**9}}), "metadata.name", "sized")
     for job in (automatic, sized):
         api.apply(job)
-    assert "follows `training.tokens`" in api.refusal(changed(automatic, "spec.training.tokens", 2_000_000))
-    assert api.refusal(changed(sized, "spec.training.tokens", 2_000_000)) == ""
+    assert "follows `training.tokens`" in api.direct.refusal(changed(automatic, "spec.training.tokens", 2_000_000))
+    assert api.direct.refusal(changed(sized, "spec.training.tokens", 2_000_000)) == ""

@@ -51,9 +51,9 @@ def manifest(spec: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_plan_that_cannot_be_priced_is_refused_with_its_field(api: Api, case: str) -> None:
     spec, said = REFUSED[case]
-    assert said in api.refusal(manifest(spec))
+    assert said in api.direct.refusal(manifest(spec))
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
 def test_plans_that_state_their_price_are_accepted(api: Api, case: str) -> None:
-    assert api.refusal(manifest(ACCEPTED[case])) == ""
+    assert api.direct.refusal(manifest(ACCEPTED[case])) == ""

@@ -73,9 +73,9 @@ def with_training(job: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_what_cannot_be_trained_is_refused(case: str, api: Api, demo_job: dict[str, Any]) -> None:
     changes, words = REFUSED[case]
-    assert words in api.refusal(with_training(demo_job, changes))
+    assert words in api.direct.refusal(with_training(demo_job, changes))
 
 
 @pytest.mark.parametrize("case", list(ACCEPTED))
 def test_what_is_tested_is_accepted(case: str, api: Api, demo_job: dict[str, Any]) -> None:
-    assert api.refusal(with_training(demo_job, ACCEPTED[case])) == ""
+    assert api.direct.refusal(with_training(demo_job, ACCEPTED[case])) == ""

@@ -60,7 +60,7 @@ def test_what_may_change_depends_on_where_the_job_stands(states: States, api: Ap
     api.set_status("llmjob", name, status(states))
     wrong = []
     for path, value, allowed, words in RULES:
-        refusal = api.refusal(changed(copy.deepcopy(body), path, value))
+        refusal = api.direct.refusal(changed(copy.deepcopy(body), path, value))
         if bool(refusal) == (states in allowed) or (refusal and words not in refusal):
             wrong.append((path, value, refusal))
     assert wrong == []
