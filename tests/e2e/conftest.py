@@ -25,6 +25,11 @@ def tool(*arguments: str) -> str:
     return subprocess.run(["python3", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The golden job is first: its corpus is curated once, and jobs of other files find that done."""
+    items.sort(key=lambda item: item.path.name != "test_golden.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def node() -> None:
     """The environment of the running cluster, which `make up` started."""

@@ -124,7 +124,7 @@ def test_it_fails_with_a_message_that_says_what_to_change(name: str, broken: Non
 def test_more_gpus_than_exist_are_told_with_their_number_and_released(recorder: Recorder) -> None:
     name = "too-many"
     spec = {"training__cluster": cluster("h100-rented", 2, 16), "startDeadlineSeconds": 20, "retry": ONCE}
-    apply(job(name, seed=7, **spec))
+    apply(job(name, **spec))
     wait("waiting", lambda: "Insufficient nvidia.com/gpu" in str(status(name).get("waiting")), 120)
     wait("the end", lambda: ended(name) and not pods(name), 120)
     assert "Insufficient nvidia.com/gpu" in condition(name, "Succeeded")["message"]

@@ -22,10 +22,9 @@ def steps() -> int:
     return int(progress.get("done", 0)) // 8192
 
 
-def newest_checkpoint() -> int:
-    complete = Path(STORAGE, "artifacts", "training").glob("*/checkpoints/step-*/COMPLETE")
-    mine = [json.loads(file.read_text())["step"] for file in complete]
-    return max(mine, default=0)
+def checkpoints() -> set[Path]:
+    """Those of all jobs that are complete."""
+    return set(Path(STORAGE, "artifacts", "training").glob("*/checkpoints/step-*/COMPLETE"))
 
 
 def kill_container(pod: dict[str, Any]) -> None:
@@ -56,8 +55,9 @@ def pod_named(part: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def training(recorder: Recorder) -> None:
     """A job in the middle of training, with a complete checkpoint behind it."""
-    apply(job(NAME, seed=7, training__tokens=1_600_000, training__checkpoint={"interval": {"seconds": 8}}))
-    wait("the first checkpoint", lambda: steps() > 5 and newest_checkpoint() > 0, 240)
+    before = checkpoints()
+    apply(job(NAME, training__tokens=1_600_000, training__checkpoint={"interval": {"seconds": 8}}))
+    wait("the first checkpoint", lambda: steps() > 5 and checkpoints() - before, 240)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,29 @@ def instant(prometheus: str, query: str) -> int:
 def test_pods_are_billed_for_what_the_container_runtime_saw(
     finished: dict[str, Any], recorder: Recorder, runtime: RuntimeEvents
 ) -> None:
-    """From the task's start to its exit in containerd's events, within two seconds: scheduling comes before the start."""
+    """To the exit of the task in containerd's events, and from its start but for what the node took to get that far.
+
+    A pod bills from its scheduling; how long volumes, network and image then take is the machine's affair (0.7 to 3 s
+    here with all of them on the node). The bill itself must tell those seconds from work.
+    """
+    startup: Counter[str] = Counter()
     for pod in recorder.pods(NAME):
         times = span(pod)
         assert times
-        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        ran = (runtime.ended[container] - runtime.started[container]).total_seconds()
-        assert abs((times[1] - times[0]).total_seconds() - ran) <= 2, pod["metadata"]["name"]
+        name, container = pod["metadata"]["name"], pod["status"]["containerStatuses"][0]
+        task = container["containerID"].removeprefix("containerd://")
+        started = datetime.fromisoformat(container["state"]["terminated"]["startedAt"])
+        before_start = (started - times[0]).total_seconds()
+        ran = (runtime.ended[task] - runtime.started[task]).total_seconds()
+        assert abs((times[1] - times[0]).total_seconds() - before_start - ran) <= 2, name
+        assert abs((started - runtime.started[task]).total_seconds()) <= 2, name
+        assert abs((times[1] - runtime.ended[task]).total_seconds()) <= 2, name
+        startup[pod["metadata"]["labels"]["llmtrain.dev/stage"]] += int(before_start)
+    told: Counter[str] = Counter()
+    for entry in finished["ledger"]["entries"]:
+        told[entry["stage"]] += sum(entry["split"].get(kind, 0) for kind in ("waiting", "pulling", "starting"))
+    assert startup.keys() == told.keys()
+    assert all(told[name] >= startup[name] for name in startup), (told, startup)
 
 
 def test_the_model_beats_a_unigram_model_on_held_out_text(finished: dict[str, Any]) -> None:
