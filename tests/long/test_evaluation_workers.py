@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -32,23 +33,21 @@ EVALUATION = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("storage")
-    tokenizer = make_tokenizer()
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder, tokenizer = tmp_path_factory.mktemp("storage"), make_tokenizer()
     with pytest.MonkeyPatch.context() as patch:
-        world = make_world(made, patch, tokenizer, make_model(tokenizer.get_vocab_size()))
+        world = make_world(folder, patch, tokenizer, make_model(tokenizer.get_vocab_size()))
     world.write("choices.jsonl", list(choice_rows(200)))
     world.write("written.jsonl", [{"query": text, "target": "gold"} for text in sentences(30, 10)])
-    return made
+    return world
 
 
-def run(folder: Path, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> Result:
+def run(made: World, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> Result:
     """The stage on a copy of the storage."""
-    shutil.copytree(folder, target)
+    shutil.copytree(made.folder, target)
     monkeypatch.setenv("LLMTRAIN_STORAGE", str(target))
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # A machine that is busy with other tests.
-    world = World(target, monkeypatch, None)  # type: ignore[arg-type]
-    config = world.config(EVALUATION).model_copy(update={"workers": workers})
+    config = replace(made, folder=target).config(EVALUATION).model_copy(update={"workers": workers})
     return run_stage(config, Scratch(target / "scratch"), threading.Event())
 
 
@@ -73,16 +72,16 @@ def kill_one(over: threading.Event, killed: list[int]) -> None:
 
 @pytest.mark.timeout(900)
 def test_the_number_and_the_death_of_workers_change_no_byte(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = run(folder, tmp_path / "alone", 1, monkeypatch)
+    alone = run(made, tmp_path / "alone", 1, monkeypatch)
     assert alone.outcome == "Succeeded", alone.message
-    together = run(folder, tmp_path / "together", 3, monkeypatch)
+    together = run(made, tmp_path / "together", 3, monkeypatch)
     over, killed = threading.Event(), list[int]()
     killer = threading.Thread(target=kill_one, args=(over, killed))
     killer.start()
     try:
-        wounded = run(folder, tmp_path / "wounded", 3, monkeypatch)
+        wounded = run(made, tmp_path / "wounded", 3, monkeypatch)
     finally:
         over.set()
         killer.join()
