@@ -6,6 +6,7 @@ An independent program must come to the same microdollar, so this file is the ru
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
@@ -49,6 +50,7 @@ class Bill:
     micro_usd: int
 
 
+@lru_cache(maxsize=16384)
 def parse_time(text: str | None) -> datetime | None:
     """A time of the API, to the second."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None

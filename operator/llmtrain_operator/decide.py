@@ -37,7 +37,7 @@ def decide(seen: Observation) -> Decision:
         return Decision(seen.job.status, [*held])
     if seen.job.spec is None:
         return _decide_invalid(seen)
-    turn = Turn(seen, seen.job.spec, seen.job.status.model_copy(deep=True))
+    turn = Turn(seen, seen.job.spec, seen.job.status.duplicate())
     _bill(turn)
     prune_stages(turn)
     if seen.job.deleted:
@@ -67,7 +67,7 @@ def decide(seen: Observation) -> Decision:
 
 def _decide_invalid(seen: Observation) -> Decision:
     """A spec that does not parse (an older CRD let it in): nothing is created, everything there is taken down."""
-    status = seen.job.status.model_copy(deep=True)
+    status = seen.job.status.duplicate()
     status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.now)
     status.ledger.counted = counted(status.ledger, seen.pods, None)
     summarize_invalid(status, seen)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ START_WAITS = FATAL_WAITS | {"ErrImagePull", "ImagePullBackOff", "CreateContaine
 
 @dataclass(frozen=True)
 class PodState:
-    """A pod of the job, read once."""
+    """A pod of the job, read once; who it is, which every part of a decision asks, is kept."""
 
     raw: Mapping[str, Any]
 
@@ -39,7 +40,7 @@ class PodState:
         """Name."""
         return str(self.raw["metadata"]["name"])
 
-    @property
+    @cached_property
     def uid(self) -> str:
         """Uid."""
         return str(self.raw["metadata"]["uid"])
@@ -48,37 +49,37 @@ class PodState:
         """A label's value, or nothing."""
         return str(self.raw["metadata"].get("labels", {}).get(key, ""))
 
-    @property
+    @cached_property
     def stage(self) -> str:
         """The stage it works for."""
         return self.label(LABEL_STAGE)
 
-    @property
+    @cached_property
     def attempt(self) -> int:
         """The attempt it belongs to."""
         return int(self.label(LABEL_ATTEMPT) or 0)
 
-    @property
+    @cached_property
     def is_head(self) -> bool:
         """Head or worker."""
         return self.label(LABEL_ROLE) == HEAD
 
-    @property
+    @cached_property
     def is_evaluator(self) -> bool:
         """It scores checkpoints; nobody needs it to train."""
         return self.label(LABEL_ROLE) == EVALUATOR
 
-    @property
+    @cached_property
     def role(self) -> str:
         """head, worker or evaluator."""
         return self.label(LABEL_ROLE)
 
-    @property
+    @cached_property
     def index(self) -> int:
         """Worker slot."""
         return int(self.label(LABEL_INDEX) or 0)
 
-    @property
+    @cached_property
     def incarnation(self) -> int:
         """Which pod of its slot."""
         return int(self.label(LABEL_INCARNATION) or 1)

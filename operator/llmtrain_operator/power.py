@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import Split
@@ -49,8 +50,12 @@ def _server_kilowatts(plan: PlanSpec) -> float:
 
 def frozen_power(pod: Pod) -> Power:
     """What the pod's annotation says."""
-    text = pod["metadata"].get("annotations", {}).get(POWER_ANNOTATION)
-    watts = json.loads(text) if text else {}
+    return _read(pod["metadata"].get("annotations", {}).get(POWER_ANNOTATION) or "{}")
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Power:
+    watts = json.loads(text)
     return Power(watts.get("loadWatts", 0), watts.get("idleWatts", 0))
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from llmtrain.api.base import parse_quantity
@@ -47,8 +48,9 @@ class Price:
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def from_json(text: str) -> "Price":
-        """Read the annotation."""
+        """Read the annotation; thousands of pods have the same, and every turn asks for it more than once."""
         return Price(**json.loads(text))
 
 

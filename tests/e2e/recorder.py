@@ -84,9 +84,13 @@ def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:
 
 
 def bill(pod: dict[str, Any]) -> int:
-    price = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
     times = span(pod)
-    seconds = int((times[1] - times[0]).total_seconds()) if times else 0
+    return bill_between(pod, *times) if times else 0
+
+
+def bill_between(pod: dict[str, Any], begin: datetime, end: datetime) -> int:
+    price = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
+    seconds = int((end - begin).total_seconds())
     if seconds <= 0:
         return 0
     step = price["incrementSeconds"]

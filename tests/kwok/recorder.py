@@ -5,14 +5,17 @@ It also plays what KWOK cannot: a head works only once its workers are there.
 
 import asyncio
 import contextlib
+from collections import Counter
+from datetime import datetime
 from typing import Any
 
-from tests.e2e.recorder import bill
+from tests.e2e.recorder import bill, bill_between
 from tests.kwok.plane import Admin, follow
 from tests.kwok.stages import JOINED
 
 WORKERS = {"Preflight": 0, "Curation": 1, "Training": 2, "Evaluation": 1}
 """Of the job in runs.py."""
+SETTLE = "llmtrain.dev/settle"
 
 
 class PodRecorder:
@@ -23,6 +26,7 @@ class PodRecorder:
         self.last: dict[str, dict[str, Any]] = {}
         self.alive: set[str] = set()
         self.together: set[str] = set()
+        self.lost_nodes: set[str] = set()
         self._joined: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -45,7 +49,9 @@ class PodRecorder:
 
     def _take(self, kind: str, pod: dict[str, Any]) -> None:
         uid = pod["metadata"]["uid"]
-        self.last[uid] = pod
+        held = SETTLE in pod["metadata"].get("finalizers", [])
+        if held or uid not in self.last or not self._lost(self.last[uid]):
+            self.last[uid] = pod
         self.alive.add(uid)
         if kind == "DELETED":
             self.alive.discard(uid)
@@ -76,7 +82,33 @@ class PodRecorder:
 
     def micro_usd(self, namespace: str) -> int:
         """What all of them cost."""
-        return sum(bill(pod) for pod in self.pods(namespace))
+        return sum(self.by_kind(namespace).values())
+
+    def by_kind(self, namespace: str) -> Counter[tuple[str, str]]:
+        """The same by stage and role."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for pod in self.pods(namespace):
+            labels = pod["metadata"]["labels"]
+            kind = labels["llmtrain.dev/stage"], labels["llmtrain.dev/role"]
+            sums[kind] += lost_bill(pod) if self._lost(pod) else bill(pod)
+        return sums
+
+    def _lost(self, pod: dict[str, Any]) -> bool:
+        """Deleted with a container that runs, on a node that is gone: nobody will ever say when it ended.
+
+        Such a pod is billed by when its deletion was asked for, which moves when somebody shortens its grace period to
+        let the object go. The version that counts is therefore the last that was held for its bill.
+        """
+        running = any("running" in one["state"] for one in pod["status"].get("containerStatuses", []))
+        gone = pod["spec"].get("nodeName") in self.lost_nodes
+        return gone and running and "deletionTimestamp" in pod["metadata"]
+
+
+def lost_bill(pod: dict[str, Any]) -> int:
+    """Up to when somebody said that it was disrupted, else to its deletion."""
+    times = {one["type"]: one["lastTransitionTime"] for one in pod["status"]["conditions"] if one["status"] == "True"}
+    end = times.get("DisruptionTarget", pod["metadata"]["deletionTimestamp"])
+    return bill_between(pod, datetime.fromisoformat(times["PodScheduled"]), datetime.fromisoformat(end))
 
 
 def _cluster(pod: dict[str, Any]) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,10 +136,16 @@ async def left(admin: Admin, namespace: str) -> list[str]:
 
 async def booked(admin: Admin, namespace: str) -> int:
     """Microdollars in the namespace's ledger."""
+    return sum((await booked_by_kind(admin, namespace)).values())
+
+
+async def booked_by_kind(admin: Admin, namespace: str) -> Counter[tuple[str, str]]:
+    """The same by stage and role."""
     ledger = await admin.get(f"/api/v1/namespaces/{namespace}/configmaps/llmtrain-ledger")
-    if ledger is None:
-        return 0
-    return sum(total["costMicroUsd"] for total in json.loads(ledger["data"]["ledger.json"])["totals"])
+    sums: Counter[tuple[str, str]] = Counter()
+    for total in json.loads(ledger["data"]["ledger.json"])["totals"] if ledger else ():
+        sums[total["stage"], total["role"]] += total["costMicroUsd"]
+    return sums
 
 
 def shape(status: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An hour of arrivals, suspensions, deletions, killed pods, drained nodes and killed operators, drawn at random.
+"""An hour of arrivals, suspensions, deletions, killed pods, drained and lost nodes and killed operators, drawn at random.
 
 SOAK_SECONDS in the environment sets the length. The end must be as after quiet days: the namespace's ledger is what an
 independent recorder makes of the pods, nothing of ours is left, no job ever had two clusters, and memory is flat.
@@ -6,9 +6,12 @@ independent recorder makes of the pods, nothing of ours is left, no job ever had
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,9 +21,9 @@ import pytest
 
 from tests.kwok.conftest import plane, world  # noqa: F401
 from tests.kwok.operators import Operator
-from tests.kwok.plane import JOBS, until
+from tests.kwok.plane import JOBS, ROOT, Plane, node, until
 from tests.kwok.proxy import Fault, Proxy
-from tests.kwok.runs import World, booked, job, left
+from tests.kwok.runs import World, booked_by_kind, job, left
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 PAUSE = 1.5
@@ -28,7 +31,8 @@ MOST_JOBS = 8
 SAMPLED_AFTER = 45.0
 """Seconds after its start from which an operator's memory is sampled."""
 GROWTH = 1.15
-ACTS = {"arrive": 6, "suspend": 4, "resume": 6, "delete": 2, "kill pod": 3, "drain node": 1, "kill operator": 1}
+ACTS = {"arrive": 6, "suspend": 4, "resume": 6, "delete": 2, "kill pod": 3, "drain node": 1, "lose node": 1,
+        "kill operator": 1}  # fmt: skip
 
 
 @dataclass
@@ -84,9 +88,21 @@ class Soak:
 
     async def drain_node(self) -> None:
         """All pods of one node go at once."""
+        for name in await self._used_node():
+            await asyncio.gather(*(self._kill(p) for p in await self._pods() if p["spec"].get("nodeName") == name))
+
+    async def lose_node(self) -> None:
+        """A machine is gone for good; the collector of pods finds its pods, and another machine comes in its place."""
+        for name in await self._used_node():
+            self.world.recorder.lost_nodes.add(name)
+            await self.world.admin.delete(f"/api/v1/nodes/{name}")
+            new = f"spare-{next(self.world.plane.numbers):04d}"
+            await self.world.admin.post("/api/v1/nodes", node(new))
+            await self.world.admin.patch(f"/api/v1/nodes/{new}", {"spec": {"taints": None}})
+
+    async def _used_node(self) -> list[str]:
         nodes = sorted({pod["spec"].get("nodeName", "") for pod in await self._pods()} - {""})
-        for node in self.dice.sample(nodes, min(1, len(nodes))):
-            await asyncio.gather(*(self._kill(p) for p in await self._pods() if p["spec"].get("nodeName") == node))
+        return self.dice.sample(nodes, min(1, len(nodes)))
 
     async def _pods(self) -> list[dict[str, dict[str, str]]]:
         found: list[dict[str, dict[str, str]]] = (
@@ -119,7 +135,16 @@ class Soak:
         await asyncio.sleep(2)
 
 
+@pytest.fixture(scope="module")
+def collector(plane: Plane) -> None:  # noqa: F811
+    """What Kubernetes has for pods whose node is gone: a minute later it says so in their status and deletes them."""
+    subprocess.run([sys.executable, "hack/cluster", "build", "--only", "kube-controller-manager"], cwd=ROOT, check=True)
+    plane.run_program("kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
+                      "--controllers=pod-garbage-collector-controller", "--secure-port=0")  # fmt: skip
+
+
 @pytest.mark.timeout(SECONDS + 1200)
+@pytest.mark.usefixtures("collector")
 async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: World) -> None:  # noqa: F811
     namespace = world.namespace("soak")
     await world.admin.namespace(namespace)
@@ -139,10 +164,14 @@ async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: Wor
             raise AssertionError(f"{error}\n{operator.log()}") from error
         finally:
             await operator.close()
-    recorded, ledger = world.recorder.micro_usd(namespace), await booked(world.admin, namespace)
-    pods = world.recorder.pods(namespace)
-    print(f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(pods)} pods, {ledger / 1e6:.4f} USD, {operator.starts} starts")
-    assert ledger == recorded > 0
+    recorded, ledger = world.recorder.by_kind(namespace), await booked_by_kind(world.admin, namespace)
+    pods, micro_usd = world.recorder.pods(namespace), ledger.total()
+    (world.plane.state / "pods.json").write_text(json.dumps(pods))
+    print(
+        f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(pods)} pods, {micro_usd / 1e6:.4f} USD, {operator.starts} starts"
+    )
+    assert ledger == recorded
+    assert micro_usd > 0
     assert await left(world.admin, namespace) == []
     assert not {each for each in world.recorder.together if each.startswith(f"{namespace}/")}
     third = len(soak.memory) // 3
