@@ -10,7 +10,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget_release import BUDGETS, release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import FINALIZER_JOB, Attempt
-from llmtrain_operator.namespace_ledger import book_job
+from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import (
     Action,
     CreateEvaluator,
@@ -54,9 +54,9 @@ async def _all(acts: Iterable[Awaitable[None]]) -> None:
 class Actor:
     """Acts for one job."""
 
-    def __init__(self, cluster: Cluster, job: Job, clock: Callable[[], datetime]) -> None:
-        """`cluster` is where it acts."""
-        self._cluster, self._job, self._clock = cluster, job, clock
+    def __init__(self, cluster: Cluster, ledgers: Ledgers, job: Job, clock: Callable[[], datetime]) -> None:
+        """`cluster` is where it acts, `ledgers` keeps what deleted jobs have cost."""
+        self._cluster, self._ledgers, self._job, self._clock = cluster, ledgers, job, clock
 
     async def perform(self, action: Action) -> None:
         """Do it."""
@@ -131,7 +131,7 @@ class Actor:
     async def _release_job(self) -> None:
         job = self._job
         await release_reservations(self._cluster, job, self._clock())
-        await book_job(self._cluster, job)
+        await self._ledgers.book_job(job)
         finalizers = [name for name in job.finalizers if name != FINALIZER_JOB]
         await self._cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
 

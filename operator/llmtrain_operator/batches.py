@@ -1,4 +1,4 @@
-"""Acts of one kind are carried out side by side, a few at first and more as they succeed.
+"""Acts of one kind are carried out side by side once the first of them has succeeded.
 
 What the apiserver refuses for one pod it refuses for the next three hundred: a quota then costs one request, not all.
 """
@@ -47,7 +47,7 @@ def runs(actions: Iterable[Action]) -> Iterator[Sequence[Action]]:
 
 
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
-    """Carry them out: one at first, one more for each that succeeds, 25 at the most.
+    """Carry them out: the first alone, then 25 side by side.
 
     After an error nothing more is begun; what is under way ends, then the first error is raised.
     """
@@ -62,7 +62,7 @@ async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
                 break
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             error = error or next((task.exception() for task in done if task.exception()), None)
-            window = min(window + len(done), LARGEST)
+            window = LARGEST
     finally:
         for task in under_way:
             task.cancel()

@@ -1,11 +1,10 @@
-"""The only place that knows the Kubernetes client library: raw JSON in, dicts out.
+"""What the operator asks of the apiserver: raw JSON in, dicts out.
 
 Every request passes one semaphore, honours Retry-After a bounded number of times, and is counted by verb and code.
 """
 
 import asyncio
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -15,10 +14,14 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes import aio
-from kubernetes.aio import config as kube_config
+from pydantic_core import from_json
+
+from llmtrain_operator import connection
+from llmtrain_operator.connection import Connection
 
 Object = dict[str, Any]
+Answer = tuple[int, Mapping[str, str], bytes]
+"""Status, headers and body."""
 TRIES = 5
 REQUEST_TIMEOUT_SECONDS = 30
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
@@ -105,9 +108,9 @@ def includes(read: str, version: str) -> bool:
 class KubernetesCluster:
     """`Cluster` over the real API."""
 
-    def __init__(self, api: aio.client.ApiClient, concurrency: int = 50) -> None:
+    def __init__(self, connection: Connection, concurrency: int = 50) -> None:
         """At most `concurrency` requests are under way at once."""
-        self._api = api
+        self._connection = connection
         self._gate = asyncio.Semaphore(concurrency)
         self.requests: Counter[tuple[str, str]] = Counter()
         self.waiting = self.in_flight = 0
@@ -151,12 +154,11 @@ class KubernetesCluster:
         path = f"{object_path(resource, namespace)}?{urlencode(query)}"
         timeout = aiohttp.ClientTimeout(sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENT_SECONDS)
         try:
-            response = await self._request("GET", path, None, METADATA, timeout)
-            if response.status != 200:
-                raise _error(response.status, await response.read())
-            async with response.response as stream:
-                async for line in stream.content:
-                    event = json.loads(line)
+            async with await self._connection.request("GET", path, None, METADATA, timeout) as answer:
+                if answer.status != 200:
+                    raise _error(answer.status, await answer.read())
+                async for line in answer.content:
+                    event = from_json(line)
                     if event["type"] == "ERROR":
                         raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                     yield event["type"], event["object"]["metadata"]
@@ -205,7 +207,7 @@ class KubernetesCluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._connection.close()
 
     async def _or_none(self, request: Any) -> Object | None:
         try:
@@ -229,16 +231,17 @@ class KubernetesCluster:
         return found is not None and found["metadata"]["uid"] == uid
 
     async def _send(self, method: str, path: str, body: Object | None = None, accept: str = JSON) -> Object:
+        text = None if body is None else json.dumps(body).encode()
         for attempt in range(1, TRIES + 1):
             async with self._turn():
-                status, headers, data = await self._once(method, path, body, accept)
+                status, headers, data = await self._once(method, path, text, accept)
             self.answering = status != NO_ANSWER and status < 500
             self.requests[(method, str(status))] += 1
             if status not in (RETRIED_READS if method == "GET" else RETRIED) or attempt == TRIES:
                 break
             await asyncio.sleep(retry_after(headers, attempt))
         if 200 <= status < 300:
-            answer: Object = json.loads(data) if data else {}
+            answer: Object = from_json(data) if data else {}
             return answer
         raise _error(status, data)
 
@@ -257,35 +260,13 @@ class KubernetesCluster:
             self.in_flight -= 1
             self._gate.release()
 
-    async def _once(
-        self, method: str, path: str, body: Object | None, accept: str
-    ) -> tuple[int, dict[str, str], bytes]:
+    async def _once(self, method: str, path: str, body: bytes | None, accept: str) -> Answer:
         try:
-            response = await self._request(method, path, body, accept, REQUEST_TIMEOUT)
-            return response.status, dict(response.getheaders() or {}), await response.read()
-        except aio.client.ApiException as error:
-            raw = error.body.encode() if isinstance(error.body, str) else (error.body or b"")
-            return error.status or NO_ANSWER, dict(error.headers or {}), raw
+            async with await self._connection.request(method, path, body, accept, REQUEST_TIMEOUT) as response:
+                return response.status, response.headers, await response.read()
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            return (
-                NO_ANSWER,
-                {},
-                json.dumps({"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}).encode(),
-            )
-
-    async def _request(
-        self, method: str, path: str, body: Object | None, accept: str, timeout: aiohttp.ClientTimeout
-    ) -> Any:
-        """The answer, its body not read yet."""
-        config = self._api.configuration
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": accept, "Content-Type": content, "User-Agent": "llmtrain-operator"}
-        for setting in (await config.auth_settings()).values():
-            if setting.get("in") == "header" and setting.get("value"):
-                headers[setting["key"]] = setting["value"]
-        return await self._api.rest_client.request(
-            method, config.host + path, headers=headers, body=body, _request_timeout=timeout
-        )
+            text = {"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}
+            return NO_ANSWER, {}, json.dumps(text).encode()
 
 
 def retry_after(headers: Mapping[str, str], attempt: int) -> float:
@@ -304,11 +285,4 @@ def _error(status: int, data: bytes) -> ApiError:
 
 async def connect() -> KubernetesCluster:
     """Client of the cluster that the operator runs in, else of the kubeconfig."""
-    configuration = aio.client.Configuration()
-    configuration.connection_pool_maxsize = 100
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        kube_config.load_incluster_config(client_configuration=configuration)
-    else:
-        # The library reads KUBECONFIG when it is imported; it is asked for now.
-        await kube_config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
-    return KubernetesCluster(aio.client.ApiClient(configuration))
+    return KubernetesCluster(await connection.connect())

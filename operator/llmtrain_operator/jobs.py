@@ -15,8 +15,11 @@ from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")
 LONGEST_ERROR_PAUSE = 60.0
-LONGEST_GAP = 0.5
-"""Seconds at most that a woken loop rests: as long as its last turn took, so that no large job has all turns."""
+SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
+"""Seconds that a woken loop rests: as long as its last turn took, so that no large job has all turns.
+
+Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
+"""
 Key = tuple[str, str]
 
 
@@ -127,7 +130,8 @@ class Jobs:
             if outlook.head is not None:
                 self.progress.ask(outlook.head, memory)
             # A resync is not hurried, and a wake-up waits while others have their turn.
-            await asyncio.sleep(min(self.monotonic() - began, LONGEST_GAP))
+            shortest = SHORTEST_GAP if outlook.seconds else 0.0
+            await asyncio.sleep(min(max(self.monotonic() - began, shortest), LONGEST_GAP))
             await _wait(loop.wake, outlook.seconds)
 
     def _glance(self, key: Key, memory: Memory) -> Outlook | None:

@@ -52,7 +52,7 @@ async def run() -> None:
     metrics.queue_depth.set_function(jobs.waiting)
     serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
-    rounds = Rounds(cluster, health, Sweeper(cluster, namespaces, now, jobs.ensure), metrics)
+    rounds = Rounds(cluster, health, Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure), metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots)
     pods = PodWatch(cluster, namespaces, jobs.pod_changed, jobs.wake_all)
     beside = (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run(), pods.run())

@@ -13,7 +13,7 @@ from llmtrain.api.status import JobStatus, Ledger
 from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.client import Cluster, Object
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID
-from llmtrain_operator.namespace_ledger import book_entries
+from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
 from llmtrain_operator.observation import Job
 from llmtrain_operator.ownership import is_own
@@ -31,6 +31,7 @@ class Sweeper:
     """The sweep, over any cluster and clock. `namespaces` empty: all; `ensure` starts a job's loop."""
 
     cluster: Cluster
+    ledgers: Ledgers
     namespaces: list[str]
     clock: Callable[[], datetime]
     ensure: Callable[[str, str], None]
@@ -71,7 +72,7 @@ class Sweeper:
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
         if entries:
-            await book_entries(self.cluster, namespace, pod.uid, [entry.to_dict() for entry in entries])
+            await self.ledgers.book(namespace, pod.uid, [entry.to_dict() for entry in entries])
             await self.cluster.set_finalizers(PODS, namespace, name, pod.uid, pod.other_finalizers)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)

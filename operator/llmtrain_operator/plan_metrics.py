@@ -97,7 +97,7 @@ class NamespaceCollector(Collector):
             "llmtrain_namespace_pod_seconds", "Pod-seconds of the namespace's jobs, deleted ones too.",
             labels=SPACE_LABELS,
         )  # fmt: skip
-        for namespace, book in list(self._snapshots.books.items()):
+        for namespace, (_, book) in list(self._snapshots.books.items()):
             if self._snapshots.behind(namespace):
                 continue
             found = booked(book)

@@ -25,6 +25,7 @@ from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
+from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.observation import (
     Action,
@@ -100,10 +101,12 @@ class Reconciler:
     image: str
     network: NetworkSettings = NO_POLICY
     recent: Recent = field(init=False)
+    ledgers: Ledgers = field(init=False)
 
     def __post_init__(self) -> None:
         """What jobs share is read once for all of them."""
         self.recent = Recent(self.cluster, self.clock)
+        self.ledgers = Ledgers(self.cluster)
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
@@ -117,7 +120,7 @@ class Reconciler:
         moved = await self._write_status(raw, decision, seen, memory)
         if any(isinstance(action, Reserve) for action in decision.actions):
             self.recent.forget_budgets(namespace)
-        actor = Actor(self.cluster, replace(seen.job, status=decision.status), self.clock)
+        actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
         memory.refusal = await self._act(actor, _remaining(decision.actions, seen, memory))
         memory.cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         await actor.post(decision.events, self.clock())
@@ -282,13 +285,16 @@ def _until_next_attempt(seen: Observation, decision: Decision) -> float:
 
 
 def _without_running_bill(status: Mapping[str, Any]) -> str:
-    """The status less what grows by itself while pods run."""
+    """The status less what grows by itself while pods run, and less uids of settled pods: any new one has its bill.
+
+    One that is dropped, its object being gone, leaves with whatever is written next.
+    """
     copy = json.loads(json.dumps(status))
     copy.pop("comparison", None)
     copy.pop("forecast", None)
     copy.pop("etaSeconds", None)
     ledger = copy.get("ledger", {})
-    for key in ("totalMicroUsd", "costUsd", "counted"):
+    for key in ("totalMicroUsd", "costUsd", "counted", "settled"):
         ledger.pop(key, None)
     for mark in ledger.get("highWater", []):
         for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"):

@@ -38,7 +38,8 @@ class Snapshots:
 
     clock: Callable[[], datetime]
     jobs: dict[Key, Snapshot] = field(default_factory=dict)
-    books: dict[str, Book] = field(default_factory=dict)
+    books: dict[str, tuple[datetime, Book]] = field(default_factory=dict)
+    """What a namespace's ledger said, and when it was asked."""
     plans: Mapping[str, tuple[PlanSpec, PlanStatus]] = field(default_factory=dict)
     budgets: Sequence[BudgetState] = ()
 
@@ -71,9 +72,11 @@ class Snapshots:
         return any(found.behind for (space, _), found in self.jobs.items() if space == namespace)
 
     def unbooked(self, namespace: str) -> list[JobStatus]:
-        """Jobs of a namespace whose bill is not in its ledger yet."""
-        booked = set(self.books.get(namespace, {}).get("settledJobs", []))
-        return [s.status for (space, _), s in self.jobs.items() if space == namespace and s.uid not in booked]
+        """Jobs of a namespace whose bill is not in its ledger yet; a job goes only once it is booked."""
+        asked, book = self.books[namespace]
+        booked = set(book["settledJobs"])
+        mine = [found for (space, _), found in self.jobs.items() if space == namespace]
+        return [s.status for s in mine if s.uid not in booked and not (s.gone and s.gone < asked)]
 
 
 def _served(found: Snapshot, now: datetime) -> bool:

@@ -67,12 +67,13 @@ class Upkeep:
         self._listed = True
 
     async def _read_book(self, namespace: str) -> None:
+        asked = self.clock()
         try:
             book = read_book(await self.cluster.get(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP))
         except ValueError as error:
             log.warning("ConfigMap %s/%s is no ledger: %s", namespace, LEDGER_CONFIG_MAP, error)
             return
-        self.snapshots.books[namespace] = book
+        self.snapshots.books[namespace] = asked, book
 
     async def _plan(self, raw: Object) -> tuple[PlanSpec, PlanStatus] | None:
         try:
