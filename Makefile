@@ -52,7 +52,7 @@ binaries:
 test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
 	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,helm,helm3,kubeconform,prometheus,promtool,versitygw
 	@# Half of the time is waiting for programs: more processes than cores. Each has an apiserver of its own.
-	$(PY) -m pytest tests/api -n 3 --dist loadfile
+	$(PY) -m pytest tests/api -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-kwok
 test-kwok: venv ## Kills and a faulty apiserver, with pods on KWOK nodes

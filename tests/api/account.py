@@ -16,6 +16,8 @@ from tests.api.conftest import ROOT, Api
 from tests.ports import free_port
 
 ACCOUNT = "llmtrain-operator"
+# Not the chart's name: another test installs that on the same apiserver.
+ROLE = "operator-of-tests"
 HOME = "llmtrain-system"
 RBAC = "rbac.authorization.k8s.io"
 Use = tuple[str, str, str]
@@ -31,11 +33,11 @@ def give_rights(api: Api, allowed: set[Use]) -> None:
     api.run("create", "namespace", HOME)
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": HOME}})
     rules = [{"apiGroups": [g], "resources": [r], "verbs": [v]} for g, r, v in sorted(allowed)]
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": ACCOUNT}, "rules": rules}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": ROLE}, "rules": rules}
     api.apply(role)
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}
-    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": ACCOUNT}
-    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ACCOUNT}}
+    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": ROLE}
+    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ROLE}}
     api.apply(binding | {"subjects": [subject], "roleRef": reference})
 
 

@@ -15,6 +15,19 @@ from llmtrain.api.crd import crds
 from tests.api.direct import Direct
 
 ROOT = Path(__file__).resolve().parents[2]
+# Files whose one or two tests take longest: started last, one process would end alone with them.
+FIRST = (
+    "test_rights.py",
+    "test_exactness.py",
+    "test_hostile.py",
+    "test_updates.py",
+    "test_budgets.py",
+    "test_generated.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 class Api:

@@ -1,6 +1,7 @@
 """Requests straight to the apiserver: what `kubectl apply --dry-run=server` sends, without a process for each."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ class Direct:
         query = "" if method == "GET" else "?dryRun=All&fieldValidation=Strict"
         answer = self._pool.request(method, f"{self._server}{path}{query}", json=body, timeout=30)
         return answer.status, answer.json()
+
+    def events(self, path: str, version: str, seconds: int) -> Iterator[dict[str, Any]]:
+        """What changed under a path after a resource version, for as long as said or until the apiserver ends it."""
+        query = f"?watch=true&resourceVersion={version}&timeoutSeconds={seconds}"
+        answer = self._pool.request("GET", f"{self._server}{path}{query}", preload_content=False, timeout=30 + seconds)
+        assert answer.status == 200, answer.read()
+        yield from map(json.loads, answer)
+        answer.release_conn()
 
     def close(self) -> None:
         self._pool.clear()

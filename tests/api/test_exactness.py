@@ -24,6 +24,7 @@ from llmtrain_operator.reconcile import Memory, Reconciler
 
 from llmtrain.api.status import JobStatus
 from tests.api.conftest import Api
+from tests.api.direct import Direct
 from tests.api.fates import KINDS, Kubelet, Scheduling, kind_of, together
 
 NAMESPACE, COUNT, WORKERS = "exact", 20, 24
@@ -38,31 +39,32 @@ async def cluster(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ku
 
 
 class Watch:
-    """All versions of every pod of the namespace, as an independent observer sees them."""
+    """All versions of every pod of the namespace, as an independent observer sees them.
+
+    An apiserver ends the watch of who reads too slowly: each one goes on where the last one ended, so nothing is missed.
+    """
 
     def __init__(self, api: Api) -> None:
-        command = [*api.command, "get", "pods", "-n", NAMESPACE, "-w", "--output-watch-events", "-o", "json"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.pods: dict[str, list[dict[str, Any]]] = {}
         self.gone: set[str] = set()
+        self._direct, self._end = Direct(api.kubeconfig), threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            event = json.loads(line)
-            uid = event["object"]["metadata"]["uid"]
-            self.pods.setdefault(uid, []).append(event["object"])
-            if event["type"] == "DELETED":
-                self.gone.add(uid)
+        version = "0"
+        while not self._end.is_set():
+            for event in self._direct.events(f"/api/v1/namespaces/{NAMESPACE}/pods", version, 5):
+                uid, version = (event["object"]["metadata"][key] for key in ("uid", "resourceVersion"))
+                self.pods.setdefault(uid, []).append(event["object"])
+                if event["type"] == "DELETED":
+                    self.gone.add(uid)
 
     def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-        self._thread.join(10)
-        assert self._process.stdout
-        self._process.stdout.close()
+        self._end.set()
+        self._thread.join(40)
+        assert not self._thread.is_alive()
+        self._direct.close()
 
 
 @pytest.fixture
