@@ -54,6 +54,7 @@ class FilterPreset(StrEnum):
     FINE_WEB = "FineWeb"
     REFINED_WEB = "RefinedWeb"
     DCLM_HEURISTIC = "DCLMHeuristic"
+    DOLMA = "Dolma"
 
 
 class Language(Model):

@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "3"
-SIGNALS_CODE = "2"
+CURATION_CODE = "4"
+SIGNALS_CODE = "3"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "3"
 """Raised when the stage's code makes other bytes from the same input."""

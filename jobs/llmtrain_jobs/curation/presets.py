@@ -2,7 +2,8 @@
 
 Gopher: Rae et al. 2021 (arXiv 2112.11446), A.1.1 and Table A1. C4: Raffel et al. 2020. FineWeb: Penedo et al. 2024
 (arXiv 2406.17557). RefinedWeb: Penedo et al. 2023 (arXiv 2306.01116), G.2. DCLMHeuristic: Li et al. 2024
-(arXiv 2406.11794), the RefinedWeb reproduction of its baselines. Words are what whitespace separates.
+(arXiv 2406.11794), the RefinedWeb reproduction of its baselines. Dolma: Soldaini et al. 2024 (arXiv 2402.00159), Gopher's
+rules as its toolkit counts them, by the thresholds of its mix 1.6. Words are what whitespace separates.
 """
 
 from dataclasses import dataclass
@@ -88,10 +89,26 @@ DCLM = [
     *_repetition("dclm"),
     _most("dclm.maxRemovedWords", "removedWordShare", 0.05),
 ]
+DOLMA = [
+    _least("dolma.minWords", "allWords", 50),
+    _most("dolma.maxWords", "allWords", 100_000),
+    _least("dolma.minMedianWordLength", "medianWordLength", 3),
+    _most("dolma.maxMedianWordLength", "medianWordLength", 10),
+    _most("dolma.maxSymbolWords", "symbolWordShare", 0.1),
+    _most("dolma.maxBulletLines", "markedLineShare", 0.9),
+    _most("dolma.maxEllipsisLines", "endedByEllipsisShare", 0.3),
+    _least("dolma.minAlphabeticWords", "alphabeticWordShare", 0.8),
+    _least("dolma.minStopWords", "stopWords", 2),
+    _most("dolma.maxCopiedLines", "copiedLineShare", 0.30),
+    _most("dolma.maxCopiedLineCharacters", "copiedLineCharacterShare", 0.30),
+    *(_most(f"dolma.maxTop{n}Grams", f"top{n}GramWordCharacterShare", v) for n, v in TOP_GRAMS.items()),
+    *(_most(f"dolma.maxCopied{n}Grams", f"copied{n}GramCharacterShare", v) for n, v in REPEATED.items()),
+]
 PRESETS: dict[FilterPreset, list[Bound]] = {
     FilterPreset.GOPHER: GOPHER,
     FilterPreset.C4: C4,
     FilterPreset.FINE_WEB: FINE_WEB,
     FilterPreset.REFINED_WEB: REFINED_WEB,
     FilterPreset.DCLM_HEURISTIC: DCLM,
+    FilterPreset.DOLMA: DOLMA,
 }

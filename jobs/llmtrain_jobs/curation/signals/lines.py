@@ -21,9 +21,10 @@ from llmtrain_jobs.curation.signals.words import Counts, kind_of
 Spans = NDArray[np.int64]
 """(parts, 2): where each starts and ends."""
 SHORT_LINE = 30
-NEWLINE, RETURN, DOT, ELLIPSIS, BULLET, DASH, OPENING, SPACE_CODE = (ord(character) for character in "\n\r.…•-( ")
+NEWLINE, RETURN, DOT, ELLIPSIS, BULLET, DASH, ASTERISK, OPENING, SPACE_CODE = map(ord, "\n\r.…•-*( ")
 LINES, BULLETS, TRAILING = range(3)
 FILLED, TERMINALS, SHORT = range(3)
+MARKED, ENDED = range(2)
 
 
 @compiled
@@ -75,6 +76,18 @@ def filled_counts(codes: Codes, kinds: Kinds, lines: Spans) -> Counts:
         counts[FILLED] += 1
         counts[TERMINALS] += kind_of(codes[end - 1], kinds) & TERMINAL != 0
         counts[SHORT] += end - start <= SHORT_LINE
+    return counts
+
+
+@compiled
+def mark_counts(codes: Codes, lines: Spans) -> Counts:
+    """Lines whose first character is an asterisk or a dash, and those whose last one is an ellipsis."""
+    counts = np.zeros(2, dtype=np.int64)
+    for line in range(len(lines)):
+        start, end = lines[line, 0], lines[line, 1]
+        if start < end:
+            counts[MARKED] += codes[start] in (ASTERISK, DASH)
+            counts[ENDED] += codes[end - 1] == ELLIPSIS
     return counts
 
 

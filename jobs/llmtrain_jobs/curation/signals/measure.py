@@ -2,8 +2,8 @@
 
 from llmtrain_jobs.curation.signals.characters import codes_of, kinds_for
 from llmtrain_jobs.curation.signals.lines import filled, parts
-from llmtrain_jobs.curation.signals.quality import document_signals, line_signals, word_signals
-from llmtrain_jobs.curation.signals.repetition import NGRAM_SIGNALS, repetition_signals
+from llmtrain_jobs.curation.signals.quality import document_signals, line_signals, mark_signals, word_signals
+from llmtrain_jobs.curation.signals.repetition import COPIED_SIGNALS, NGRAM_SIGNALS, repetition_signals
 from llmtrain_jobs.curation.signals.words import Words
 
 TEXT_SIGNALS = (
@@ -11,7 +11,8 @@ TEXT_SIGNALS = (
     "distinctStopWords", "stopWords", "newlinesPerWord", "bulletLineShare", "ellipsisLineShare", "terminalLineShare",
     "shortLineShare", "curlyBrackets", "loremIpsums", "sentences", "duplicateLineShare", "duplicateLineCharacterShare",
     "duplicateParagraphShare", "duplicateParagraphCharacterShare", "repeatedFilledLineCharacterShare",
-    *NGRAM_SIGNALS,
+    *NGRAM_SIGNALS, "allWords", "medianWordLength", "symbolWordShare", "markedLineShare", "endedByEllipsisShare",
+    "copiedLineShare", "copiedLineCharacterShare", *COPIED_SIGNALS,
 )  # fmt: skip
 """Names of the columns, in order."""
 
@@ -21,5 +22,5 @@ def measure(text: str, words: Words) -> dict[str, float]:
     codes, kinds = codes_of(text), kinds_for(text)
     lines = parts(codes, 0, len(codes), 1)
     some = filled(codes, kinds, lines)
-    signals = word_signals(text, words) | document_signals(text)
+    signals = word_signals(text, words) | document_signals(text) | mark_signals(codes, lines)
     return signals | line_signals(codes, kinds, some) | repetition_signals(codes, kinds, lines, some, words)

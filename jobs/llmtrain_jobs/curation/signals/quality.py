@@ -1,6 +1,6 @@
 """Signals of words and lines: Gopher's quality rules, FineWeb's, C4's and DCLM's.
 
-Definitions as in datatrove 0.10.1 and DCLM; where the two differ both are stored.
+Definitions as in datatrove 0.10.1, DCLM and dolma 1.2.1 (its tagger gopher_v2); where they differ all are stored.
 """
 
 import numpy as np
@@ -8,17 +8,20 @@ import numpy as np
 from llmtrain_jobs.curation.signals.characters import Codes, Kinds
 from llmtrain_jobs.curation.signals.lines import (
     BULLETS,
+    ENDED,
     FILLED,
     LINES,
+    MARKED,
     SHORT,
     TERMINALS,
     TRAILING,
     Spans,
     filled_counts,
     line_counts,
+    mark_counts,
     sentences_in,
 )
-from llmtrain_jobs.curation.signals.words import CHARACTERS, FIRST_STOP, REAL, WITH_LETTER, Words
+from llmtrain_jobs.curation.signals.words import CHARACTERS, FIRST_STOP, REAL, WITH_LETTER, WITH_SYMBOL, Words
 
 
 def word_signals(text: str, words: Words) -> dict[str, float]:
@@ -36,6 +39,9 @@ def word_signals(text: str, words: Words) -> dict[str, float]:
         "distinctStopWords": float(np.count_nonzero(stops)),
         "stopWords": float(stops.sum()),
         "newlinesPerWord": text.count("\n") / count,
+        "allWords": float(len(words.hashes)),
+        "medianWordLength": float(np.median(np.diff(words.ends))) if len(words.hashes) else 0.0,
+        "symbolWordShare": int(words.counts[WITH_SYMBOL]) / count,
     }
 
 
@@ -55,3 +61,9 @@ def line_signals(codes: Codes, kinds: Kinds, lines: Spans) -> dict[str, float]:
 def document_signals(text: str) -> dict[str, float]:
     """What C4 looks for in a whole document."""
     return {"curlyBrackets": float(text.count("{")), "loremIpsums": float(text.lower().count("lorem ipsum"))}
+
+
+def mark_signals(codes: Codes, lines: Spans) -> dict[str, float]:
+    """Shares of lines by their first and last character as they stand, as dolma looks at them."""
+    marks, count = mark_counts(codes, lines), max(1, len(lines))
+    return {"markedLineShare": int(marks[MARKED]) / count, "endedByEllipsisShare": int(marks[ENDED]) / count}

@@ -1,4 +1,8 @@
-"""Signals of repetition: Gopher's Table A1 (Rae et al. 2021) and FineWeb's repeated lines, as datatrove counts them."""
+"""Signals of repetition: Gopher's Table A1 (Rae et al. 2021) and FineWeb's repeated lines, as datatrove counts them.
+
+Gopher's paper does not say whether spaces are characters of an n-gram, nor whether the first of several copies is a
+repetition. datatrove counts spaces and leaves the first out; dolma the other way round, and its signals are called copied.
+"""
 
 import numpy as np
 
@@ -14,6 +18,10 @@ SHORTEST, LONGEST_TOP, LONGEST = TOP_SIZES[0], TOP_SIZES[-1], DUPLICATE_SIZES[-1
 NGRAM_SIGNALS = (
     *(f"top{n}GramCharacterShare" for n in TOP_SIZES),
     *(f"duplicate{n}GramCharacterShare" for n in DUPLICATE_SIZES),
+)
+COPIED_SIGNALS = (
+    *(f"top{n}GramWordCharacterShare" for n in TOP_SIZES),
+    *(f"copied{n}GramCharacterShare" for n in DUPLICATE_SIZES),
 )
 _SPREAD = np.uint64(0xD6E8FEB86659FD93)
 
@@ -32,8 +40,41 @@ def repetition_signals(codes: Codes, kinds: Kinds, lines: Spans, filled: Spans, 
         "duplicateParagraphCharacterShare": paragraph_characters / size,
         "repeatedFilledLineCharacterShare": repeats(codes, filled)[1] / without_newlines,
     }
-    characters = ngram_characters(words.hashes, words.ends).tolist()
-    return signals | {name: covered / size for name, covered in zip(NGRAM_SIGNALS, characters, strict=True)}
+    copies, copied_characters = repeats_with_first(codes, lines)
+    signals |= {
+        "copiedLineShare": copies / len(lines),
+        "copiedLineCharacterShare": copied_characters / max(1, int(words.ends[-1])),
+    }
+    return signals | ngram_signals(words, size)
+
+
+def ngram_signals(words: Words, size: int) -> dict[str, float]:
+    """Shares of n-grams in the text's `size` characters, and as dolma has them in the characters of words alone."""
+    spaced, plain = ngram_characters(words.hashes, words.ends)
+    wholes = [int(words.ends[-1])] * len(TOP_SIZES) + [
+        int((words.ends[n:] - words.ends[:-n]).sum()) for n in DUPLICATE_SIZES
+    ]
+    signals = {name: covered / size for name, covered in zip(NGRAM_SIGNALS, spaced.tolist(), strict=True)}
+    for name, covered, whole in zip(COPIED_SIGNALS, plain.tolist(), wholes, strict=True):
+        signals[name] = covered / max(1, whole)
+    return signals
+
+
+@compiled
+def repeats_with_first(codes: Codes, spans: Spans) -> tuple[int, int]:
+    """How many parts occur more than once, the first included, and their characters."""
+    hashes, table = hashes_of(codes, spans), slots_for(len(spans))
+    again, count, characters = np.zeros(len(spans), dtype=np.bool_), 0, 0
+    for part in range(len(spans)):
+        slot = slot_of(hashes, part, table)
+        if table[slot] < 0:
+            table[slot] = part
+            continue
+        copies = 1 if again[table[slot]] else 2
+        again[table[slot]] = True
+        count += copies
+        characters += copies * (spans[part, 1] - spans[part, 0])
+    return count, characters
 
 
 @compiled
@@ -53,28 +94,33 @@ def repeats(codes: Codes, spans: Spans) -> tuple[int, int]:
 
 @compiled
 def ngram_characters(hashes: Hashes, ends: Counts) -> Counts:
-    """Characters that the most frequent n-gram of 2 to 4 words covers, and those in repeated n-grams of 5 to 10."""
-    found, grams = np.zeros(LONGEST - SHORTEST + 1, dtype=np.int64), hashes.copy()
+    """Characters that the most frequent n-gram of 2 to 4 words covers, and those in repeated n-grams of 5 to 10.
+
+    (2, sizes): as datatrove counts them, as dolma does.
+    """
+    found, grams = np.zeros((2, LONGEST - SHORTEST + 1), dtype=np.int64), hashes.copy()
     for size in range(SHORTEST, LONGEST + 1):
         count = len(hashes) - size + 1
         if count < 1:
             break
         for start in range(count):
             grams[start] = grams[start] * MULTIPLIER + hashes[start + size - 1]
-        characters = (
-            top_characters(grams[:count], ends, size)
-            if size <= LONGEST_TOP
-            else repeated_characters(grams[:count], ends, size)
-        )
-        found[size - SHORTEST] = characters
-        if size > LONGEST_TOP and not characters:
+        column, seen = size - SHORTEST, grams[:count]
+        if size <= LONGEST_TOP:
+            most, first = top_ngram(seen)
+            found[1, column] = most * (ends[first + size] - ends[first])
+            found[0, column] = found[1, column] + most * (size - 1)
+            continue
+        found[0, column] = repeated_characters(seen, ends, size)
+        if not found[0, column]:
             break  # what holds a repeated longer n-gram holds a repeated shorter one
+        found[1, column] = copied_characters(seen, ends, size)
     return found
 
 
 @compiled
-def top_characters(grams: Hashes, ends: Counts, size: int) -> int:
-    """Inner spaces count too; of several most frequent n-grams the first."""
+def top_ngram(grams: Hashes) -> tuple[int, int]:
+    """How often the most frequent n-gram occurs, and where first; of several the first."""
     table, counts = slots_for(len(grams)), np.zeros(len(grams), dtype=np.int64)
     most, first = 0, 0
     for place in range(len(grams)):
@@ -85,7 +131,21 @@ def top_characters(grams: Hashes, ends: Counts, size: int) -> int:
         counts[own] += 1
         if counts[own] > most or (counts[own] == most and own < first):
             most, first = counts[own], own
-    return int(most * (ends[first + size] - ends[first] + size - 1))
+    return most, first
+
+
+@compiled
+def copied_characters(grams: Hashes, ends: Counts, size: int) -> int:
+    """Of the words of every n-gram that occurs more than once, each time that it does; overlaps count again."""
+    table, again, characters = slots_for(len(grams)), np.zeros(len(grams), dtype=np.bool_), 0
+    for place in range(len(grams)):
+        slot = slot_of(grams, place, table)
+        if table[slot] < 0:
+            table[slot] = place
+            continue
+        characters += (1 if again[table[slot]] else 2) * (ends[place + size] - ends[place])
+        again[table[slot]] = True
+    return characters
 
 
 @compiled

@@ -27,8 +27,10 @@ from llmtrain_jobs.curation.signals.hashing import FNV_OFFSET, Hashes, digest, m
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Rae et al. 2021 (arXiv 2112.11446), Appendix A.1.1."""
 Counts = NDArray[np.int64]
-REAL, CHARACTERS, WITH_LETTER, FIRST_STOP = range(4)
-"""Places of what is counted: words that are no mere symbols, their characters, words with a letter, each stop word."""
+REAL, CHARACTERS, WITH_LETTER, WITH_SYMBOL, FIRST_STOP = range(5)
+"""Places of what is counted: words that are no mere symbols, their characters, words with a letter, with a hash or an
+ellipsis in one character, each stop word."""
+HASH, ELLIPSIS = ord("#"), ord("…")
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,19 @@ def split(codes: Codes, kinds: Kinds, stops: Hashes) -> tuple[Hashes, Counts, Co
     total = words_in(codes, kinds)
     hashes, ends = np.empty(total, dtype=np.uint64), np.zeros(total + 1, dtype=np.int64)
     counts = np.zeros(FIRST_STOP + len(stops), dtype=np.int64)
-    state, length, seen, word = FNV_OFFSET, 0, 0, 0
+    state, length, seen, symbol, word = FNV_OFFSET, 0, 0, False, 0
     for place in range(len(codes) + 1):
         kind = SPACE if place == len(codes) else kind_of(codes[place], kinds)
         if not kind & SPACE:
             state = with_code(state, codes[place])
             length += 1
             seen |= kind
+            symbol |= codes[place] in (HASH, ELLIPSIS)
         elif length:
             hashes[word], ends[word + 1] = mix(state), ends[word] + length
             note(counts, seen, length, hashes[word], stops)
-            state, length, seen, word = FNV_OFFSET, 0, 0, word + 1
+            counts[WITH_SYMBOL] += symbol
+            state, length, seen, symbol, word = FNV_OFFSET, 0, 0, False, word + 1
     return hashes, ends, counts
 
 

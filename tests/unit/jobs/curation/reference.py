@@ -3,6 +3,7 @@ regular expressions, string methods, dictionaries of words in place of hashes.
 """
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ MASK = 2**64 - 1
 
 def signals(text: str) -> dict[str, float]:
     """Every signal by name."""
-    return word_signals(text) | line_signals(text) | repeated_parts(text) | repeated_ngrams(text)
+    return word_signals(text) | line_signals(text) | repeated_parts(text) | repeated_ngrams(text) | dolma(text)
 
 
 def word_signals(text: str) -> dict[str, float]:
@@ -114,6 +115,30 @@ def repeated_characters(words: Sequence[str], n: int) -> int:
             seen.add(gram)
             start += 1
     return characters
+
+
+def dolma(text: str) -> dict[str, float]:
+    """By dolma's definitions, in other words than its own."""
+    words, lines = text.split(), re.split(r"\n+", text)
+    letters, grams = max(1, sum(map(len, words))), {}
+    copied = [line for line in lines if lines.count(line) > 1]
+    for n in range(2, 11):
+        runs = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+        counts = Counter(runs)
+        top = max(counts, key=lambda run: counts[run], default=())
+        again = sum(len("".join(run)) for run in runs if counts[run] > 1)
+        grams |= {f"top{n}GramWordCharacterShare": counts[top] * len("".join(top)) / letters} if n < 5 else {
+            f"copied{n}GramCharacterShare": again / max(1, sum(len("".join(run)) for run in runs))
+        }  # fmt: skip
+    return grams | {
+        "allWords": len(words),
+        "medianWordLength": statistics.median(map(len, words)) if words else 0.0,
+        "symbolWordShare": sum("#" in word or "…" in word for word in words) / max(1, len(words)),
+        "markedLineShare": sum(line[:1] in ("*", "-") for line in lines) / len(lines),
+        "endedByEllipsisShare": sum(line[-1:] == "…" for line in lines) / len(lines),
+        "copiedLineShare": len(copied) / len(lines),
+        "copiedLineCharacterShare": sum(map(len, copied)) / letters,
+    }
 
 
 def normal_words(text: str) -> list[str]:

@@ -9,11 +9,12 @@ def signal(text: str, name: str) -> float:
     return measure(text, words_of(text))[name]
 
 
-def test_dolma_leaves_spaces_out_of_the_most_frequent_ngram() -> None:
-    """dolma: 2 x 7 letters of 28 letters = 0.50; datatrove and we: 2 x 9 characters of 38 = 0.47."""
+def test_dolma_leaves_spaces_out_of_the_most_frequent_ngram_and_its_preset_does_so_too() -> None:
+    """dolma: 2 x 7 letters of 32 letters = 0.44; datatrove and Gopher's preset: 2 x 9 characters of 42 = 0.43."""
     text = "ab cde fg one two x ab cde fg three fourth"
     without_spaces = 2 * 7 / len(text.replace(" ", ""))
     assert signal(text, "top3GramCharacterShare") == pytest.approx(2 * 9 / len(text))
+    assert signal(text, "top3GramWordCharacterShare") == pytest.approx(without_spaces)
     assert without_spaces > signal(text, "top3GramCharacterShare")
 
 
@@ -27,13 +28,14 @@ def test_datatrove_counts_a_symbol_that_is_not_in_its_list_as_a_word() -> None:
     assert signal("one → two", "words") == 2
 
 
-def test_dolma_takes_an_asterisk_for_a_bullet_and_datatrove_and_we_do_not() -> None:
+def test_dolma_takes_an_asterisk_for_a_bullet_and_datatrove_does_not() -> None:
     assert signal("* one\n* two", "bulletLineShare") == 0.0
+    assert signal("* one\n* two", "markedLineShare") == 1.0
 
 
-def test_dolma_counts_every_copy_of_a_repeated_line_and_datatrove_and_we_all_but_the_first() -> None:
-    """dolma: 2 of 3 lines; here 1 of 3."""
+def test_dolma_counts_every_copy_of_a_repeated_line_and_datatrove_all_but_the_first() -> None:
     assert signal("same\nsame\nother", "duplicateLineShare") == pytest.approx(1 / 3)
+    assert signal("same\nsame\nother", "copiedLineShare") == pytest.approx(2 / 3)
 
 
 def test_fineweb_takes_no_quotation_mark_for_the_end_of_a_sentence_and_c4_does() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from llmtrain_jobs.curation.presets import DCLM, FINE_WEB, GOPHER, PRESETS, Bound
+from llmtrain_jobs.curation.presets import DCLM, DOLMA, FINE_WEB, GOPHER, PRESETS, Bound
 from llmtrain_jobs.curation.rules import bounds_of, broken
 from llmtrain_jobs.curation.signals.measure import TEXT_SIGNALS, measure
 from llmtrain_jobs.curation.signals.words import normal_hashes, words_of
@@ -50,6 +50,16 @@ BY_HAND: dict[str, tuple[str, str, float]] = {
     "repeated 5-gram once": ("a b c d e a b c d e", "duplicate5GramCharacterShare", 5 / 19),
     "no repeated 6-gram": ("a b c d e a b c d e", "duplicate6GramCharacterShare", 0),
     "overlaps count once": (" ".join("a" * 12), "duplicate5GramCharacterShare", 10 / 23),
+    "dolma: every word counts": ("one two -- three", "allWords", 4),
+    "dolma: the middle of the lengths": ("a bbb -- ccccc", "medianWordLength", 2.5),
+    "dolma: words with a symbol": ("a... b… c# ##", "symbolWordShare", 3 / 4),
+    "dolma: bullets as they stand": ("* a\n- b\n • c\n - d", "markedLineShare", 2 / 4),
+    "dolma: an ellipsis of one character": ("a…\nb...\nc… ", "endedByEllipsisShare", 1 / 3),
+    "dolma: all copies of a line": ("ab\nab\n\ncd\nab", "copiedLineShare", 3 / 4),
+    "dolma: their characters of those in words": ("a b\na b\ncd", "copiedLineCharacterShare", 6 / 6),
+    "dolma: top 2-gram without its space": ("a b a b c", "top2GramWordCharacterShare", 2 * 2 / 5),
+    "dolma: both copies of a 5-gram": ("a b c d e a b c d e", "copied5GramCharacterShare", 10 / 30),
+    "dolma: overlaps count again": (" ".join("a" * 12), "copied5GramCharacterShare", 1),
 }
 
 
@@ -78,13 +88,15 @@ def test_a_bound_allows_its_value_and_refuses_the_next_beyond(bound: Bound) -> N
 
 
 def test_the_published_thresholds_are_those_of_the_papers() -> None:
-    values = {bound.name: bound.value for bound in [*GOPHER, *FINE_WEB, *DCLM]}
+    values = {bound.name: bound.value for bound in [*GOPHER, *FINE_WEB, *DCLM, *DOLMA]}
     expected = {"gopher.minWords": 50, "gopher.maxWords": 100_000, "gopher.minAlphabeticWords": 0.8,
                 "gopher.maxTop2Grams": 0.2, "gopher.maxTop3Grams": 0.18, "gopher.maxTop4Grams": 0.16,
                 "gopher.maxDuplicate5Grams": 0.15, "gopher.maxDuplicate10Grams": 0.10, "gopher.maxDuplicateLines": 0.3,
                 "gopher.maxDuplicateLineCharacters": 0.2, "fineweb.minTerminalLines": 0.12,
                 "fineweb.maxShortLines": 0.67, "fineweb.maxRepeatedLineCharacters": 0.01,
-                "fineweb.maxNewlinesPerWord": 0.3, "dclm.maxRemovedWords": 0.05}  # fmt: skip
+                "fineweb.maxNewlinesPerWord": 0.3, "dclm.maxRemovedWords": 0.05,
+                "dolma.minMedianWordLength": 3, "dolma.maxCopiedLineCharacters": 0.3, "dolma.maxTop3Grams": 0.18,
+                "dolma.maxCopied10Grams": 0.10}  # fmt: skip
     assert {name: values[name] for name in expected} == expected
 
 
