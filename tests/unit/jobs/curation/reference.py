@@ -120,7 +120,7 @@ def repeated_characters(words: Sequence[str], n: int) -> int:
 def dolma(text: str) -> dict[str, float]:
     """By dolma's definitions, in other words than its own."""
     words, lines = text.split(), re.split(r"\n+", text)
-    letters, grams = max(1, sum(map(len, words))), {}
+    letters, grams = max(1, sum(map(len, words))), dict[str, float]()
     copied = [line for line in lines if lines.count(line) > 1]
     for n in range(2, 11):
         runs = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
