@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llmtrain.api import restricted
 from llmtrain.api.job import Storage
 from llmtrain.api.stageconfig import CREDENTIALS_DIR, STORAGE_MOUNT
 from llmtrain.api.status import JobStatus
@@ -72,27 +73,16 @@ def pod(job: Mapping[str, Any], status: JobStatus, image: str) -> Object:
         "image": image,
         "command": ["python", "-m", "llmtrain.report.inside", asked],
         "resources": RESOURCES,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": restricted.CONTAINER,
         "volumeMounts": mounts,
     }
     body = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **restricted.IDENTITY,
         "activeDeadlineSeconds": DEADLINE_SECONDS,
         "terminationGracePeriodSeconds": 1,
         "imagePullSecrets": (job["spec"].get("pod") or {}).get("imagePullSecrets", []),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "fsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.POD,
         "containers": [container],
         "volumes": volumes,
     }

@@ -28,6 +28,12 @@ def _stat(title: str, description: str, unit: str, expr: str, width: int = 4, de
     return Panel("stat", title, description, unit, (Query(expr),), width, 4, decimals)
 
 
+def _quantiles(title: str, description: str, histogram: str) -> Panel:
+    rates = f"sum by (le) (rate({histogram}_bucket[$__rate_interval]))"
+    queries = tuple(Query(f"histogram_quantile({q}, {rates})", f"p{q}") for q in ("0.5", "0.99"))
+    return Panel("timeseries", title, description, "s", queries, 12)
+
+
 FLEET = Dashboard(
     "llmtrain-fleet",
     "LLM training / Fleet",
@@ -312,33 +318,13 @@ OPERATOR = Dashboard(
         Row(
             "Work",
             (
-                Panel(
-                    "timeseries",
-                    "Duration of a turn",
-                    "Quantiles over all jobs.",
-                    "s",
-                    tuple(
-                        Query(f"histogram_quantile({q}, sum by (le) (rate(llmtrain_operator_reconcile_duration_seconds_bucket"
-                              "[$__rate_interval])))", f"p{q}")
-                        for q in ("0.5", "0.99")
-                    ),
-                    12,
-                ),
+                _quantiles("Duration of a turn", "Quantiles over all jobs.",
+                           "llmtrain_operator_reconcile_duration_seconds"),
                 Panel("timeseries", "Requests to the apiserver", "A second, by verb and code; 0 is no answer.", "reqps",
                       (Query("sum by (verb, code) (rate(llmtrain_operator_api_requests_total[$__rate_interval]))",
                              "{{verb}} {{code}}"),), 12),
-                Panel(
-                    "timeseries",
-                    "Wait for a turn",
-                    "From the wake-up of a job's loop to its turn, over all jobs.",
-                    "s",
-                    tuple(
-                        Query(f"histogram_quantile({q}, sum by (le) (rate(llmtrain_operator_reconcile_wait_seconds_bucket"
-                              "[$__rate_interval])))", f"p{q}")
-                        for q in ("0.5", "0.99")
-                    ),
-                    12,
-                ),
+                _quantiles("Wait for a turn", "From the wake-up of a job's loop to its turn, over all jobs.",
+                           "llmtrain_operator_reconcile_wait_seconds"),
                 Panel("timeseries", "Waiting and under way", "Jobs whose turn has not begun, and requests to the apiserver.", "none",
                       (Query("llmtrain_operator_reconcile_queue_depth", "jobs that wait for their turn"),
                        Query("llmtrain_operator_api_requests_in_flight", "requests under way"),

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmtrain.api import API_VERSION
+from llmtrain.api import API_VERSION, restricted
 from llmtrain.api.cluster import Cluster, PodResources
 from llmtrain.api.duringtraining import Evaluators
 from llmtrain.api.job import JobSpec, Storage
@@ -185,16 +185,9 @@ def _pod(
 def _pod_spec(blueprint: Blueprint) -> Object:
     return {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **restricted.IDENTITY,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "fsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.POD,
         "volumes": _volumes(blueprint),
         **_user_fields(blueprint.spec.pod),
         **_placement(blueprint.plan.spec.placement),
@@ -245,11 +238,7 @@ def _container(blueprint: Blueprint, role: str, index: int) -> Object:
         "terminationMessagePolicy": "File",
         "env": [*_user_variables(blueprint.spec.pod), *_environment(role, index)],
         "ports": [{"name": "metrics", "containerPort": HTTP_PORT}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": restricted.CONTAINER,
         "volumeMounts": _mounts(blueprint.spec.storage),
     }
 
