@@ -198,7 +198,9 @@ class Compute(Model):
         0, ge=0, le=65536, description="Sequences that a worker computes at once; 0: up to 8,192 tokens."
     )
     recompute: Recompute = Field(Recompute.NONE, description="Activations computed again in the backward pass.")
-    compile: bool = Field(False, description="Compile the blocks with torch.compile.")
+    compile: bool = Field(
+        False, description="Compile the blocks with torch.compile; the image must have a compiler (g++, for GPUs gcc)."
+    )
     loss_chunk_tokens: int = Field(
         4096, ge=0, le=10**6, description="Tokens whose logits are in memory at once; 0: all of a micro-batch."
     )

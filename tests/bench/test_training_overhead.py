@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_tokens_a_second_against_a_bare_loop(tmp_path: Path) -> None:
     rounds: list[tuple[Spent, Spent]] = []
     for number in range(ROUNDS):
         first = spent(step) if number % 2 else None
-        theirs = spent(lambda number=number: bare(number))  # type: ignore[misc]
+        theirs = spent(partial(bare, number))
         rounds.append((theirs, first or spent(step)))
     bares, mine = zip(*rounds[WARM_UP:], strict=True)
     done = heard(ours)[WARM_UP:]

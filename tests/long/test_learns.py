@@ -68,7 +68,9 @@ def test_a_small_model_beats_a_kneser_ney_five_gram_on_held_out_text(tmp_path: P
     assert made.run()
     newest = made.parts.checkpoints.archive.newest()
     assert newest is not None
-    model = Transformer(made.parts.engine.modules[0].get_submodule("model").config)  # type: ignore[arg-type]
+    trained = made.parts.engine.modules[0].get_submodule("model")
+    assert isinstance(trained, Transformer)
+    model = Transformer(trained.config)
     model.load_state_dict(read_model(store, newest))
 
     text = "".join(held)[:400_000]

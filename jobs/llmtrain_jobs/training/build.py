@@ -1,5 +1,6 @@
 """From the stage's config to a trainer, the same under Ray, under torch.multiprocessing and in one process."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from llmtrain_jobs.training.ledger import read_ledger
 from llmtrain_jobs.training.loop import Listener, Parts, Trainer
 from llmtrain_jobs.training.optimizers import Optimizers
 from llmtrain_jobs.training.pipeline import PipelineEngine
-from llmtrain_jobs.training.refusals import checked_layout, model_facts, uses_accelerators
+from llmtrain_jobs.training.refusals import check_compiler, checked_layout, model_facts, uses_accelerators
 from llmtrain_jobs.training.wrap import ComputePlan
 
 LOCAL = Path("/tmp/llmtrain/shards")  # an emptyDir of the pod
@@ -79,6 +80,7 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
     """A trainer at its start, or where an earlier one left off."""
     spec, context, manifest = job.training, job.spec.model.context_length, job.manifest
     counts = manifest["counts"]
+    check_compiler(spec, os.environ)
     torch.manual_seed(job.spec.seed)
     config = resolve(job.spec.model, counts["vocabulary_size"], spec.tokens)
     facts = model_facts(config)

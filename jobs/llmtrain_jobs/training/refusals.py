@@ -1,6 +1,9 @@
 """What training refuses before an accelerator is asked for, and how long its saves will take. Needs no torch."""
 
+import os
+import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmtrain.api.counts import parameters
@@ -56,7 +59,25 @@ def check_training(spec: JobSpec) -> ModelConfig:
     """Refuse sizes that do not divide and meshes that are not in the table; the model that will be trained."""
     model = resolve(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
     checked_layout(spec, model_facts(model), processes_of(spec.training))
+    check_compiler(spec.training, os.environ)
     return model
+
+
+def check_compiler(training: Training, environment: Mapping[str, str]) -> None:
+    """torch.compile has its code compiled in the pod: C++ for CPUs, a launcher in C for each kernel of an accelerator.
+
+    The names are those that PyTorch and Triton look for; raises bad_input where the image has none of them.
+    """
+    if not training.compute.compile:
+        return
+    variable, usual = ("CC", ("clang", "gcc")) if uses_accelerators(training) else ("CXX", ("g++",))
+    names = (environment[variable],) if variable in environment else usual
+    if not any(shutil.which(name, path=environment.get("PATH")) for name in names):
+        raise bad_input(
+            f"`training.compute.compile`: the image has no compiler ({' or '.join(names)}), which torch.compile needs; "
+            "use an image with one, or set it to false",
+            "NoCompiler",
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.training.build import Job, build, device_of
 from llmtrain_jobs.training.dataset import fetch, open_sources
 from llmtrain_jobs.training.loop import Trainer
-from llmtrain_jobs.training.refusals import check_training, expected_save, processes_of, write_speed
+from llmtrain_jobs.training.refusals import check_compiler, check_training, expected_save, processes_of, write_speed
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import FailureClass
@@ -149,6 +149,22 @@ def test_preflight_refuses_a_mesh_before_anything_is_paid_for() -> None:
     with pytest.raises(StageError, match="needs untied embeddings"):
         check_training(spec_of(cluster=cluster, globalBatchTokens=128, parallelism={"tensor": 2}))
     check_training(spec_of(cluster=cluster, globalBatchTokens=128))
+
+
+@pytest.mark.parametrize(("accelerators", "compiler"), [(0, "g++"), (8, "gcc")])
+def test_preflight_refuses_to_compile_where_there_is_no_compiler(
+    tmp_path: Path, accelerators: int, compiler: str
+) -> None:
+    cluster = {"planRef": {"name": "x"}, "workers": {"replicas": 1, "acceleratorsPerWorker": accelerators}}
+    training = spec_of(cluster=cluster, compute={"compile": True}).training
+    path = {"PATH": str(tmp_path)}
+    with pytest.raises(StageError, match=f"`training.compute.compile`: the image has no compiler .*{compiler}"):
+        check_compiler(training, path)
+    found = tmp_path / compiler
+    found.touch(0o755)
+    check_compiler(training, path)
+    check_compiler(training, {"PATH": "", "CXX": str(found), "CC": str(found)})
+    check_compiler(spec_of(cluster=cluster).training, {"PATH": ""})
 
 
 def test_the_time_of_a_save_is_held_against_the_grace_period(tmp_path: Path) -> None:
