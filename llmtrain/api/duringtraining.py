@@ -43,7 +43,8 @@ class DuringTraining(Model):
     )
     evaluators: Evaluators = Field(Evaluators(), description="The evaluator pods.")
     tasks: Annotated[list[Name], Field(max_length=16)] = Field(
-        [], description="Names of entries of `evaluation.tasks`; empty: all of them that no judge is needed for."
+        [],
+        description="Names of entries of `evaluation.tasks` and `evaluation.suites`; empty: all tasks without a judge.",
     )
     require: Annotated[list[EarlyRequirement], Field(max_length=16)] = Field(
         [], description="Scores that training is stopped for lack of; everything is kept."

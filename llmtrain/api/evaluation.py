@@ -127,8 +127,8 @@ class Evaluation(Model):
             ),
             Rule(
                 rule="!has(self.duringTraining) || self.duringTraining.tasks.all(n, "
-                "self.tasks.exists(t, t.name == n && !has(t.judge)))",
-                message="`duringTraining.tasks` must be names of entries of `tasks` without `judge`",
+                "self.tasks.exists(t, t.name == n) || self.suites.exists(s, s.name == n))",
+                message="`duringTraining.tasks` must be names of entries of `tasks` or `suites`",
                 field_path=".duringTraining.tasks",
             ),
             Rule(
@@ -140,11 +140,23 @@ class Evaluation(Model):
             Rule(
                 rule="!has(self.duringTraining) || self.duringTraining.tasks.size() > 0 || "
                 "self.tasks.exists(t, !has(t.judge))",
-                message="`duringTraining` needs an entry of `tasks` without `judge`",
+                message="`duringTraining` needs an entry of `tasks` without `judge`, or names in `duringTraining.tasks`",
                 field_path=".duringTraining",
             ),
         )
     }
+
+
+def scored_during(evaluation: Evaluation) -> list[Task]:
+    """Entries of `tasks` that evaluators score: named by themselves or by a suite; where none is, those without a judge."""
+    during = evaluation.during_training
+    if during is None:
+        return []
+    if not during.tasks:
+        return [task for task in evaluation.tasks if task.judge is None]
+    suites = [suite for suite in evaluation.suites if suite.name in during.tasks]
+    named = {*during.tasks, *(name for suite in suites for name in suite.tasks or [])}
+    return [task for task in evaluation.tasks if task.name in named]
 
 
 __all__ = [
@@ -157,4 +169,5 @@ __all__ = [
     "SuitePreset",
     "Task",
     "TaskKind",
+    "scored_during",
 ]

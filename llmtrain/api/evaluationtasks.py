@@ -121,6 +121,11 @@ class JudgeTask(Model):
         None, description="Filled-in copy of this task's `human.csv`: people's ratings, scored beside the judge's."
     )
 
+    @property
+    def asks_reference(self) -> bool:
+        """Whether the reference model is the opponent."""
+        return self.mode is JudgeMode.PAIRWISE and self.opponent is Opponent.REFERENCE
+
     model_config = Model.model_config | {
         "json_schema_extra": cel(
             Rule(

@@ -37,8 +37,7 @@ def test_what_is_left_out_is_stored_as_its_default(api: Api, demo_job: dict[str,
 @pytest.mark.parametrize(
     ("during", "message"),
     [
-        ({"tasks": ["no-such"]}, "`duringTraining.tasks` must be names of entries of `tasks` without `judge`"),
-        ({"tasks": ["answers"]}, "`duringTraining.tasks` must be names of entries of `tasks` without `judge`"),
+        ({"tasks": ["no-such"]}, "`duringTraining.tasks` must be names of entries of `tasks` or `suites`"),
         ({"evaluators": {"replicas": 17}}, "should be less than or equal to 16"),
         ({"everyTokens": 0}, "should be greater than or equal to 1"),
         ({"require": [{"metric": "held-out/x"}]}, "exactly one of `atMost`, `atLeast` and `noWorseThan` must be set"),
@@ -53,6 +52,13 @@ def test_what_cannot_be_is_refused_with_what_is_allowed(
     api: Api, demo_job: dict[str, Any], during: dict[str, Any], message: str
 ) -> None:
     assert message in api.direct.refusal(with_during(demo_job, **during))
+
+
+def test_what_is_judged_and_suites_may_be_named(api: Api, demo_job: dict[str, Any]) -> None:
+    body = with_during(demo_job, tasks=["answers", "both"])
+    body["spec"]["evaluation"]["suites"] = [{"name": "both", "tasks": ["held-out"]}]
+    api.apply(body)
+    api.run("delete", "llmjob", "during", "-n", "default")
 
 
 def test_it_may_change_until_evaluation_starts_and_not_after(api: Api, demo_job: dict[str, Any]) -> None:

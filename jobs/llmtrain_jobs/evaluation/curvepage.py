@@ -16,12 +16,12 @@ NO_BAR = "no chance level"
 
 @dataclass(frozen=True)
 class Stop:
-    """One point of a curve: tokens, the score, about what the job had cost by then."""
+    """One point of a curve: tokens, the score, about what the job had cost by then, what the scoring cost."""
 
     tokens: int
     score: float
     spent_usd: Decimal
-    evaluator_usd: Decimal | None
+    beside_usd: Decimal | None
 
 
 def curve_section(points: Sequence[Point], own: Mapping[str, TaskResult], config: StageConfig) -> str:
@@ -45,9 +45,8 @@ def _task(points: Sequence[Point], result: TaskResult, config: StageConfig) -> s
 
 
 def _stop(point: Point, name: str) -> Stop:
-    return Stop(
-        point.tokens, float(point.scores[name]), Decimal(point.spent_usd or 0), Decimal(point.evaluator_usd or 0)
-    )
+    beside = Decimal(point.evaluator_usd or 0) + Decimal(point.endpoint_usd or 0)
+    return Stop(point.tokens, float(point.scores[name]), Decimal(point.spent_usd or 0), beside)
 
 
 def _chart(name: str, stops: Sequence[Stop]) -> str:
@@ -65,11 +64,17 @@ def _chart(name: str, stops: Sequence[Stop]) -> str:
 def _table(stops: Sequence[Stop], chance: float | None, higher: bool) -> str:
     from llmtrain_jobs.evaluation.page import table
 
-    columns = ["tokens", "score", "job's US dollars, about", "evaluator's US dollars", "US dollars per point"]
+    columns = [
+        "tokens",
+        "score",
+        "job's US dollars, about",
+        "evaluator's and judge's US dollars",
+        "US dollars per point",
+    ]
     before: list[Stop | None] = [None, *stops[:-1]]
     rows = [
         [f"{stop.tokens:,}", f"{stop.score:.4f}", f"{stop.spent_usd:.4f}",
-         "" if stop.evaluator_usd is None else f"{stop.evaluator_usd:.4f}", per_point(stop, last, chance, higher)]
+         "" if stop.beside_usd is None else f"{stop.beside_usd:.4f}", per_point(stop, last, chance, higher)]
         for stop, last in zip(stops, before, strict=True)
     ]  # fmt: skip
     note = (

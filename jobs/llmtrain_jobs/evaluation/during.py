@@ -7,14 +7,15 @@ evaluation stage, and writes the scores beside the checkpoints. Training looks a
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import torch
 
 from llmtrain.api.duringtraining import DuringTraining
-from llmtrain.api.evaluation import Evaluation, Task
+from llmtrain.api.evaluation import Evaluation, Suite, Task, scored_during
 from llmtrain.api.stageconfig import Result, StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
@@ -25,13 +26,14 @@ from llmtrain_jobs.evaluation import worker
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
 from llmtrain_jobs.evaluation.backend import Loaded, LocalBackend
 from llmtrain_jobs.evaluation.harness import prepare
-from llmtrain_jobs.evaluation.judged import Judging
 from llmtrain_jobs.evaluation.pointmetrics import metrics_of
 from llmtrain_jobs.evaluation.points import Point, PointFiles, is_due, write_point
 from llmtrain_jobs.evaluation.report import chance_of, decimal_text, flat_scores
 from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.run import Runner, Subject
-from llmtrain_jobs.evaluation.setup import end_of_text, limits_of
+from llmtrain_jobs.evaluation.setup import end_of_text, judging_of, limits_of
+from llmtrain_jobs.evaluation.stage import guarded
+from llmtrain_jobs.evaluation.suites import preset_tasks, suite_result
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training.checkpoints import COMPLETE, Archive, Checkpoint, checkpoints_folder
@@ -55,6 +57,8 @@ class Watcher:
     began: float = 0.0
     _passed: str = ""
     """The newest checkpoint, once it is scored or another's turn."""
+    _endpoint_usd: Decimal = Decimal(0)
+    """What endpoints were paid for the last scores."""
 
     def look(self) -> None:
         """Score the newest checkpoint, if that is due."""
@@ -85,24 +89,26 @@ class Watcher:
         store, attempt, base = self.context.store, self.context.config.attempt, checkpoints_folder(self.key)
         found_at = self.clock()
         hold(store, base, attempt, self.evaluator, checkpoint.folder)
-        results = self.results(checkpoint)
-        point = self.point(checkpoint, results, found_at)
+        point = self.point(checkpoint, self.results(checkpoint), found_at)
         write_point(store, self.key, point)
         hold(store, base, attempt, self.evaluator, "")
         self.context.scratch.put_metrics(metrics_of(point))
 
     def results(self, checkpoint: Checkpoint) -> dict[str, TaskResult]:
-        """Of every task that is asked for."""
-        runner, subject = self.runner(checkpoint)
-        tasks, found = tasks_of(self.evaluation, self.during), {}
+        """Of every task and suite that is asked for."""
+        tasks, found = tasks_of(self.evaluation), dict[str, TaskResult]()
+        runner, subject = self.runner(checkpoint, tasks)
         for number, task in enumerate(tasks):
             self.context.check_stop()
             self.context.tell(number, len(tasks), "tasks", f"{task.name} of step {checkpoint.step}")
-            found[task.name] = runner.result(task, subject)
-        return found
+            policy = self.evaluation.judge if task.judge else None
+            found[task.name] = guarded(task, policy, partial(runner.result, task, subject))
+        self._endpoint_usd = runner.judging.usd()
+        suites = suites_of(self.evaluation)
+        return found | {suite.name: suite_result(suite, found) for suite in suites}
 
-    def runner(self, checkpoint: Checkpoint) -> tuple[Runner, Subject]:
-        """The checkpoint's model in this process."""
+    def runner(self, checkpoint: Checkpoint, tasks: Sequence[Task]) -> tuple[Runner, Subject]:
+        """The checkpoint's model in this process, and the endpoints that these tasks ask."""
         config, store = self.context.config, self.context.store
         tokenizer = worker.load_tokenizer(config, store)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -113,8 +119,8 @@ class Watcher:
             backend, tokenizer, limits_of(config, tokenizer, self.evaluation), end_of_text(self.context)
         )
         identity = {"checkpoint": content_of(checkpoint), "batchTokens": self.evaluation.batch_tokens}
-        runner = Runner(config, store, self.evaluation, Judging(store, tokenizer, None, None))
-        return runner, Subject(lm, identity)
+        judging = judging_of(self.context, self.evaluation, tokenizer, tasks)
+        return Runner(config, store, self.evaluation, judging), Subject(lm, identity)
 
     def point(self, checkpoint: Checkpoint, results: dict[str, TaskResult], found_at: float) -> Point:
         """What is kept of it."""
@@ -134,6 +140,7 @@ class Watcher:
             chance=chance_of(results),
             seconds=round(seconds, 3),
             evaluator_usd=f"{usd(config.evaluator_micro_usd_per_hour, seconds):.6f}",
+            endpoint_usd=f"{self._endpoint_usd:.6f}",
             spent_usd=f"{before:.6f}",
         )
 
@@ -148,17 +155,22 @@ def content_of(checkpoint: Checkpoint) -> str:
     return hashlib.sha256(json.dumps(dict(checkpoint.files), sort_keys=True).encode()).hexdigest()
 
 
-def tasks_of(evaluation: Evaluation, during: DuringTraining) -> list[Task]:
-    """Tasks that are scored during training."""
-    wanted = during.tasks or [task.name for task in evaluation.tasks if task.judge is None]
-    return [task for task in evaluation.tasks if task.name in wanted]
+def tasks_of(evaluation: Evaluation) -> list[Task]:
+    """Tasks that are scored during training, those of the presets of suites included."""
+    return [*scored_during(evaluation), *(task for suite in suites_of(evaluation) for task in preset_tasks(suite))]
+
+
+def suites_of(evaluation: Evaluation) -> list[Suite]:
+    """Suites that are named."""
+    named = evaluation.during_training.tasks if evaluation.during_training else []
+    return [suite for suite in evaluation.suites if suite.name in named]
 
 
 def run(context: Context, evaluator: int) -> Result:
     """Entry point of an evaluator's driver."""
     config = context.config
     evaluation, during = settings(config)
-    prepare(needs_hub=any(task.harness for task in tasks_of(evaluation, during)))
+    prepare(needs_hub=any(task.harness for task in tasks_of(evaluation)))
     torch.set_num_threads(worker.whole_cores(during.evaluators.cpu))
     key = training_key(config.spec, config.artifacts[Stage.CURATION])
     watcher = Watcher(context, key, evaluation, during, evaluator, began=time.monotonic())

@@ -52,9 +52,7 @@ def _check_suites(evaluation: Evaluation) -> None:
 
 def _check_opponent(task: Task, evaluation: Evaluation) -> None:
     judge = task.judge
-    if judge is None or judge.mode is JudgeMode.RUBRIC or judge.opponent is Opponent.FIELD:
-        return
-    if evaluation.reference is None:
+    if judge is not None and judge.asks_reference and evaluation.reference is None:
         raise bad_input(f"`{task.name}`: `opponent: Reference` needs `spec.evaluation.reference`", "NoReference")
 
 

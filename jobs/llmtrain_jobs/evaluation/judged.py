@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -29,6 +30,11 @@ class Judging:
     judge: Client | None
     reference: EndpointModel | None
 
+    def usd(self) -> Decimal:
+        """What both were paid since they were connected, US dollars."""
+        clients = [self.judge, self.reference.client if self.reference else None]
+        return sum((client.usage.usd(client.endpoint) for client in clients if client is not None), Decimal(0))
+
     def identity(self, task: Task) -> dict[str, Any]:
         """What a judged result depends on beside the task."""
         opponent = task.judge is not None and task.judge.opponent is Opponent.REFERENCE
@@ -43,7 +49,7 @@ class Judging:
         prompts = [str(doc["prompt"]) for doc in docs]
         ours = answers(lm, prompts, judged)
         theirs = [str(doc["theirs"]) for doc in docs]
-        if judged.mode is JudgeMode.PAIRWISE and judged.opponent is Opponent.REFERENCE and self.reference is not None:
+        if judged.asks_reference and self.reference is not None:
             theirs = answers(self.reference, prompts, judged)
         pairs = [Pair(number, *row) for number, row in enumerate(zip(prompts, ours, theirs, strict=True))]
         if judged.mode is JudgeMode.RUBRIC:

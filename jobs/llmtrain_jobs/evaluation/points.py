@@ -27,6 +27,8 @@ class Point:
     """That the evaluator took, its reading of the checkpoint included."""
     evaluator_usd: str = ""
     """What these seconds of the evaluator cost."""
+    endpoint_usd: str = ""
+    """What a judge and its reference were paid meanwhile."""
     spent_usd: str = ""
     """About what the job had cost when the checkpoint was found: the bill before the attempt, and its pods' price since."""
 

@@ -1,12 +1,13 @@
 """The models of one evaluation, connected: ours on the workers, the others behind their endpoints."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from llmtrain.api.evaluation import Evaluation
+from llmtrain.api.evaluation import Evaluation, Task
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain_jobs.context import Context
@@ -70,10 +71,19 @@ def _judge(evaluation: Evaluation) -> Client | None:
 
 def runner_of(context: Context, evaluation: Evaluation, models: Models) -> Runner:
     """Everything that tasks need."""
-    reference = models.reference.lm if models.reference else None
-    opponent = reference if isinstance(reference, EndpointModel) else None
-    judging = Judging(context.store, models.tokenizer, models.judge, opponent)
+    judging = Judging(context.store, models.tokenizer, models.judge, _opponent(models.reference))
     return Runner(context.config, context.store, evaluation, judging)
+
+
+def judging_of(context: Context, evaluation: Evaluation, tokenizer: Tokenizer, tasks: Sequence[Task]) -> Judging:
+    """The judge and the opponent, as far as these tasks ask them."""
+    judged = [task.judge for task in tasks if task.judge is not None]
+    opponent = _reference(evaluation) if any(judge.asks_reference for judge in judged) else None
+    return Judging(context.store, tokenizer, _judge(evaluation) if judged else None, _opponent(opponent))
+
+
+def _opponent(reference: Subject | None) -> EndpointModel | None:
+    return reference.lm if reference and isinstance(reference.lm, EndpointModel) else None
 
 
 def limits_of(config: StageConfig, tokenizer: Tokenizer, evaluation: Evaluation) -> Limits:

@@ -68,11 +68,12 @@ def member_name(suite: Suite, kind: TaskKind) -> str:
 
 def all_tasks(evaluation: Evaluation) -> list[Task]:
     """The manifest's tasks and those of its suites' presets."""
-    made = [task for suite in evaluation.suites for task in _preset_tasks(suite)]
+    made = [task for suite in evaluation.suites for task in preset_tasks(suite)]
     return [*evaluation.tasks, *made]
 
 
-def _preset_tasks(suite: Suite) -> list[Task]:
+def preset_tasks(suite: Suite) -> list[Task]:
+    """Those that a suite brings along."""
     if suite.preset is None:
         return []
     folder = (suite.data_folder or "").rstrip("/")

@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
-from tests.unit.jobs.evaluation.models import make_model
+from tests.unit.jobs.evaluation.models import make_model, sentences
+from tests.unit.jobs.evaluation.server import serving
 from tests.unit.jobs.evaluation.world import TRAINING, World, make_world
 
 KEY = TRAINING
@@ -98,6 +99,56 @@ def test_other_weights_have_other_scores_and_only_the_newest_of_a_stretch_is_sco
     found = points_of(world)
     assert [point.step for point in found] == [20, 40]
     assert found[0].scores != found[1].scores
+
+
+CHOICES = [{"query": f"Question: {q}", "choices": ["aa", "b"], "gold": n % 2} for n, q in enumerate(sentences(6, 5))]
+PROMPTS = [{"prompt": text, "reference": text.split()[-1]} for text in sentences(4, 40)]
+JUDGED: dict[str, Any] = {
+    "tasks": [
+        {"name": "choices", "task": "arc_easy", "dataFile": "choices.jsonl"},
+        {"name": "answers", "judge": {"mode": "Pairwise", "maxNewTokens": 4}, "dataFile": "prompts.jsonl"},
+        {"name": "unasked", "perplexity": {}},
+    ],
+    "suites": [{"name": "both", "tasks": ["choices"]}],
+    "duringTraining": {"everyTokens": 1000, "tasks": ["answers", "both"]},
+}
+
+
+def judged_context(world: World, url: str) -> Context:
+    world.write("choices.jsonl", CHOICES)
+    world.write("prompts.jsonl", PROMPTS)
+    judge = {"baseUrl": url, "model": "large", "usdPerMillionPromptTokens": "2", "onUnavailable": "Skip"}
+    evaluation = JUDGED | {"judge": judge}
+    return replace(world.context(**evaluation), config=world.config(evaluation, Stage.TRAINING))
+
+
+def test_what_is_judged_and_suites_are_scored_on_the_way_and_the_judge_s_dollars_told(
+    world: World, model: Transformer
+) -> None:
+    save(world, model, 10, 1200)
+    with serving() as server:
+        context = judged_context(world, server.url)
+        watcher_of(context).look()
+        asked = len(server.asked)
+    (point,) = points_of(world)
+    assert set(point.scores) == {"answers/win_rate", "choices/acc", "choices/acc_norm", "both/centred", "both/average"}
+    # The suite is what its task scored above chance, which is a half.
+    assert float(point.scores["both/centred"]) == pytest.approx(
+        2 * float(point.scores["choices/acc_norm"]) - 1, abs=1e-4
+    )
+    # Two orders of four pairs; the server counts 100 tokens read each time.
+    assert asked == 8
+    assert float(point.endpoint_usd) == pytest.approx(8 * 100 * 2e-6)
+
+
+def test_a_judge_that_is_away_costs_its_own_score_alone(
+    world: World, model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    save(world, model, 10, 1200)
+    watcher_of(judged_context(world, "http://127.0.0.1:9/v1")).look()
+    (point,) = points_of(world)
+    assert set(point.scores) == {"choices/acc", "choices/acc_norm", "both/centred", "both/average"}
 
 
 def test_the_dollars_of_a_point_are_those_of_the_prices(world: World, model: Transformer) -> None:
