@@ -20,12 +20,13 @@ def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.event(GROUP, VERSION, "llmtrainingjobs", registry=registry)  # type: ignore[arg-type]
-    async def job_seen(name: str, namespace: str, type: str | None, meta: kopf.Meta, **_: Any) -> None:
+    @kopf.on.event(GROUP, VERSION, "llmtrainingjobs", registry=registry)
+    async def job_seen(name: str, namespace: str | None, type: str, meta: kopf.Meta, **_: Any) -> None:
+        space = str(namespace)  # a job has one; kopf's type is that of any object
         if type != "DELETED":
-            jobs.ensure(namespace, name, str(meta.get("resourceVersion", "")))
+            jobs.ensure(space, name, str(meta.get("resourceVersion", "")))
         else:
-            jobs.wake(namespace, name)
+            jobs.wake(space, name)
 
     return registry
 

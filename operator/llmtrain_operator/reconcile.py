@@ -4,12 +4,10 @@ The status is written before the acts that rest on it (an attempt's number befor
 finalizer goes), and every act can be repeated: after a crash the next turn finds the same situation and goes on.
 """
 
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -45,7 +43,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import Rest, keep
+from llmtrain_operator.rest import Rest, keep, lasting
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -127,8 +125,7 @@ class Reconciler:
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
         if not moved and not decision.events and seconds == RESYNC_SECONDS:
-            status = decision.status.to_dict()
-            memory.rest = keep(seen, status, _without_running_bill(status))
+            memory.rest = keep(seen, decision.status.to_dict())
         return _outlook(seen, decision, seconds, gone)
 
     def glance(self, memory: Memory) -> Outlook | None:
@@ -138,7 +135,7 @@ class Reconciler:
             return None
         seen = kept.observation(now, memory.progress, read_job)
         decision = decide(seen)
-        if decision.actions or decision.events or _without_running_bill(decision.status.to_dict()) != kept.quiet:
+        if decision.actions or decision.events or lasting(decision.status.to_dict()) != lasting(seen.job.raw["status"]):
             return None
         memory.progress = None
         return _outlook(seen, decision, min(RESYNC_SECONDS, (kept.until - now).total_seconds()), gone=False)
@@ -201,7 +198,7 @@ class Reconciler:
         """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
         status, before = decision.status.to_dict(), raw.get("status") or {}
         memory.job_version = raw["metadata"]["resourceVersion"]
-        moved = _without_running_bill(status) != _without_running_bill(before)
+        moved = lasting(status) != lasting(before)
         due = memory.billed_at is None or (seen.now - memory.billed_at).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == before):
             return False
@@ -282,26 +279,3 @@ def _until_next_attempt(seen: Observation, decision: Decision) -> float:
     times = [parse_time(s.not_before) for s in decision.status.stages if s.not_before and s.state == "Pending"]
     left = [(time - seen.now).total_seconds() for time in times if time is not None]
     return min((seconds for seconds in left if seconds > 0), default=RESYNC_SECONDS)
-
-
-def _without_running_bill(status: Mapping[str, Any]) -> str:
-    """The status less what grows by itself while pods run, and less uids of settled pods: any new one has its bill.
-
-    One that is dropped, its object being gone, leaves with whatever is written next.
-    """
-    copy = json.loads(json.dumps(status))
-    copy.pop("comparison", None)
-    copy.pop("forecast", None)
-    copy.pop("etaSeconds", None)
-    ledger = copy.get("ledger", {})
-    for key in ("totalMicroUsd", "costUsd", "counted", "settled"):
-        ledger.pop(key, None)
-    for mark in ledger.get("highWater", []):
-        for key in ("podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"):
-            mark.pop(key, None)
-    if copy.get("waiting"):
-        copy["waiting"].pop("heldMicroUsd", None)
-    for condition in copy.get("conditions", []):
-        if condition["type"] == "BudgetAvailable":
-            condition.pop("message", None)
-    return json.dumps(copy, sort_keys=True)

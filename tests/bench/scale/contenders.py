@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,11 @@ class Shape:
     @property
     def total(self) -> int:
         return self.clusters * self.pods
+
+
+def space(name: str, shape: Shape) -> str:
+    """Namespace of a contender's clusters."""
+    return f"{''.join(filter(str.isalnum, name.lower()))}-{shape.clusters}"
 
 
 class Contender(Protocol):
@@ -78,13 +83,41 @@ class Process:
         self.running.wait(30)
 
 
-class Ours:
-    """Our operator. A cluster is the curation cluster of a job; `down` is the job's suspension."""
+class Clusters:
+    """A contender's objects by URL: one a cluster, `spec.suspend` of which takes its pods down."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    def url(self, namespace: str) -> str:
+        """Of the namespace's objects."""
+        raise NotImplementedError
+
+    def body(self, name: str, workers: int) -> dict[str, Any]:
+        """An object."""
+        raise NotImplementedError
+
+    async def prepare(self, namespace: str, shape: Shape) -> None:
+        """See Contender."""
+        await each(shape, lambda i: self._admin.post(self.url(namespace), self.body(f"c{i}", shape.pods - 1)))
+
+    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
+        """See Contender."""
+        body = {"spec": {"suspend": suspend}}
+        await each(shape, lambda i: self._admin.patch(f"{self.url(namespace)}/c{i}", body))
+
+    async def delete(self, namespace: str, shape: Shape) -> None:
+        """See Contender."""
+        await each(shape, lambda i: self._admin.delete(f"{self.url(namespace)}/c{i}"))
+
+
+class Ours(Clusters):
+    """Our operator. A cluster is the curation cluster of a job."""
 
     name = "llmtrain"
 
     def __init__(self, plane: Plane, admin: Admin) -> None:
-        self._admin = admin
+        super().__init__(admin)
         self.metrics_port, health = free_ports(2)
         self.process = Process(
             plane,
@@ -95,24 +128,23 @@ class Ours:
             LLMTRAIN_JOBS_IMAGE="llmtrain.local/jobs:test",
         )
 
+    def url(self, namespace: str) -> str:
+        """See Clusters."""
+        return jobs_in(namespace)
+
+    def body(self, name: str, workers: int) -> dict[str, Any]:
+        """See Clusters."""
+        return curating(name, workers)
+
     async def prepare(self, namespace: str, shape: Shape) -> None:
         """See Contender. Preflight, which cannot be left out, is over before anything is measured."""
-        await each(shape, lambda i: self._admin.post(jobs_in(namespace), curating(f"c{i}", shape.pods - 1)))
+        await super().prepare(namespace, shape)
 
         async def curation() -> bool:
             items = (await self._admin.get(jobs_in(namespace)))["items"]
             return [item.get("status", {}).get("stage") for item in items].count("Curation") == shape.clusters
 
         await until(f"preflights over in {namespace}", curation, 900, every=1)
-
-    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
-        """See Contender."""
-        body = {"spec": {"suspend": suspend}}
-        await each(shape, lambda i: self._admin.patch(f"{jobs_in(namespace)}/c{i}", body))
-
-    async def delete(self, namespace: str, shape: Shape) -> None:
-        """See Contender."""
-        await each(shape, lambda i: self._admin.delete(f"{jobs_in(namespace)}/c{i}"))
 
 
 def jobs_in(namespace: str) -> str:
@@ -127,11 +159,11 @@ def curating(name: str, workers: int) -> dict[str, Any]:
     return body
 
 
-class KubeRay:
-    """KubeRay's operator; `down` is the suspension of its RayClusters, `delete` leaves the pods to the garbage collector."""
+class KubeRay(Clusters):
+    """KubeRay's operator; `delete` leaves the pods to the garbage collector."""
 
-    def __init__(self, plane: Plane, admin: Admin, concurrency: int) -> None:
-        self._admin = admin
+    def __init__(self, plane: Plane, admin: Admin, concurrency: int, shapes: Sequence[Shape]) -> None:
+        super().__init__(admin)
         self.name = f"KubeRay, concurrency {concurrency}"
         metrics, health = free_ports(2)
         command = [
@@ -140,26 +172,17 @@ class KubeRay:
             f"--health-probe-bind-address=127.0.0.1:{health}",
             "--enable-leader-election=false",
             f"--reconcile-concurrency={concurrency}",
+            f"--watch-namespace={','.join(space(self.name, shape) for shape in shapes)}",
         ]
         self.process = Process(plane, command, f"kuberay-{concurrency}")
 
-    async def prepare(self, namespace: str, shape: Shape) -> None:
-        """See Contender."""
-        await each(shape, lambda i: self._admin.post(clusters_in(namespace), ray_cluster(f"c{i}", shape.pods - 1)))
+    def url(self, namespace: str) -> str:
+        """See Clusters."""
+        return f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
 
-    async def suspend(self, namespace: str, shape: Shape, suspend: bool) -> None:
-        """See Contender."""
-        body = {"spec": {"suspend": suspend}}
-        await each(shape, lambda i: self._admin.patch(f"{clusters_in(namespace)}/c{i}", body))
-
-    async def delete(self, namespace: str, shape: Shape) -> None:
-        """See Contender."""
-        await each(shape, lambda i: self._admin.delete(f"{clusters_in(namespace)}/c{i}"))
-
-
-def clusters_in(namespace: str) -> str:
-    """URL of a namespace's RayClusters."""
-    return f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+    def body(self, name: str, workers: int) -> dict[str, Any]:
+        """See Clusters."""
+        return ray_cluster(name, workers)
 
 
 def ray_cluster(name: str, workers: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from the first request that wants them gone until the last one is. Ours is bille
 time is asserted.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -17,13 +18,14 @@ from typing import Any
 
 import pytest
 
-from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, template_of
+from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, space, template_of
 from tests.bench.scale.observer import Observer
 from tests.kwok.plane import ROOT, Admin, Plane
 from tests.kwok.stages import Timing
 
-SHAPES = (Shape(20, 8), Shape(100, 4), Shape(1, 301))
-ROUNDS = 3
+SHAPES = [Shape(*map(int, text.split("x"))) for text in os.environ.get("SHAPES", "20x8,100x4,1x301").split(",")]
+ROUNDS = int(os.environ.get("ROUNDS", "4"))
+"""Each ends with a suspension, the last with a deletion."""
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
 BARE = "bare client"
@@ -66,43 +68,69 @@ class Course:
         self.figures[who, str(shape), unit].append(value)
         print(f"{shape}, {who}: {value:.1f} {unit}", flush=True)
 
-    async def play(self, contender: Contender, shape: Shape) -> dict[str, Any]:
-        """Up, and down by suspension and at last by deletion; one of its pods."""
-        namespace = f"{''.join(filter(str.isalnum, contender.name.lower()))}-{shape.clusters}"
-        await self.admin.namespace(namespace)
+    async def prepare(self, contender: Contender, shape: Shape) -> None:
+        """Its process runs, and its clusters are there and without pods."""
+        await self.admin.namespace(space(contender.name, shape))
         contender.process.start()
-        try:
-            await contender.prepare(namespace, shape)
-            await self.observer.reach(namespace, shape.total, PATIENCE)
-            for _ in range(ROUNDS):
-                begun = time.monotonic()
-                await contender.suspend(namespace, shape, True)
-                end = await self.observer.reach(namespace, 0, PATIENCE)
-                self.note(contender.name, shape, SUSPENDED, end - begun)
-                begun = time.monotonic()
-                await contender.suspend(namespace, shape, False)
-                end = await self.observer.reach(namespace, shape.total, PATIENCE)
-                self.note(contender.name, shape, RATE, shape.total / (end - begun))
-            sample: dict[str, Any] = (await self.admin.get(f"/api/v1/namespaces/{namespace}/pods?limit=1"))["items"][0]
-            begun = time.monotonic()
-            await contender.delete(namespace, shape)
-            end = await self.observer.reach(namespace, 0, PATIENCE)
-            self.note(contender.name, shape, DELETED, end - begun)
-        finally:
-            contender.process.stop()
-        return sample
+        await contender.prepare(space(contender.name, shape), shape)
+        await self.observer.reach(space(contender.name, shape), shape.total, PATIENCE)
+        await contender.suspend(space(contender.name, shape), shape, True)
+        await self.observer.reach(space(contender.name, shape), 0, PATIENCE)
+
+    async def up(self, contender: Contender, shape: Shape) -> None:
+        """All pods are asked for, and come."""
+        begun = time.monotonic()
+        await contender.suspend(space(contender.name, shape), shape, False)
+        end = await self.observer.reach(space(contender.name, shape), shape.total, PATIENCE)
+        self.note(contender.name, shape, RATE, shape.total / (end - begun))
+
+    async def suspend(self, contender: Contender, shape: Shape) -> None:
+        """All pods are to go, and go."""
+        begun = time.monotonic()
+        await contender.suspend(space(contender.name, shape), shape, True)
+        end = await self.observer.reach(space(contender.name, shape), 0, PATIENCE)
+        self.note(contender.name, shape, SUSPENDED, end - begun)
+
+    async def delete(self, contender: Contender, shape: Shape) -> None:
+        """The clusters are deleted, and their pods go."""
+        begun = time.monotonic()
+        await contender.delete(space(contender.name, shape), shape)
+        end = await self.observer.reach(space(contender.name, shape), 0, PATIENCE)
+        self.note(contender.name, shape, DELETED, end - begun)
+
+    async def a_pod(self, contender: Contender, shape: Shape) -> dict[str, Any]:
+        """What one of its pods looks like."""
+        found = await self.admin.get(f"/api/v1/namespaces/{space(contender.name, shape)}/pods?limit=1")
+        pod: dict[str, Any] = found["items"][0]
+        return pod
 
     async def bare(self, shape: Shape, sample: dict[str, Any]) -> None:
         """The same number of the same pods, by nobody's operator."""
         namespace = f"bare-{shape.clusters}"
-        await self.admin.namespace(namespace)
-        for _ in range(ROUNDS):
-            begun = time.monotonic()
-            await bare(self.admin, namespace, shape.total, template_of(sample))
-            end = await self.observer.reach(namespace, shape.total, PATIENCE)
-            self.note(BARE, shape, RATE, shape.total / (end - begun))
-            await self.admin.delete(f"/api/v1/namespaces/{namespace}/pods", grace=0)
-            await self.observer.reach(namespace, 0, PATIENCE)
+        begun = time.monotonic()
+        await bare(self.admin, namespace, shape.total, template_of(sample))
+        end = await self.observer.reach(namespace, shape.total, PATIENCE)
+        self.note(BARE, shape, RATE, shape.total / (end - begun))
+        await self.admin.delete(f"/api/v1/namespaces/{namespace}/pods", grace=0)
+        await self.observer.reach(namespace, 0, PATIENCE)
+
+    async def play(self, shape: Shape, contenders: list[Contender]) -> None:
+        """All of them in turn, and that several times, so that what else the machine does meets all alike."""
+        await self.admin.namespace(f"bare-{shape.clusters}")
+        try:
+            for contender in contenders:
+                await self.prepare(contender, shape)
+            for number in range(1, ROUNDS + 1):
+                for contender in contenders:
+                    await self.up(contender, shape)
+                    if contender is contenders[0]:
+                        sample = await self.a_pod(contender, shape)
+                    end = self.delete if number == ROUNDS else self.suspend
+                    await end(contender, shape)
+                await self.bare(shape, sample)
+        finally:
+            for contender in contenders:
+                contender.process.stop()
 
     def median(self, who: str, shape: Shape, unit: str) -> float:
         """Median of what was measured."""
@@ -113,15 +141,12 @@ class Course:
 async def test_pods_per_second_and_seconds_to_none(plane: Plane, admin: Admin) -> None:
     course = Course(admin)
     await course.observer.start()
-    ours, peers = Ours(plane, admin), [KubeRay(plane, admin, 1), KubeRay(plane, admin, 10)]
+    ours, peers = Ours(plane, admin), [KubeRay(plane, admin, concurrency, SHAPES) for concurrency in (1, 10)]
     print()
     for shape in SHAPES:
-        await course.bare(shape, await course.play(ours, shape))
-        for peer in peers:
-            await course.play(peer, shape)
-    await course.observer.close()
-    for shape in SHAPES:
+        await course.play(shape, [ours, *peers])
         report(course, shape, [peer.name for peer in peers])
+    await course.observer.close()
 
 
 def report(course: Course, shape: Shape, peers: list[str]) -> None:

@@ -9,6 +9,7 @@ import os
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,11 @@ async def rest(ours: Ours) -> None:
           f"{(requests(ours) - asked) / seconds:.0f} requests/s", flush=True)  # fmt: skip
 
 
+async def observed(admin: Admin, url: str, generation: int) -> bool:
+    """Whether a job's status tells of a later spec than this."""
+    return bool((await admin.get(url))["status"]["observedGeneration"] > generation)
+
+
 async def wakes(admin: Admin) -> None:
     """From a change of a job's spec until its status says that it was seen."""
     found = []
@@ -92,11 +98,9 @@ async def wakes(admin: Admin) -> None:
         url = f"{jobs_in(SPACE)}/c{number}"
         generation = (await admin.get(url))["metadata"]["generation"]
 
-        async def seen(url: str = url, generation: int = generation) -> bool:
-            return bool((await admin.get(url))["status"]["observedGeneration"] > generation)
-
         body = {"spec": {"ttlSecondsAfterFinished": 4000 + number}}
-        found.append(await timed(lambda url=url, body=body: admin.patch(url, body), seen))  # type: ignore[misc]
+        seen = partial(observed, admin, url, generation)
+        found.append(await timed(partial(admin.patch, url, body), seen))
     found.sort()
     print(f"change to reconciled: median {statistics.median(found) * 1000:.0f} ms, slowest of {PROBES} "
           f"{found[-1] * 1000:.0f} ms", flush=True)  # fmt: skip
