@@ -33,6 +33,7 @@ RETRIED_READS = RETRIED | {500, 502, 504}
 JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+REMEMBERED_WRITES = 10_000
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90
 """The apiserver sends a bookmark every minute; a watch that is silent for longer has lost its connection."""
@@ -116,6 +117,7 @@ class KubernetesCluster:
         self.waiting = self.in_flight = 0
         self.answering = False
         """The last request was answered, whatever the answer."""
+        self._own_versions: dict[str, None] = {}
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """See Cluster."""
@@ -164,6 +166,10 @@ class KubernetesCluster:
                     yield event["type"], event["object"]["metadata"]
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
+
+    def is_own(self, version: str) -> bool:
+        """Whether one of the last thousands of writes of this client made this resourceVersion."""
+        return version in self._own_versions
 
     async def ping(self) -> bool:
         """Whether the apiserver answers at all; everybody may ask for its version."""
@@ -242,8 +248,17 @@ class KubernetesCluster:
             await asyncio.sleep(retry_after(headers, attempt))
         if 200 <= status < 300:
             answer: Object = from_json(data) if data else {}
+            if method != "GET":
+                self._remember(answer.get("metadata", {}))
             return answer
         raise _error(status, data)
+
+    def _remember(self, metadata: Object) -> None:
+        """A deletion that has no grace is left out: nobody else will change that object before we do."""
+        if metadata.get("deletionGracePeriodSeconds") != 0:
+            self._own_versions[str(metadata.get("resourceVersion", ""))] = None
+        if len(self._own_versions) > REMEMBERED_WRITES:
+            del self._own_versions[next(iter(self._own_versions))]
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -31,9 +31,25 @@ def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
     return registry
 
 
+class NoHistory(kopf.DiffBaseStorage):
+    """Nobody here asks what changed between two events; to be able to say, kopf copies each object that it sees."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Nothing."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Settings: no scanning of the cluster."""
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = NoHistory()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.watching.server_timeout = 600

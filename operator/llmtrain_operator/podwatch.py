@@ -1,4 +1,4 @@
-"""Wakes a job's loop when one of its pods changes. It decides nothing, and keeps nothing but where it is.
+"""Wakes a job's loop when somebody else changes one of its pods. It decides nothing, and keeps nothing but where it is.
 
 The metadata of a pod says whose it is, a fraction of the pod's size. Whatever happened in a gap that the watch could
 not bridge, the live reads of the woken loops find it: after such a gap all of them are woken.
@@ -31,6 +31,9 @@ class Watched(Protocol):
     ) -> AsyncIterator[tuple[str, Object]]:
         """Type and metadata of every change after `version`."""
 
+    def is_own(self, version: str) -> bool:
+        """Whether the operator itself made this change."""
+
 
 @dataclass
 class PodWatch:
@@ -52,7 +55,7 @@ class PodWatch:
                 version = version or await self._begin(namespace)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
                     version = meta["resourceVersion"]
-                    if kind != "BOOKMARK":
+                    if kind == "DELETED" or (kind != "BOOKMARK" and not self.cluster.is_own(version)):
                         self.wake(meta["namespace"], meta["labels"][LABEL_JOB], version)
             except ApiError as error:
                 version = "" if error.code == GONE else version

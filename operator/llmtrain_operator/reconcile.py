@@ -119,7 +119,7 @@ class Reconciler:
         if any(isinstance(action, Reserve) for action in decision.actions):
             self.recent.forget_budgets(namespace)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
-        memory.refusal = await self._act(actor, _remaining(decision.actions, seen, memory))
+        memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
         memory.cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
@@ -153,7 +153,7 @@ class Reconciler:
             nodes=nodes,
             plans=plans,
             now=self.clock().replace(microsecond=0),
-            objects_left=not pods and await self._objects_left(job),
+            objects_left=not pods and await self._objects_left(job, memory),
             image=self.image,
             nonce=secrets.token_hex(4),
             network=self.network,
@@ -177,9 +177,9 @@ class Reconciler:
         labels: Mapping[str, str] = (found or {"metadata": {}})["metadata"].get("labels") or {}
         return labels
 
-    async def _objects_left(self, job: Job) -> bool:
+    async def _objects_left(self, job: Job, memory: Memory) -> bool:
         stage = next((stage for stage in job.status.stages if stage.state in MAY_HAVE_OBJECTS), None)
-        if stage is None:
+        if stage is None or attempt_of(job, stage).cluster == memory.cleared:
             return False
         found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
         return found is not None and is_owned(found, job.uid)
@@ -245,16 +245,17 @@ def _live_head(pods: Sequence[PodState]) -> PodState | None:
     return next((pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted), None)
 
 
-def _remaining(actions: Sequence[Action], seen: Observation, memory: Memory) -> list[Action]:
-    """Without what was done in the turn before; once the pods are gone it is seen whether it was."""
-    done = memory.cleared if seen.pods else ""
+def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:
+    """Without what was done in the turn before."""
+    done = memory.cleared
     return [act for act in actions if not (isinstance(act, DeleteObjects) and act.attempt.cluster == done)]
 
 
 def _pause(seen: Observation, decision: Decision, moved: bool) -> float:
     """None after a step that no pod will tell of; soon while something is under way; otherwise the resync period."""
     moves = decision.actions and not seen.refusal
-    if moved and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
+    suspended = decision.status.state == "Suspended" and not decision.actions and not seen.pods
+    if moved and not suspended and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
         return 0.0
     if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
         return SOON_SECONDS
