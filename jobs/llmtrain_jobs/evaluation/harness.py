@@ -38,9 +38,11 @@ def run_parts(name: str, parts: Sequence[Part], lm: Any, seed: int) -> TaskResul
     """Scores of one entry of the manifest whose rows are at hand."""
     results = []
     for part in parts:
-        results.append(_run(_task(part, seed), part.name, lm, part.limit))
+        task = _task(part, seed)
+        results.append(_run(task, part.name, lm, part.limit))
+        results[-1].guessing = commonest_written(task, part.docs, results[-1])
     whole = combined(name, results)
-    whole.guessing = guesses(whole)
+    whole.guessing |= guesses(whole)
     return whole
 
 
@@ -201,13 +203,28 @@ def gold_of(sample: dict[str, Any]) -> Any:
 
 
 def guesses(result: TaskResult) -> dict[str, dict[str, float]]:
-    """Guessers' scores for each score that is an accuracy."""
+    """Guessers' scores for each score that is an accuracy, an exact match or the F1 of classes."""
     chosen = [sample for sample in result.samples if sample["choices"]]
     if chosen:
-        found = guessing.of_choices(chosen)
-        return {metric: found for metric in result.scores if metric.startswith("acc") or metric == "f1"}
-    matches = [metric for metric in result.scores if metric.startswith("exact_match")]
+        found = {metric: guessing.of_choices(chosen) for metric in result.scores if metric.startswith("acc")}
+        return found | ({"f1": guessing.of_classes(chosen)} if "f1" in result.scores else {})
+    matches = [metric for metric in result.scores if metric == "acc" or metric.startswith("exact_match")]
     return {metric: guessing.of_texts(result.samples) for metric in matches} if result.samples else {}
+
+
+def commonest_written(task: Any, docs: Sequence[Any], result: TaskResult) -> dict[str, dict[str, float]]:
+    """What whoever always writes the commonest expected text reaches, by metrics other than exact match."""
+    metrics = [metric for metric in result.scores if not metric.startswith("exact_match")]
+    if task.OUTPUT_TYPE != "generate_until" or not metrics or not result.samples:
+        return {}
+    text = guessing.commonest_text(result.samples)
+    scored = [task.process_results(docs[sample["id"]], [text]) for sample in result.samples]
+    return {
+        metric: {guessing.MAJORITY: float(aggregate([row[metric] for row in scored]))}
+        | ({guessing.RANDOM: 0.0} if metric == "f1" else {})
+        for metric, aggregate in task.aggregation().items()
+        if metric in metrics
+    }
 
 
 def _details(task: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from llmtrain_jobs.evaluation.tasks.shapes import SHAPES
 from lm_eval.api.model import LM
 
 from llmtrain.api.evaluation import Task, TaskKind
-from llmtrain.api.evaluationtasks import Form
+from llmtrain.api.evaluationtasks import Form, GenerationMetric, Template, TemplateKind
 from tests.unit.jobs.evaluation.models import sentences
 
 ROWS = 300
@@ -84,6 +84,37 @@ def test_a_random_scorer_is_at_chance_within_three_standard_errors(kind: TaskKin
     assert abs(result.scores[result.primary] - chance) <= 3 * result.errors[result.primary]
     assert result.guessing[result.primary].keys() == {"random", "shortest", "majority"}
     assert result.count == ROWS
+
+
+WRITTEN: dict[TaskKind, Callable[[int, list[str]], Fields]] = {
+    TaskKind.LAMBADA: lambda n, t: {"context": t[0], "continuation": ("gold", "oil", "oil")[n % 3]},
+    TaskKind.GSM8K: lambda n, t: {"context": f"{n} and 7?", "chain_of_thought": "so", "answer": str(n)},
+    TaskKind.FINANCIAL_NER: lambda n, t: {"sentence": t[0], "entities": [{"text": ("Acme", "Ada", "Ada")[n % 3], "type": "ORG"}]},
+}  # fmt: skip
+
+
+class Babbler(Guesser):
+    """Random letters, and a next word that is never the likeliest."""
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        return [(-10 * self.draw.random() - 1, False) for _ in requests]
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
+        return ["".join(self.draw.choices("abcdefgh ,()", k=20)) for _ in requests]
+
+
+def test_every_benchmark_is_asked_of_a_scorer_that_knows_nothing() -> None:
+    assert {*PUBLISHED, *WRITTEN, TaskKind.TRUTHFULQA_MC2} == set(TaskKind)
+
+
+@pytest.mark.parametrize("kind", list(WRITTEN))
+def test_what_is_written_at_random_is_never_right_and_the_commonest_text_is_the_bar(kind: TaskKind) -> None:
+    texts = sentences(30, 17)
+    result = run(kind, [WRITTEN[kind](n, texts[n : n + 1]) for n in range(30)], Babbler(), few_shot=1)
+    metric = "acc" if kind is TaskKind.LAMBADA else result.primary
+    assert result.scores[metric] == result.guessing[metric]["random"] == 0.0
+    # Two of three have the same answer: of 30 entities written 20 are right, of 30 there are. No two sums are alike.
+    assert result.guessing[metric]["majority"] == pytest.approx(1 / 30 if kind is TaskKind.GSM8K else 2 / 3)
 
 
 def test_the_random_share_of_truth_is_at_chance_on_truthfulqas_second_form() -> None:
@@ -231,6 +262,24 @@ def test_guessers_of_three_questions_are_as_counted_by_hand() -> None:
     assert found["random"] == pytest.approx((1 / 2 + 1 / 4 + 1 / 2) / 3)
     assert found["shortest"] == pytest.approx((1 + 0 + 1 / 2) / 3)
     assert found["majority"] == pytest.approx(2 / 3)
+
+
+def test_guessers_f1_is_that_of_the_table_to_be_expected() -> None:
+    """Four of five questions are of class 0. Majority: F1 of class 0 is 2*4/(5+4), that of class 1 is 0."""
+    samples = [{"choices": ["No", "Yes"], "gold": int(n == 4)} for n in range(5)]
+    found = guessing.of_classes(samples)
+    assert found["majority"] == pytest.approx(4 / 5 * (2 * 4 / 9))
+    assert found["shortest"] == pytest.approx(found["majority"])  # `No` is the shorter one
+    # At random each class is guessed 2.5 times, right 2 and 0.5 times.
+    assert found["random"] == pytest.approx(4 / 5 * (2 * 2 / (4 + 2.5)) + 1 / 5 * (2 * 0.5 / (1 + 2.5)))
+
+
+def test_the_commonest_text_is_scored_by_the_task_s_own_metric() -> None:
+    task = Task(name="w", template=Template(kind=TemplateKind.GENERATION, answer="{{target}}", metrics=[GenerationMetric.ROUGE_1]), data_file="x")  # fmt: skip
+    rows = [{"query": f"q {n}", "target": text} for n, text in enumerate(("up a lot", "up a lot", "down"))]
+    docs = check_rows("x", enumerate(rows, start=1), row_converter(task))
+    result = run_parts("w", parts_of(task, docs, []), Guesser("zzz"), 1234)
+    assert result.guessing["rouge1"] == {"majority": pytest.approx(2 / 3)}
 
 
 def test_entities_are_scored_over_all_documents() -> None:
