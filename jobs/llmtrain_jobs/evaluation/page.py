@@ -61,7 +61,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 
 
 def _model(results: Mapping[str, Any]) -> str:
     model = results["model"]
-    return f"<p>Model <code>{escape(model['training'])}</code>, trained on data <code>{escape(model['curation'])}</code>.</p>"
+    return (
+        f"<p>Model <code>{escape(model['training'])}</code> (files <code>{escape(model['sha256'][:16])}</code>), trained on "
+        f"data <code>{escape(model['curation'])}</code>.</p>"
+    )
 
 
 def _scores(results: Mapping[str, Any], own: Mapping[str, TaskResult], baseline: Mapping[str, Any] | None) -> str:

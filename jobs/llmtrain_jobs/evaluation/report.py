@@ -32,6 +32,8 @@ class Findings:
     usage: Mapping[str, Any]
     baseline: dict[str, Any] | None
     working_seconds: float
+    weights: str = ""
+    """Hash of the trained model's files."""
     curve: Sequence[Point] = ()
     """Scores of the checkpoints on the way, by evaluators."""
 
@@ -43,6 +45,7 @@ def results_of(findings: Findings, config: StageConfig) -> dict[str, Any]:
         "format": FORMAT,
         "model": {
             "training": config.artifacts.get(Stage.TRAINING, ""),
+            "sha256": findings.weights,
             "curation": config.artifacts.get(Stage.CURATION, ""),
         },
         "evaluation": evaluation.to_dict() if evaluation else {},

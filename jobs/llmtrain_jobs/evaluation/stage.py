@@ -23,7 +23,7 @@ from llmtrain_jobs.evaluation.points import PointFiles, curve
 from llmtrain_jobs.evaluation.report import Findings, files_of, shown_scores, summary
 from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.results import TaskResult
-from llmtrain_jobs.evaluation.stored import RESULTS, bars_of, baseline_of, stored_results
+from llmtrain_jobs.evaluation.stored import RESULTS, bars_of, baseline_of, stored_results, weights_of
 from llmtrain_jobs.evaluation.suites import all_tasks, suite_result
 from llmtrain_jobs.preflight.stage import task_fingerprint
 
@@ -98,8 +98,10 @@ def evaluate(context: Context, evaluation: Evaluation) -> Findings:
     for suite in evaluation.suites:
         own[suite.name] = suite_result(suite, own)
         others |= {suite.name: suite_result(suite, others)} if others else {}
-    points = PointFiles(context.store, context.config.artifacts[Stage.TRAINING]).read()
-    return Findings(own, others, models.usage(), baseline, working, curve(points))
+    training = context.config.artifacts[Stage.TRAINING]
+    points = PointFiles(context.store, training).read()
+    weights = weights_of(context.store, training)
+    return Findings(own, others, models.usage(), baseline, working, weights, curve(points))
 
 
 def own_result(steps: Steps, evaluation: Evaluation, runner: Any, models: Any, task: Task) -> TaskResult:

@@ -1,5 +1,6 @@
 """Evaluations that exist already: read back, compared, held against requirements."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,13 @@ def stored_results(store: Store, key: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(store.read(f"{artifact_folder('evaluation', key)}/{RESULTS}"))
     return found
+
+
+def weights_of(store: Store, key: str) -> str:
+    """SHA-256 over names and hashes of a training's files: the same model has the same, wherever it lies."""
+    files = (store.manifest("training", key) or {}).get("files", [])
+    lines = sorted(f"{file['sha256']}  {file['name']}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def baseline_of(store: Store, evaluation: Evaluation) -> dict[str, Any] | None:

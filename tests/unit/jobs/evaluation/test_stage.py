@@ -1,5 +1,6 @@
 """The stage from manifest to result: what is stored, what is asked for, what a bad file says."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -50,6 +51,9 @@ def test_scores_are_named_by_task_and_metric_and_everything_is_kept(world: World
     found = world.results(result.artifact)
     assert found["tasks"]["choices"]["guessing"]["acc"]["random"] == 0.25
     assert found["tasks"]["choices"]["details"]["harness"]
+    (model,) = sorted((world.folder / "artifacts/training" / TRAINING).glob("*.pt"))
+    listed = f"{hashlib.sha256(model.read_bytes()).hexdigest()}  {model.name}\n"  # as sha256sum prints it
+    assert found["model"]["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
     assert found["tasks"]["held-out"]["parts"].keys() == {"one", "two"}
     page = (folder / "report.html").read_text()
     assert "choices" in page
