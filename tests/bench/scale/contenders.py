@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from tests.kwok.plane import JOBS, ROOT, Admin, Plane, until
 from tests.kwok.runs import job
 from tests.ports import free_ports
 
+TICKS = os.sysconf("SC_CLK_TCK")
 SIDE_BY_SIDE = 50
 """Requests that the bare client has under way, as many as the operator may."""
 
@@ -76,6 +78,12 @@ class Process:
             self.running = subprocess.Popen(
                 self._command, env=self._environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Time that it has had of any core, of /proc."""
+        fields = Path(f"/proc/{self.running.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def stop(self) -> None:
         """End it."""

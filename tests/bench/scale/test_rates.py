@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "4"))
 """Each ends with a suspension, the last with a deletion."""
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
+CPU = {True: "ms of its CPU time for a pod that comes", False: "ms of its CPU time for a pod that goes"}
 BARE = "bare client"
 
 
@@ -79,24 +81,26 @@ class Course:
 
     async def up(self, contender: Contender, shape: Shape) -> None:
         """All pods are asked for, and come."""
-        begun = time.monotonic()
-        await contender.suspend(space(contender.name, shape), shape, False)
-        end = await self.observer.reach(space(contender.name, shape), shape.total, PATIENCE)
-        self.note(contender.name, shape, RATE, shape.total / (end - begun))
+        act = partial(contender.suspend, space(contender.name, shape), shape, False)
+        self.note(contender.name, shape, RATE, shape.total / await self.timed(contender, shape, act, shape.total))
 
     async def suspend(self, contender: Contender, shape: Shape) -> None:
         """All pods are to go, and go."""
-        begun = time.monotonic()
-        await contender.suspend(space(contender.name, shape), shape, True)
-        end = await self.observer.reach(space(contender.name, shape), 0, PATIENCE)
-        self.note(contender.name, shape, SUSPENDED, end - begun)
+        act = partial(contender.suspend, space(contender.name, shape), shape, True)
+        self.note(contender.name, shape, SUSPENDED, await self.timed(contender, shape, act, 0))
 
     async def delete(self, contender: Contender, shape: Shape) -> None:
         """The clusters are deleted, and their pods go."""
-        begun = time.monotonic()
-        await contender.delete(space(contender.name, shape), shape)
-        end = await self.observer.reach(space(contender.name, shape), 0, PATIENCE)
-        self.note(contender.name, shape, DELETED, end - begun)
+        act = partial(contender.delete, space(contender.name, shape), shape)
+        self.note(contender.name, shape, DELETED, await self.timed(contender, shape, act, 0))
+
+    async def timed(self, contender: Contender, shape: Shape, act: Callable[[], Awaitable[None]], pods: int) -> float:
+        """Seconds from an act until so many pods are there; what the contender itself worked is noted."""
+        begun, cpu = time.monotonic(), contender.process.cpu_seconds
+        await act()
+        end = await self.observer.reach(space(contender.name, shape), pods, PATIENCE)
+        self.note(contender.name, shape, CPU[bool(pods)], (contender.process.cpu_seconds - cpu) * 1000 / shape.total)
+        return end - begun
 
     async def a_pod(self, contender: Contender, shape: Shape) -> dict[str, Any]:
         """What one of its pods looks like."""
@@ -158,5 +162,7 @@ def report(course: Course, shape: Shape, peers: list[str]) -> None:
         ratio = values[Ours.name] / best if better is max else best / values[Ours.name]
         text = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
         print(f"{shape}, {unit}: {text}; {ratio:.1f}x the better KubeRay")
+    for unit in CPU.values():
+        print(f"{shape}, {unit}: " + ", ".join(f"{name} {course.median(name, shape, unit):.1f}" for name in who))
     share = course.median(Ours.name, shape, RATE) / course.median(BARE, shape, RATE)
     print(f"{shape}, {RATE}: bare client {course.median(BARE, shape, RATE):.1f}; ours is {share:.0%} of it")

@@ -25,7 +25,6 @@ SPACE = "thousand"
 REST_SECONDS = 120
 PATIENCE = 3600.0
 PROBES = 30
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +39,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 async def admin(plane: Plane) -> AsyncIterator[Admin]:
     async with Admin(plane) as admin:
         yield admin
-
-
-def cpu_seconds(pid: int) -> float:
-    """Time that a process has had, of /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def resident_mb(pid: int) -> float:
@@ -79,10 +72,10 @@ async def rest(ours: Ours) -> None:
     """Measure the operator while nobody does anything."""
     await asyncio.sleep(90)
     pid = ours.process.running.pid
-    cpu, asked, begun = cpu_seconds(pid), requests(ours), time.monotonic()
+    cpu, asked, begun = ours.process.cpu_seconds, requests(ours), time.monotonic()
     await asyncio.sleep(REST_SECONDS)
     seconds = time.monotonic() - begun
-    print(f"at rest: {(cpu_seconds(pid) - cpu) / seconds:.2f} core, {resident_mb(pid):.0f} MB, "
+    print(f"at rest: {(ours.process.cpu_seconds - cpu) / seconds:.2f} core, {resident_mb(pid):.0f} MB, "
           f"{(requests(ours) - asked) / seconds:.0f} requests/s", flush=True)  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from llmtrain_operator.client import Object
 from llmtrain_operator.recent import Recent
+from llmtrain_operator.reconcile import JOBS
 
 from tests.unit.operator.fake_cluster import START, FakeCluster
 from tests.unit.operator.scenario import Scenario
@@ -63,3 +64,35 @@ async def test_a_backoff_is_slept_through() -> None:
     await run.turn()
     outlook = await run.turn()
     assert 5 < outlook.seconds <= 10
+
+
+class Statuses(FakeCluster):
+    """Counts the writes of jobs' statuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[str] = []
+
+    async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
+        if (resource, subresource) == (JOBS, "status"):
+            self.statuses.append(body["status"]["state"])
+        return await super().replace(resource, namespace, name, body, subresource)
+
+
+async def test_a_suspension_is_written_when_it_begins_when_bills_are_made_and_when_it_is_over() -> None:
+    run = Scenario()
+    await run.run_stage()
+    while not run.pods:
+        await run.turn()
+        run.cluster.tick(1)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn(2)
+    counting = Statuses()
+    vars(counting).update({key: value for key, value in vars(run.cluster).items() if key != "statuses"})
+    run.cluster = counting
+    run.job["spec"]["suspend"] = True
+    for _ in range(8):
+        await run.drain_step()
+    assert counting.statuses == ["Stopping", "Stopping", "Stopping", "Suspended"]
+    assert (await run.turn()).seconds == 15

@@ -1,0 +1,87 @@
+"""Who is woken by a change of a pod, and who is not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.connection import proxy_of
+from llmtrain_operator.podwatch import GONE, PodWatch
+
+Event = tuple[str, str]
+
+
+class Stream:
+    """Watches one after the other; each begins where it is told to and ends with what the apiserver says."""
+
+    def __init__(self, *watches: list[Event | ApiError]) -> None:
+        self._watches = list(watches)
+        self.own: set[str] = set()
+        self.asked: list[str] = []
+        self.over = asyncio.Event()
+
+    async def newest_version(self, resource: str, namespace: str) -> str:
+        return "100"
+
+    def is_own(self, version: str) -> bool:
+        return version in self.own
+
+    async def watch_metadata(
+        self, resource: str, namespace: str, selector: str, version: str
+    ) -> AsyncIterator[tuple[str, Object]]:
+        self.asked.append(version)
+        if not self._watches:
+            self.over.set()
+            await asyncio.Event().wait()
+        for event in self._watches.pop(0):
+            if isinstance(event, ApiError):
+                raise event
+            labels = {"llmtrain.dev/job": "gpt"}
+            yield event[0], {"namespace": "team-a", "labels": labels, "resourceVersion": event[1]}
+
+
+async def woken(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """Versions that woke the job, and how often everybody was woken."""
+    monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)
+    versions: list[str] = []
+    everybody: list[None] = []
+    watch = PodWatch(stream, [], lambda space, job, version: versions.append(version), lambda: everybody.append(None))
+    task = asyncio.create_task(watch.run())
+    await asyncio.wait_for(stream.over.wait(), 5)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return versions, len(everybody)
+
+
+async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Stream(
+        [("ADDED", "101"), ("MODIFIED", "102"), ("MODIFIED", "103"), ("BOOKMARK", "104"), ("DELETED", "105")]
+    )
+    stream.own = {"101", "103", "105"}
+    assert await woken(stream, monkeypatch) == (["102", "105"], 1)
+
+
+async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wakes_everybody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Stream([("MODIFIED", "102")], [ApiError(0, "NoAnswer", "cut")], [ApiError(GONE, "Expired", "too old")])
+    assert await woken(stream, monkeypatch) == (["102"], 2)
+    assert stream.asked == ["100", "102", "102", "100"]
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [("https://10.0.0.1:443", "http://proxy:3128"), ("https://inside.example", None), ("http://10.0.0.1", None)],
+)
+def test_the_apiserver_is_asked_through_the_proxy_that_the_environment_names(
+    server: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "no_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", ".example")
+    assert proxy_of(server) == expected
