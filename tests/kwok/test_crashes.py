@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from tests.kwok.proxy import Kill
@@ -17,10 +18,10 @@ async def crash(world: World, gate: asyncio.Semaphore, golden: End, number: int,
     where = f"{'after' if after else 'before'} write {number}"
     async with gate:
         try:
-            end = await play(world, "crash", fault)
-        except AssertionError as error:
-            return f"killed {where}: {error}", fault.fired
-    found = differences(end, golden)
+            found = differences(await play(world, "crash", fault), golden)
+        except (AssertionError, OSError, aiohttp.ClientError) as error:
+            found = [f"{type(error).__name__} {error}"]
+    print(f"killed {where}: {'; '.join(found) or 'ends as ever'}", flush=True)
     return f"killed {where}: {'; '.join(found)}" if found else "", fault.fired
 
 
