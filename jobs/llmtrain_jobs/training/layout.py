@@ -52,11 +52,6 @@ class Layout:
         return self.data * self.pipeline * self.tensor
 
     @property
-    def replica(self) -> int:
-        """Processes of the smallest group that can train by itself: elastic sizes are multiples of it."""
-        return self.pipeline * self.tensor * (self.shard if self.sharding is Sharding.HSDP else 1)
-
-    @property
     def stages(self) -> int:
         """Parts that the blocks are divided into."""
         return self.pipeline * self.virtual

@@ -23,8 +23,8 @@ def checked(processes: int, model: ModelFacts = MODEL, windows: int = 16, **spec
 def test_auto_gives_data_what_the_others_leave() -> None:
     assert checked(16, tensor=4).data == 4
     assert checked(8, sharding="Ddp") == Layout(data=8, sharding=Sharding.DDP)
-    assert checked(8, sharding="Hsdp", shardSize=4).replica == 4
-    assert checked(8, tensor=2).replica == 2
+    assert checked(8, sharding="Hsdp", shardSize=4).data == 8
+    assert checked(8, tensor=2).data == 4
 
 
 @pytest.mark.parametrize(
