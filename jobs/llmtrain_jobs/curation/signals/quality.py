@@ -3,6 +3,8 @@
 Definitions as in datatrove 0.10.1, DCLM and dolma 1.2.1 (its tagger gopher_v2); where they differ all are stored.
 """
 
+import re
+
 import numpy as np
 
 from llmtrain_jobs.curation.signals.characters import Codes, Kinds
@@ -21,7 +23,17 @@ from llmtrain_jobs.curation.signals.lines import (
     mark_counts,
     sentences_in,
 )
-from llmtrain_jobs.curation.signals.words import CHARACTERS, FIRST_STOP, REAL, WITH_LETTER, WITH_SYMBOL, Words
+from llmtrain_jobs.curation.signals.words import (
+    CHARACTERS,
+    FIRST_STOP,
+    REAL,
+    WITH_LETTER,
+    Words,
+    median_length,
+)
+
+WITH_SYMBOL = re.compile(r"\S*[#…]\S*")
+"""A word with a hash or an ellipsis in one character."""
 
 
 def word_signals(text: str, words: Words) -> dict[str, float]:
@@ -40,8 +52,8 @@ def word_signals(text: str, words: Words) -> dict[str, float]:
         "stopWords": float(stops.sum()),
         "newlinesPerWord": text.count("\n") / count,
         "allWords": float(len(words.hashes)),
-        "medianWordLength": float(np.median(np.diff(words.ends))) if len(words.hashes) else 0.0,
-        "symbolWordShare": int(words.counts[WITH_SYMBOL]) / count,
+        "medianWordLength": median_length(words.ends),
+        "symbolWordShare": len(WITH_SYMBOL.findall(text)) / count if hashes or "…" in text else 0.0,
     }
 
 

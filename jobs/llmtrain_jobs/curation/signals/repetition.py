@@ -30,8 +30,8 @@ def repetition_signals(codes: Codes, kinds: Kinds, lines: Spans, filled: Spans, 
     """Shares of repeated lines, paragraphs and n-grams; n-grams and most characters relative to the whole text."""
     size = max(1, len(codes))
     paragraphs = parts(codes, *stripped(codes, kinds, 0, len(codes)), 2)
-    line_repeats, line_characters = repeats(codes, lines)
-    paragraph_repeats, paragraph_characters = repeats(codes, paragraphs)
+    line_repeats, line_characters, copies, copied_characters = repeats(codes, lines)
+    paragraph_repeats, paragraph_characters, _, _ = repeats(codes, paragraphs)
     without_newlines = max(1, size - int(np.count_nonzero(codes == NEWLINE)))
     signals = {
         "duplicateLineShare": line_repeats / len(lines),
@@ -39,95 +39,79 @@ def repetition_signals(codes: Codes, kinds: Kinds, lines: Spans, filled: Spans, 
         "duplicateParagraphShare": paragraph_repeats / len(paragraphs),
         "duplicateParagraphCharacterShare": paragraph_characters / size,
         "repeatedFilledLineCharacterShare": repeats(codes, filled)[1] / without_newlines,
-    }
-    copies, copied_characters = repeats_with_first(codes, lines)
-    signals |= {
         "copiedLineShare": copies / len(lines),
         "copiedLineCharacterShare": copied_characters / max(1, int(words.ends[-1])),
     }
-    return signals | ngram_signals(words, size)
-
-
-def ngram_signals(words: Words, size: int) -> dict[str, float]:
-    """Shares of n-grams in the text's `size` characters, and as dolma has them in the characters of words alone."""
-    spaced, plain = ngram_characters(words.hashes, words.ends)
-    wholes = [int(words.ends[-1])] * len(TOP_SIZES) + [
-        int((words.ends[n:] - words.ends[:-n]).sum()) for n in DUPLICATE_SIZES
-    ]
-    signals = {name: covered / size for name, covered in zip(NGRAM_SIGNALS, spaced.tolist(), strict=True)}
-    for name, covered, whole in zip(COPIED_SIGNALS, plain.tolist(), wholes, strict=True):
-        signals[name] = covered / max(1, whole)
-    return signals
+    spaced, plain, wholes = ngram_characters(words.hashes, words.ends).tolist()
+    signals |= {name: covered / size for name, covered in zip(NGRAM_SIGNALS, spaced, strict=True)}
+    shares = zip(COPIED_SIGNALS, plain, wholes, strict=True)
+    return signals | {name: covered / max(1, whole) for name, covered, whole in shares}
 
 
 @compiled
-def repeats_with_first(codes: Codes, spans: Spans) -> tuple[int, int]:
-    """How many parts occur more than once, the first included, and their characters."""
-    hashes, table = hashes_of(codes, spans), slots_for(len(spans))
-    again, count, characters = np.zeros(len(spans), dtype=np.bool_), 0, 0
+def repeats(codes: Codes, spans: Spans) -> tuple[int, int, int, int]:
+    """How many parts occurred before, and their characters; both once more with the first of several counted."""
+    hashes, table, again = hashes_of(codes, spans), slots_for(len(spans)), np.zeros(len(spans), dtype=np.bool_)
+    count, characters, firsts, first_characters = 0, 0, 0, 0
     for part in range(len(spans)):
         slot = slot_of(hashes, part, table)
         if table[slot] < 0:
             table[slot] = part
             continue
-        copies = 1 if again[table[slot]] else 2
-        again[table[slot]] = True
-        count += copies
-        characters += copies * (spans[part, 1] - spans[part, 0])
-    return count, characters
-
-
-@compiled
-def repeats(codes: Codes, spans: Spans) -> tuple[int, int]:
-    """How many parts occurred before, and their characters."""
-    hashes, table = hashes_of(codes, spans), slots_for(len(spans))
-    count, characters = 0, 0
-    for part in range(len(spans)):
-        slot = slot_of(hashes, part, table)
-        if table[slot] < 0:
-            table[slot] = part
-        else:
-            count += 1
-            characters += spans[part, 1] - spans[part, 0]
-    return count, characters
+        length = spans[part, 1] - spans[part, 0]
+        count += 1
+        characters += length
+        if not again[table[slot]]:
+            again[table[slot]] = True
+            firsts += 1
+            first_characters += length
+    return count, characters, count + firsts, characters + first_characters
 
 
 @compiled
 def ngram_characters(hashes: Hashes, ends: Counts) -> Counts:
     """Characters that the most frequent n-gram of 2 to 4 words covers, and those in repeated n-grams of 5 to 10.
 
-    (2, sizes): as datatrove counts them, as dolma does.
+    (3, sizes): as datatrove counts them; as dolma does; of how many, as dolma counts those.
     """
-    found, grams = np.zeros((2, LONGEST - SHORTEST + 1), dtype=np.int64), hashes.copy()
+    found, grams = np.zeros((3, LONGEST - SHORTEST + 1), dtype=np.int64), hashes.copy()
     for size in range(SHORTEST, LONGEST + 1):
-        count = len(hashes) - size + 1
+        count, column = len(hashes) - size + 1, size - SHORTEST
         if count < 1:
             break
         for start in range(count):
             grams[start] = grams[start] * MULTIPLIER + hashes[start + size - 1]
-        column, seen = size - SHORTEST, grams[:count]
+        firsts = first_places(grams[:count])
         if size <= LONGEST_TOP:
-            most, first = top_ngram(seen)
-            found[1, column] = most * (ends[first + size] - ends[first])
+            most, first = top_ngram(firsts)
+            found[1, column], found[2, column] = most * (ends[first + size] - ends[first]), ends[-1]
             found[0, column] = found[1, column] + most * (size - 1)
             continue
-        found[0, column] = repeated_characters(seen, ends, size)
+        found[0, column] = repeated_characters(firsts, ends, size)
         if not found[0, column]:
             break  # what holds a repeated longer n-gram holds a repeated shorter one
-        found[1, column] = copied_characters(seen, ends, size)
+        found[1, column], found[2, column] = copied_characters(firsts, ends, size)
     return found
 
 
 @compiled
-def top_ngram(grams: Hashes) -> tuple[int, int]:
-    """How often the most frequent n-gram occurs, and where first; of several the first."""
-    table, counts = slots_for(len(grams)), np.zeros(len(grams), dtype=np.int64)
-    most, first = 0, 0
+def first_places(grams: Hashes) -> Counts:
+    """Of each n-gram, where an equal one stands first: (n-grams,)."""
+    table, firsts = slots_for(len(grams)), np.empty(len(grams), dtype=np.int64)
     for place in range(len(grams)):
         slot = slot_of(grams, place, table)
         if table[slot] < 0:
             table[slot] = place
-        own = table[slot]
+        firsts[place] = table[slot]
+    return firsts
+
+
+@compiled
+def top_ngram(firsts: Counts) -> tuple[int, int]:
+    """How often the most frequent n-gram occurs, and where first; of several the first."""
+    counts = np.zeros(len(firsts), dtype=np.int64)
+    most, first = 0, 0
+    for own in firsts:
         counts[own] += 1
         if counts[own] > most or (counts[own] == most and own < first):
             most, first = counts[own], own
@@ -135,31 +119,29 @@ def top_ngram(grams: Hashes) -> tuple[int, int]:
 
 
 @compiled
-def copied_characters(grams: Hashes, ends: Counts, size: int) -> int:
-    """Of the words of every n-gram that occurs more than once, each time that it does; overlaps count again."""
-    table, again, characters = slots_for(len(grams)), np.zeros(len(grams), dtype=np.bool_), 0
-    for place in range(len(grams)):
-        slot = slot_of(grams, place, table)
-        if table[slot] < 0:
-            table[slot] = place
-            continue
-        characters += (1 if again[table[slot]] else 2) * (ends[place + size] - ends[place])
-        again[table[slot]] = True
-    return characters
+def copied_characters(firsts: Counts, ends: Counts, size: int) -> tuple[int, int]:
+    """Of the words of every n-gram that occurs more than once, each time that it does; and of all n-grams."""
+    again, characters, whole = np.zeros(len(firsts), dtype=np.bool_), 0, 0
+    for place, first in enumerate(firsts):
+        length = ends[place + size] - ends[place]
+        whole += length
+        if first < place:
+            characters += length if again[first] else 2 * length
+            again[first] = True
+    return characters, whole
 
 
 @compiled
-def repeated_characters(grams: Hashes, ends: Counts, size: int) -> int:
+def repeated_characters(firsts: Counts, ends: Counts, size: int) -> int:
     """Each character once, spaces not counted: from left to right, the next n-gram after the end of a repeated one."""
-    table, characters, place = slots_for(len(grams)), 0, 0
-    while place < len(grams):
-        slot = slot_of(grams, place, table)
-        if table[slot] < 0:
-            table[slot] = place
-            place += 1
-        else:
+    seen, characters, place = np.zeros(len(firsts), dtype=np.bool_), 0, 0
+    while place < len(firsts):
+        if seen[firsts[place]]:
             characters += ends[place + size] - ends[place]
             place += size
+        else:
+            seen[firsts[place]] = True
+            place += 1
     return characters
 
 

@@ -27,10 +27,8 @@ from llmtrain_jobs.curation.signals.hashing import FNV_OFFSET, Hashes, digest, m
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Rae et al. 2021 (arXiv 2112.11446), Appendix A.1.1."""
 Counts = NDArray[np.int64]
-REAL, CHARACTERS, WITH_LETTER, WITH_SYMBOL, FIRST_STOP = range(5)
-"""Places of what is counted: words that are no mere symbols, their characters, words with a letter, with a hash or an
-ellipsis in one character, each stop word."""
-HASH, ELLIPSIS = ord("#"), ord("…")
+REAL, CHARACTERS, WITH_LETTER, FIRST_STOP = range(4)
+"""Places of what is counted: words that are no mere symbols, their characters, words with a letter, each stop word."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +64,17 @@ def split(codes: Codes, kinds: Kinds, stops: Hashes) -> tuple[Hashes, Counts, Co
     total = words_in(codes, kinds)
     hashes, ends = np.empty(total, dtype=np.uint64), np.zeros(total + 1, dtype=np.int64)
     counts = np.zeros(FIRST_STOP + len(stops), dtype=np.int64)
-    state, length, seen, symbol, word = FNV_OFFSET, 0, 0, False, 0
+    state, length, seen, word = FNV_OFFSET, 0, 0, 0
     for place in range(len(codes) + 1):
         kind = SPACE if place == len(codes) else kind_of(codes[place], kinds)
         if not kind & SPACE:
             state = with_code(state, codes[place])
             length += 1
             seen |= kind
-            symbol |= codes[place] in (HASH, ELLIPSIS)
         elif length:
             hashes[word], ends[word + 1] = mix(state), ends[word] + length
             note(counts, seen, length, hashes[word], stops)
-            counts[WITH_SYMBOL] += symbol
-            state, length, seen, symbol, word = FNV_OFFSET, 0, 0, False, word + 1
+            state, length, seen, word = FNV_OFFSET, 0, 0, word + 1
     return hashes, ends, counts
 
 
@@ -105,6 +101,26 @@ def note(counts: Counts, seen: int, length: int, word: np.uint64, stops: Hashes)
         for index in range(len(stops)):
             if stops[index] == word:
                 counts[FIRST_STOP + index] += 1
+
+
+@compiled
+def median_length(ends: Counts) -> float:
+    """The middle length of the words, of two the mean; 0 without words."""
+    count, longest = len(ends) - 1, 0
+    for word in range(count):
+        longest = max(longest, ends[word + 1] - ends[word])
+    by_length = np.zeros(longest + 1, dtype=np.int64)
+    for word in range(count):
+        by_length[ends[word + 1] - ends[word]] += 1
+    lower, upper, passed = -1, 0, 0
+    for length in range(longest + 1):
+        passed += by_length[length]
+        if lower < 0 and passed > (count - 1) // 2:
+            lower = length
+        if passed > count // 2:
+            upper = length
+            break
+    return (lower + upper) / 2 if count else 0.0
 
 
 @compiled
