@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from llmtrain.api.training import Sharding
+from llmtrain_jobs.training import gloo
 from llmtrain_jobs.training.layout import Layout
 
 REPLICATE, SHARD, PIPELINE, TENSOR = "replicate", "shard", "pipeline", "tensor"
@@ -57,6 +58,8 @@ def join(layout: Layout, device: torch.device) -> Group:
         return Group(layout, device)
     shard = layout.shard if layout.sharding is not Sharding.DDP else 1
     sizes = (layout.pipeline, layout.data // shard, shard, layout.tensor)
-    mesh = init_device_mesh(device.type, sizes, mesh_dim_names=(PIPELINE, REPLICATE, SHARD, TENSOR))
+    names = (PIPELINE, REPLICATE, SHARD, TENSOR)
+    backends: dict[int | str, Any] | None = dict.fromkeys(names, gloo.register()) if device.type == "cpu" else None
+    mesh = init_device_mesh(device.type, sizes, mesh_dim_names=names, backend_override=backends)
     # Checkpoints are written beside the steps, so their messages must not mix with the steps' own.
     return Group(layout, device, mesh, dist.new_group(backend="gloo"))

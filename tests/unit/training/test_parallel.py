@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from llmtrain_jobs.training.checkpoints import plain
+from llmtrain_jobs.training.gloo import SERIAL
 from llmtrain_jobs.training.layout import TABLE, Layout, combination
 from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.wrap import ComputePlan
@@ -120,6 +122,9 @@ def mixed(rank: int, setup: Setup) -> Any:
     """Losses in bf16, and the types of what is kept and of what is exchanged."""
     made = in_mesh(setup)
     made.run()
+    mesh = made.parts.group.mesh
+    assert mesh is not None
+    assert {dist.get_backend(group) for group in mesh.get_all_groups()} == {SERIAL}
     return [s.loss for s in heard(made)], {str(t.dtype) for n, t in made.tensors().items() if not n.endswith("/step")}
 
 
