@@ -1,6 +1,7 @@
-"""Acts of one kind are carried out side by side once the first of them has succeeded.
+"""Acts that may come in any order are carried out side by side.
 
-What the apiserver refuses for one pod it refuses for the next three hundred: a quota then costs one request, not all.
+Pods are created so once the first of them is: what the apiserver refuses for one it refuses for the next three hundred,
+and a quota then costs one request, not all. What takes a cluster down waits for nothing.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from llmtrain_operator.observation import (
     CreateEvaluator,
     CreateHead,
     CreateWorker,
+    DeleteObjects,
     DeletePod,
     ReleasePod,
     ShortenPod,
@@ -20,14 +22,8 @@ from llmtrain_operator.observation import (
 
 LARGEST = 25
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
-SIDE_BY_SIDE = {
-    CreateHead: "create",
-    CreateWorker: "create",
-    CreateEvaluator: "create",
-    DeletePod: "delete",
-    ReleasePod: "release",
-    ShortenPod: "shorten",
-}
+CREATING = (CreateHead, CreateWorker, CreateEvaluator)
+ENDING = (DeletePod, ReleasePod, ShortenPod, DeleteObjects)
 
 
 class Performer(Protocol):
@@ -38,20 +34,24 @@ class Performer(Protocol):
 
 
 def runs(actions: Iterable[Action]) -> Iterator[Sequence[Action]]:
-    """The actions in their order; neighbours of one kind that may be carried out side by side together."""
-    for kind, group in groupby(actions, key=lambda action: SIDE_BY_SIDE.get(type(action), "")):
+    """The actions in their order; neighbours that may be carried out side by side together."""
+    for kind, group in groupby(actions, key=_kind):
         if kind:
             yield list(group)
         else:
             yield from ([action] for action in group)
 
 
+def _kind(action: Action) -> tuple[type, ...]:
+    return next((kind for kind in (CREATING, ENDING) if isinstance(action, kind)), ())
+
+
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
-    """Carry them out: the first alone, then 25 side by side.
+    """Carry out a run: 25 side by side, of creates the first alone.
 
     After an error nothing more is begun; what is under way ends, then the first error is raised.
     """
-    left, window = iter(actions), 1
+    left, window = iter(actions), 1 if isinstance(actions[0], CREATING) else LARGEST
     under_way: set[asyncio.Task[None]] = set()
     error: BaseException | None = None
     try:

@@ -16,7 +16,7 @@ from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serv
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.namespace_ledger import Ledgers
-from llmtrain_operator.observation import Action, DeleteObjects, DeletePod, HoldJob
+from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
@@ -151,8 +151,13 @@ def test_neighbours_of_a_kind_are_carried_out_together_and_nothing_is_reordered(
     attempt: Any = None
     actions: list[Action] = [HoldJob(), *deletes, DeleteObjects(attempt), DeleteObjects(attempt)]
     parts = list(runs(actions))
-    assert [len(part) for part in parts] == [1, 60, 1, 1]
+    assert [len(part) for part in parts] == [1, 62]
     assert [action for part in parts for action in part] == actions
+
+
+def creates(count: int) -> list[Action]:
+    blueprint: Any = None
+    return [CreateWorker(blueprint, index, 1) for index in range(count)]
 
 
 class Slow:
@@ -171,10 +176,17 @@ class Slow:
 
 async def test_the_first_act_is_alone_and_never_are_more_than_half_of_what_the_operator_may_ask() -> None:
     performer = Slow()
-    await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
+    await side_by_side(performer, creates(300))
     assert len(performer.begun) == 300
     assert performer.begun[:27] == [1, *range(1, 26), 1]
     assert max(performer.begun) == LARGEST == 25
+
+
+async def test_what_takes_a_cluster_down_does_not_wait_for_its_first_act() -> None:
+    performer = Slow()
+    await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
+    assert performer.begun[:26] == [*range(1, 26), 1]
+    assert max(performer.begun) == LARGEST
 
 
 class Refusing:
@@ -189,7 +201,7 @@ class Refusing:
 async def test_a_refusal_is_asked_for_once_not_three_hundred_times() -> None:
     performer = Refusing()
     with pytest.raises(ApiError, match="quota"):
-        await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
+        await side_by_side(performer, creates(300))
     assert performer.asked == 1
 
 
