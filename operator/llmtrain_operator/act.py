@@ -100,7 +100,8 @@ class Actor:
         try:
             await self._cluster.create(resource, self._job.namespace, body)
         except ApiError as error:
-            if error.code != 409:
+            # Two creates that count against one quota at once are a conflict as well: nothing was made then.
+            if error.code != 409 or error.reason != "AlreadyExists":
                 raise
             if resource != SECRETS:
                 await self._check_owner(resource, body["metadata"]["name"])

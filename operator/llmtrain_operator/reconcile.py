@@ -120,7 +120,8 @@ class Reconciler:
             self.recent.forget_budgets(namespace)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
         memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
-        memory.cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
+        cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
+        memory.cleared = "" if memory.refusal else cleared
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)

@@ -144,6 +144,17 @@ async def test_a_refused_pod_is_told_in_the_condition() -> None:
     assert "exceeded quota" in progressing.message
 
 
+@pytest.mark.parametrize("resource", ["api/v1/configmaps", "api/v1/secrets", "api/v1/services", "api/v1/pods"])
+async def test_a_create_that_was_in_conflict_with_anothers_is_made_again(resource: str) -> None:
+    run = Scenario()
+    conflicts = iter([ApiError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas")])
+    run.cluster.refuse = lambda kind, body: next(conflicts, None) if kind == resource else None
+    await run.turn(4)
+    assert next(conflicts, None) is None
+    assert run.cluster.of(resource)
+    assert run.pods == ["gpt-pre-1-head"]
+
+
 async def test_deletion_books_the_job_in_the_namespace_ledger_once() -> None:
     run = Scenario()
     await run.run_stage()
