@@ -23,7 +23,9 @@ from llmtrain_operator.observation import (
 LARGEST = 25
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
 CREATING = (CreateHead, CreateWorker, CreateEvaluator)
-ENDING = (DeletePod, ReleasePod, ShortenPod, DeleteObjects)
+ENDING = (DeletePod, ShortenPod, DeleteObjects)
+RELEASING = (ReleasePod,)
+"""Before the forced delete of a lost node's pod: it moves the time of deletion, which the bill that is written rests on."""
 
 
 class Performer(Protocol):
@@ -43,7 +45,7 @@ def runs(actions: Iterable[Action]) -> Iterator[Sequence[Action]]:
 
 
 def _kind(action: Action) -> tuple[type, ...]:
-    return next((kind for kind in (CREATING, ENDING) if isinstance(action, kind)), ())
+    return next((kind for kind in (CREATING, ENDING, RELEASING) if isinstance(action, kind)), ())
 
 
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:

@@ -16,7 +16,7 @@ from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serv
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.namespace_ledger import Ledgers
-from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob
+from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob, ReleasePod
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
@@ -149,9 +149,10 @@ def pod(name: str) -> PodState:
 def test_neighbours_of_a_kind_are_carried_out_together_and_nothing_is_reordered() -> None:
     deletes = [DeletePod(pod(str(n))) for n in range(60)]
     attempt: Any = None
-    actions: list[Action] = [HoldJob(), *deletes, DeleteObjects(attempt), DeleteObjects(attempt)]
+    ends = [ReleasePod(pod(str(n))) for n in range(3)]
+    actions: list[Action] = [HoldJob(), *deletes, *[DeleteObjects(attempt)] * 2, *ends, DeletePod(pod("0"), 0)]
     parts = list(runs(actions))
-    assert [len(part) for part in parts] == [1, 62]
+    assert [len(part) for part in parts] == [1, 62, 3, 1]
     assert [action for part in parts for action in part] == actions
 
 
