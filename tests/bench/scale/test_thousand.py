@@ -91,7 +91,7 @@ async def wakes(admin: Admin) -> None:
         url = f"{jobs_in(SPACE)}/c{number}"
         generation = (await admin.get(url))["metadata"]["generation"]
 
-        body = {"spec": {"ttlSecondsAfterFinished": 4000 + number}}
+        body = {"spec": {"ttlSecondsAfterFinished": 4000 + 100 * generation}}
         seen = partial(observed, admin, url, generation)
         found.append(await timed(partial(admin.patch, url, body), seen))
     found.sort()
