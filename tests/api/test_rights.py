@@ -133,7 +133,7 @@ async def test_a_whole_job_needs_every_right_and_no_other(
     assert EVERYTHING - audited(api, allowed=True) == set(), "granted and not used"
     assert len(node.created) == len(set(node.created)) >= 2 * 8
     ledger = json.loads(api.get("configmap", "llmtrain-ledger", "-n", NAMESPACE)["data"]["ledger.json"])
-    assert sum(total["pods"] for total in ledger["totals"]) == 2 * 8
+    assert sum(total["pods"] for total in ledger["totals"]) == 2 * 8, (ledger, sorted(node.created), log.read_text())
 
 
 def left(api: Api) -> list[str]:

@@ -123,7 +123,9 @@ def test_it_fails_with_a_message_that_says_what_to_change(name: str, broken: Non
 
 def test_more_gpus_than_exist_are_told_with_their_number_and_released(recorder: Recorder) -> None:
     name = "too-many"
-    spec = {"training__cluster": cluster("h100-rented", 2, 16), "startDeadlineSeconds": 20, "retry": ONCE}
+    # Other tokens than the golden job's, whose model would be taken over without a GPU.
+    spec = {"training__cluster": cluster("h100-rented", 2, 16), "training__tokens": 650_000,
+            "startDeadlineSeconds": 20, "retry": ONCE}  # fmt: skip
     apply(job(name, **spec))
     wait("waiting", lambda: "Insufficient nvidia.com/gpu" in str(status(name).get("waiting")), 120)
     wait("the end", lambda: ended(name) and not pods(name), 120)

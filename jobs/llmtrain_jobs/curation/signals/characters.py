@@ -6,7 +6,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-SPACE, ALPHANUMERIC, ALPHABETIC, LONE, BREAK, TERMINAL, STOP, CLOSER = (1 << bit for bit in range(8))
+SPACE, ALPHANUMERIC, ALPHABETIC, LOWER, UPPER, LONE, BREAK, TERMINAL, STOP, CLOSER = (1 << bit for bit in range(10))
 """Kinds. LONE: of a script without spaces, a word of its own. BREAK: ends a line for `str.splitlines`. TERMINAL: ends a
 sentence in some script (Unicode's Sentence_Terminal, as FineWeb). STOP, CLOSER: ends a sentence, may follow its end."""
 
@@ -16,7 +16,7 @@ END = 0x40000
 """No character at or above it is of any kind."""
 
 Codes = NDArray[np.uint32]
-Kinds = NDArray[np.uint8]
+Kinds = NDArray[np.uint16]
 
 
 def codes_of(text: str) -> Codes:
@@ -32,9 +32,10 @@ def kinds_for(text: str) -> Kinds:
 @cache
 def _kinds(end: int) -> Kinds:
     every = "".join(map(chr, range(end)))
-    kinds = np.zeros(end, dtype=np.uint8)
-    for kind, holds in ((SPACE, str.isspace), (ALPHANUMERIC, str.isalnum), (ALPHABETIC, str.isalpha)):
-        kinds |= np.fromiter(map(holds, every), dtype=np.uint8, count=end) * np.uint8(kind)
+    kinds = np.zeros(end, dtype=np.uint16)
+    letters = ((ALPHABETIC, str.isalpha), (LOWER, str.islower), (UPPER, str.isupper))
+    for kind, holds in ((SPACE, str.isspace), (ALPHANUMERIC, str.isalnum), *letters):
+        kinds |= np.fromiter(map(holds, every), dtype=np.uint16, count=end) * np.uint16(kind)
     for first, last in SCRIPTS_WITHOUT_SPACES:
         kinds[first : last + 1] |= LONE
     terminals = "".join(regex.findall(r"\p{Sentence_Terminal}", every))

@@ -8,9 +8,11 @@ from llmtrain_jobs.curation.signals.characters import (
     ALPHANUMERIC,
     BREAK,
     CLOSER,
+    LOWER,
     SPACE,
     STOP,
     TERMINAL,
+    UPPER,
     Codes,
     Kinds,
 )
@@ -95,9 +97,9 @@ def mark_counts(codes: Codes, lines: Spans) -> Counts:
 def sentences_in(codes: Codes, kinds: Kinds, lines: Spans) -> int:
     """Sentences of lines that are not blank: what a stop ends, and what is left at the end of a line.
 
-    A stop counts before a space, those of scripts without spaces anywhere, and if a letter or digit came since the last
-    one; no ellipsis does, and no abbreviation of single letters (`e.g.`, initials). So spaCy's sentencizer has it, whose
-    sentences datatrove counts.
+    A stop counts before a space, those of scripts without spaces anywhere, a full stop also between a small and a capital
+    letter, and if a letter or digit came since the last one; no ellipsis does, and no abbreviation of single letters
+    (`e.g.`, initials). So spaCy's tokenizer and sentencizer have it, whose sentences datatrove counts.
     """
     total = 0
     for line in range(len(lines)):
@@ -113,7 +115,11 @@ def sentences_in(codes: Codes, kinds: Kinds, lines: Spans) -> int:
                 place += 1
             elif (
                 words
-                and (wide or before_space(codes, kinds, place, end))
+                and (
+                    wide
+                    or before_space(codes, kinds, place, end)
+                    or within_camel(codes, kinds, start, first, place, end)
+                )
                 and not weak(codes, kinds, start, first, place)
             ):
                 ends, words = ends + 1, False
@@ -127,6 +133,19 @@ def before_space(codes: Codes, kinds: Kinds, place: int, end: int) -> bool:
     while place < end and kind_of(codes[place], kinds) & CLOSER:
         place += 1
     return place == end or kind_of(codes[place], kinds) & SPACE != 0
+
+
+@compiled
+def within_camel(codes: Codes, kinds: Kinds, start: int, first: int, place: int, end: int) -> bool:
+    """Whether one full stop stands between a small letter and a capital one."""
+    return (
+        place - first == 1
+        and codes[first] == DOT
+        and start < first
+        and place < end
+        and kind_of(codes[first - 1], kinds) & LOWER != 0
+        and kind_of(codes[place], kinds) & UPPER != 0
+    )
 
 
 @compiled

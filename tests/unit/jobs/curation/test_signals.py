@@ -33,6 +33,7 @@ BY_HAND: dict[str, tuple[str, str, float]] = {
     "brackets": ("a { b } {", "curlyBrackets", 2),
     "lorem ipsum in any case": ("Lorem Ipsum lorem ipsum", "loremIpsums", 2),
     "sentences": ("One. Two! Three?\nFour", "sentences", 4),
+    "one within a dotted name, as spaCy": ("Use random.Random here, not os.path.", "sentences", 2),
     "no sentence within a number": ("It was 3.14 metres.", "sentences", 1),
     "none after an abbreviation of single letters": ("Fruit, e.g. figs, by J. Doe (i.e. us).", "sentences", 1),
     "none after an ellipsis, none of stops alone": ("... Wait... what?\n. . . .", "sentences", 2),
