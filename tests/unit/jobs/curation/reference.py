@@ -64,7 +64,7 @@ def sentences(line: str) -> int:
         place = stop.end()
         after = line[stop.end() :].lstrip("\"'”’)]")
         closes = not after or after[0].isspace() or not stop.group().isascii()
-        closes |= bool(regex.fullmatch(r"\p{Ll}\.\p{Lu}", line[max(0, stop.start() - 1) : stop.end() + 1]))
+        closes |= stop.group() == "." and line[: stop.start()][-1:].islower() and line[stop.end() :][:1].isupper()
         ellipsis = re.fullmatch(r"\.{2,}", stop.group())
         letter = stop.group() == "." and single_letter(line[: stop.start()])
         if closes and not ellipsis and not letter and any(map(str.isalnum, rest)):
