@@ -74,6 +74,8 @@ def s3(recorder: Recorder) -> Iterator[None]:
 def small_volume(recorder: Recorder) -> Iterator[None]:
     """A volume that the corpus fits on and the tokens do not."""
     folder = STORAGE.with_name(f"{STORAGE.name}-small")
+    while folder.is_mount():  # left by a run that was killed
+        subprocess.run(["umount", "-l", str(folder)], check=True)
     folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=560k,uid=1000,gid=1000", "tmpfs", str(folder)], check=True)
     gather(folder / "docs.jsonl.gz", 1_000_000, default_folders())
