@@ -6,6 +6,7 @@ bills, and is always read anew. Pods and jobs are never read through this.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ class Recent:
     _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
     _budgets: dict[str, tuple[datetime, list[Object]]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def nodes(self, names: Iterable[str]) -> dict[str, Node]:
         """All nodes by name, as they are now unless the named ones were all there and Ready within five seconds."""
@@ -43,13 +45,18 @@ class Recent:
             return nodes
 
     async def budgets(self, namespace: str) -> list[Object]:
-        """TrainingBudgets of a namespace as they were at most a second ago."""
-        now = self.clock()
-        asked, answer = self._budgets.get(namespace, (None, []))
-        if asked is None or now - asked >= FRESH_BUDGETS:
-            answer = (await self.cluster.find(BUDGETS, namespace, "")).items
-            self._budgets[namespace] = now, answer
-        return answer
+        """TrainingBudgets of a namespace as they were at most a second ago, and never older than they were seen before.
+
+        One read at a time: a slow answer that came after a later one showed a stage that had begun without what it had
+        reserved, and its cluster was stopped and paid for twice.
+        """
+        async with self._asking[namespace]:
+            now = self.clock()
+            asked, answer = self._budgets.get(namespace, (None, []))
+            if asked is None or now - asked >= FRESH_BUDGETS:
+                answer = (await self.cluster.find(BUDGETS, namespace, "")).items
+                self._budgets[namespace] = now, answer
+            return answer
 
     def forget_budgets(self, namespace: str) -> None:
         """Somebody is about to reserve."""

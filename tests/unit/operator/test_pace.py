@@ -1,8 +1,9 @@
 """How often the operator looks, and what it asks for: nothing is polled hot, nothing shared is asked for by everybody."""
 
+import asyncio
 from datetime import datetime, timedelta
 
-from llmtrain_operator.client import Object
+from llmtrain_operator.client import Found, Object
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.reconcile import JOBS
 
@@ -29,6 +30,40 @@ async def test_a_thousand_turns_within_five_seconds_ask_once() -> None:
     cluster.tick(6)
     await recent.get("plans", "", "gpu")
     assert cluster.asked == 2
+
+
+class SlowFirst(FakeCluster):
+    """The first list of budgets is read at once and answered late, as a busy apiserver's may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists, self.let_go = 0, asyncio.Event()
+
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
+        self.lists += 1
+        answer = Found([{"metadata": {"name": "all", "resourceVersion": str(self.lists)}}], str(self.lists))
+        if self.lists == 1:
+            await self.let_go.wait()
+        return answer
+
+
+async def test_a_budget_is_never_seen_as_it_was_before_it_was_seen() -> None:
+    """Another job's slow read must not hide a reservation from the job that has started on it."""
+    cluster = SlowFirst()
+    recent = Recent(cluster, cluster.clock)
+    slow = asyncio.create_task(recent.budgets("team-a"))
+    await asyncio.sleep(0)
+    recent.forget_budgets("team-a")
+    after = asyncio.create_task(recent.budgets("team-a"))
+    await asyncio.sleep(0)
+    cluster.let_go.set()
+    await slow
+    seen = [await after, await recent.budgets("team-a")]
+    assert [int(view[0]["metadata"]["resourceVersion"]) for view in seen] in ([1, 1], [2, 2])
+    cluster.tick(2)
+    assert (await recent.budgets("team-a"))[0]["metadata"]["resourceVersion"] > seen[0][0]["metadata"][
+        "resourceVersion"
+    ]
 
 
 async def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
