@@ -163,7 +163,7 @@ def state_families(jobs: Jobs, now: datetime) -> Iterable[Metric]:
         "llmtrain_job_stage_duration_seconds", "From the stage's first attempt to its end.", labels=[*NAMES, "stage"]
     )
     for key, status in jobs:
-        info.add_metric([*key, status.stage, status.state], 1)
+        info.add_metric([*key, status.stage, status.state or "Pending"], 1)
         for condition in status.conditions:
             for value in STATUSES:
                 conditions.add_metric([*key, condition.type, value], float(condition.status == value))

@@ -6,7 +6,7 @@ bills, and is always read anew. Pods and jobs are never read through this.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +33,8 @@ class Recent:
     _budgets: dict[str, tuple[datetime, list[Object]]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _eras: Counter[str] = field(default_factory=Counter)
+    """How often the budgets of a namespace were forgotten."""
 
     async def nodes(self, names: Iterable[str]) -> dict[str, Node]:
         """All nodes by name, as they are now unless the named ones were all there and Ready within five seconds."""
@@ -47,20 +49,22 @@ class Recent:
     async def budgets(self, namespace: str) -> list[Object]:
         """TrainingBudgets of a namespace as they were at most a second ago, and never older than they were seen before.
 
-        One read at a time: a slow answer that came after a later one showed a stage that had begun without what it had
-        reserved, and its cluster was stopped and paid for twice.
+        A stage that began on a reservation which had just been given back would be stopped at the next look, and paid for
+        twice. So there is one read at a time, and none is kept that was under way when somebody wrote.
         """
         async with self._asking[namespace]:
-            now = self.clock()
+            now, era = self.clock(), self._eras[namespace]
             asked, answer = self._budgets.get(namespace, (None, []))
             if asked is None or now - asked >= FRESH_BUDGETS:
                 answer = (await self.cluster.find(BUDGETS, namespace, "")).items
-                self._budgets[namespace] = now, answer
+                if era == self._eras[namespace]:
+                    self._budgets[namespace] = now, answer
             return answer
 
     def forget_budgets(self, namespace: str) -> None:
-        """Somebody is about to reserve."""
+        """Somebody has reserved, or tried to."""
         self._budgets.pop(namespace, None)
+        self._eras[namespace] += 1
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object as it was at most five seconds ago, or None."""

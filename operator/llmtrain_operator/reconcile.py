@@ -116,10 +116,12 @@ class Reconciler:
         memory.progress = None
         decision = decide(seen)
         moved = await self._write_status(raw, decision, seen, memory)
-        if any(isinstance(action, Reserve) for action in decision.actions):
-            self.recent.forget_budgets(namespace)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
-        memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
+        try:
+            memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
+        finally:
+            if any(isinstance(action, Reserve) for action in decision.actions):
+                self.recent.forget_budgets(namespace)
         cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         memory.cleared = "" if memory.refusal else cleared
         await actor.post(decision.events, self.clock())

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from llmtrain_operator.reconcile import JOBS, Memory, Reconciler
 
 from llmtrain.api.status import JobStatus
 from llmtrain.api.trainingbudget import TrainingBudgetStatus
-from tests.unit.operator.fake_cluster import Crash
+from tests.unit.operator.fake_cluster import Crash, FakeCluster
 from tests.unit.operator.scenario import Scenario, job_spec, recorded_micro_usd
 
 
@@ -54,6 +55,43 @@ async def test_a_stage_that_does_not_fit_is_not_started_and_says_by_how_much() -
     assert "Training may cost 1.57 USD" in run.status.waiting.message
     assert "raise `spec.budget.limitUsd` by 0.5" in run.status.waiting.message
     assert condition(run, "BudgetAvailable").status == "False"
+
+
+async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_that_is_stopped_again() -> None:
+    """Whatever was read while a reservation was written is old news in the same second."""
+    run, replace = Scenario(), FakeCluster.replace
+    add_budget(run, "100000")
+    shared = Reconciler(run.cluster, run.cluster.clock, "jobs:1")
+
+    async def replace_while_another_reads(
+        resource: str, namespace: str, name: str, body: dict[str, Any], subresource: str = ""
+    ) -> dict[str, Any]:
+        if resource == BUDGETS:
+            await shared.recent.budgets("team-a")
+        return await replace(run.cluster, resource, namespace, name, body, subresource)
+
+    async def turn(times: int = 1) -> None:
+        for _ in range(times):
+            with suppress(ApiError):
+                await shared.turn("team-a", "gpt", run.memory)
+
+    run.cluster.replace = replace_while_another_reads  # type: ignore[method-assign]
+    for stage in range(4):
+        await turn(8)
+        assert not run.pods or budget_of(run).held
+        run.cluster.tick(2)
+        await turn()
+        assert run.status.stages[stage].state == "Running"
+        for name in run.pods:
+            run.cluster.run_pod(name)
+        await turn(2)
+        run.end_head()
+        for _ in range(8):
+            await turn()
+            for pod in run.cluster.of("api/v1/pods"):
+                if "deletionTimestamp" in pod["metadata"] and pod["status"].get("phase") == "Running":
+                    run.cluster.end_pod(pod["metadata"]["name"], 75)
+    assert [stage.attempt for stage in run.status.stages] == [1, 1, 1, 1]
 
 
 async def test_the_reservation_is_in_the_budget_before_the_first_pod_of_a_stage() -> None:
