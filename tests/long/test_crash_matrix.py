@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.kwok.conftest import golden, goldens, plane, world  # noqa: F401
 from tests.kwok.proxy import Answers, Fault
 from tests.kwok.runs import End, World, differences, play
 from tests.kwok.test_crashes import matrix
@@ -19,7 +18,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.timeout(7200)
-async def test_a_kill_before_and_after_every_write_changes_nothing(world: World, golden: End) -> None:  # noqa: F811
+async def test_a_kill_before_and_after_every_write_changes_nothing(world: World, golden: End) -> None:
     points = [(number, after) for number in range(1, golden.writes + 1) for after in (False, True)]
     print(f"\n{golden.writes} writes", flush=True)
     spread = [point for first in range(SPREAD) for point in points[first::SPREAD]]
@@ -31,7 +30,7 @@ async def test_a_kill_before_and_after_every_write_changes_nothing(world: World,
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(FAULTS))
-async def test_a_minute_of_faults_ends_as_ever(name: str, world: World, golden: End) -> None:  # noqa: F811
+async def test_a_minute_of_faults_ends_as_ever(name: str, world: World, golden: End) -> None:
     end = await play(world, "fault", FAULTS[name], seconds=600)
     print(f"\n{name}: {end.calls} calls, undisturbed {golden.calls}")
     assert differences(end, golden) == []

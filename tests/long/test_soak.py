@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.kwok.conftest import plane, world  # noqa: F401
 from tests.kwok.operators import Operator
 from tests.kwok.plane import JOBS, ROOT, Plane, node, until
 from tests.kwok.proxy import Fault, Proxy
@@ -136,7 +135,7 @@ class Soak:
 
 
 @pytest.fixture(scope="module")
-def collector(plane: Plane) -> None:  # noqa: F811
+def collector(plane: Plane) -> None:
     """What Kubernetes has for pods whose node is gone: a minute later it says so in their status and deletes them."""
     subprocess.run([sys.executable, "hack/cluster", "build", "--only", "kube-controller-manager"], cwd=ROOT, check=True)
     plane.run_program("kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
@@ -145,7 +144,7 @@ def collector(plane: Plane) -> None:  # noqa: F811
 
 @pytest.mark.timeout(SECONDS + 1200)
 @pytest.mark.usefixtures("collector")
-async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: World) -> None:  # noqa: F811
+async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: World) -> None:
     namespace = world.namespace("soak")
     await world.admin.namespace(namespace)
     async with Proxy(world.plane, Fault()) as proxy:

@@ -43,9 +43,10 @@ class Accounts:
     @classmethod
     def from_dict(cls, raw: Mapping[str, float]) -> "Accounts":
         """From storage."""
-        known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
-        whole = {name: int(known[name]) for name in ("highest", "skipped_steps", "redone_steps") if name in known}
-        return cls(**(known | whole))  # type: ignore[arg-type]  # int and float fields side by side
+        accounts = cls()
+        for name, value in asdict(accounts).items():
+            setattr(accounts, name, type(value)(raw.get(name, value)))
+        return accounts
 
 
 def name_of(key: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,19 +92,19 @@ class Process:
         self.running.wait(30)
 
 
-class Clusters:
+class Clusters(ABC):
     """A contender's objects by URL: one a cluster, `spec.suspend` of which takes its pods down."""
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
 
+    @abstractmethod
     def url(self, namespace: str) -> str:
         """Of the namespace's objects."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, name: str, workers: int) -> dict[str, Any]:
         """An object."""
-        raise NotImplementedError
 
     async def prepare(self, namespace: str, shape: Shape) -> None:
         """See Contender."""

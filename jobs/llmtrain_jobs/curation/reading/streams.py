@@ -3,9 +3,12 @@
 import gzip
 import io
 import zlib
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException)
 """What a decompressor or parser raises for a damaged file. `OSError` in general is storage's business."""
@@ -32,9 +35,9 @@ class ZstdStream(io.RawIOBase):
         """Always."""
         return True
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         """At most a buffer's worth."""
-        view = memoryview(buffer)  # type: ignore[arg-type]  # io calls it with a buffer
+        view = memoryview(buffer).cast("B")
         try:
             data = self._stream.read(len(view))
         except OSError as error:
