@@ -12,15 +12,17 @@ PROCESSES = (
     f"({WORKERS}.replicas * (self.device == 'Auto' && {WORKERS}.acceleratorsPerWorker > 0 ? "
     f"{WORKERS}.acceleratorsPerWorker : 1))"
 )
-INNER = "(self.parallelism.tensor * self.parallelism.pipeline)"
-BOTH = "self.parallelism.tensor > 1 && self.parallelism.pipeline > 1"
+TENSOR, PIPELINE, CONTEXT = (f"self.parallelism.{name}" for name in ("tensor", "pipeline", "context"))
+INNER = f"({TENSOR} * {PIPELINE} * {CONTEXT})"
+BOTH = f"{TENSOR} > 1 && {PIPELINE} > 1"
+PRODUCT = "`parallelism.tensor` x `parallelism.pipeline` x `parallelism.context`"
 DATA = f"({PROCESSES} / {INNER})"
 COUNTED = "processes = `cluster.workers.replicas` x `acceleratorsPerWorker` (without accelerators: `replicas`)"
 
 
 def mesh_rules() -> list[Rule]:
     """Rules of the training step."""
-    return [_divides(), _data(), _sharding(), _two_dimensions(), _schedule(), _shard_size(), _muon()]
+    return [_divides(), _data(), _sharding(), _two_dimensions(), _schedule(), *_context(), _shard_size(), _muon()]
 
 
 def _rule(rule: str, message: str, field: str = "") -> Rule:
@@ -30,21 +32,21 @@ def _rule(rule: str, message: str, field: str = "") -> Rule:
 def _divides() -> Rule:
     return _rule(
         f"{PROCESSES} % {INNER} == 0",
-        f"processes / (`parallelism.tensor` x `parallelism.pipeline`) must leave no rest; {COUNTED}",
+        f"processes / ({PRODUCT}) must leave no rest; {COUNTED}",
     )
 
 
 def _data() -> Rule:
     return _rule(
         f"self.parallelism.data == 'Auto' || int(self.parallelism.data) * {INNER} == {PROCESSES}",
-        f"`parallelism.data` must be Auto or processes / (`tensor` x `pipeline`); {COUNTED}",
+        f"`parallelism.data` must be Auto or processes / ({PRODUCT}); {COUNTED}",
         ".data",
     )
 
 
 def _sharding() -> Rule:
     return _rule(
-        f"{INNER} == 1 || self.parallelism.sharding == 'Fsdp2'",
+        f"{TENSOR} * {PIPELINE} == 1 || self.parallelism.sharding == 'Fsdp2'",
         "`parallelism.tensor` or `parallelism.pipeline` above 1 goes with `parallelism.sharding` Fsdp2 only",
         ".sharding",
     )
@@ -65,6 +67,27 @@ def _schedule() -> Rule:
         "use OneForwardOneBackward",
         ".schedule",
     )
+
+
+def _context() -> list[Rule]:
+    return [
+        _rule(
+            f"{CONTEXT} == 1 || {PIPELINE} == 1",
+            "`parallelism.context` and `parallelism.pipeline` both above 1 are not tested",
+            ".context",
+        ),
+        _rule(
+            f"{CONTEXT} == 1 || self.parallelism.sharding != 'Hsdp'",
+            "`parallelism.context` above 1 goes with `parallelism.sharding` Ddp or Fsdp2 only",
+            ".sharding",
+        ),
+        _rule(
+            f"{CONTEXT} == 1 || {TENSOR} == 1 || {PROCESSES} == {INNER}",
+            "`parallelism.context` and `parallelism.tensor` both above 1 are tested without data parallelism only: "
+            f"`context` x `tensor` must be the number of processes; {COUNTED}",
+            ".context",
+        ),
+    ]
 
 
 def _shard_size() -> Rule:

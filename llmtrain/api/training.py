@@ -177,13 +177,20 @@ class Stability(Model):
 
 
 class Parallelism(Model):
-    """How the model is spread over the workers: data x pipeline x tensor processes."""
+    """How the model is spread over the workers: data x context x pipeline x tensor processes."""
 
     data: Annotated[str, Field(pattern="^(Auto|[1-9][0-9]{0,4})$", max_length=5)] = Field(
-        "Auto", description="Replicas of the model, or shards of FSDP; Auto: what tensor and pipeline leave."
+        "Auto", description="Replicas of the model, or shards of FSDP; Auto: what the others leave."
     )
     tensor: int = Field(1, ge=1, le=64, description="Processes that share each matrix, with sequence parallelism.")
     pipeline: int = Field(1, ge=1, le=64, description="Stages that the blocks are divided into.")
+    context: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Experimental: processes that divide each sequence (context parallelism); attention gathers the "
+        "keys and values of all of it. Must divide contextLength and the lengths of sequenceRamp.",
+    )
     sharding: Sharding = Field(Sharding.FSDP2, description="How the data-parallel processes share the state.")
     shard_size: int = Field(0, ge=0, le=4096, description="Hsdp: processes that share one replica's state.")
     schedule: PipelineSchedule = Field(PipelineSchedule.ONE_F_ONE_B, description="Order of the pipeline's passes.")

@@ -147,7 +147,7 @@ class Memory:
         return (self.states + self.activations) / GIB
 
 
-def memory_per_accelerator(model: ModelSize, shards: int, sequences: int, recompute: Recompute) -> Memory:
+def memory_per_accelerator(model: ModelSize, shards: int, sequences: float, recompute: Recompute) -> Memory:
     """States over `shards` accelerators and the activations of `sequences` at once [2205.05198, table 2]."""
     token_layers = model.context * sequences * model.embedding * model.layers
     scores = 5 * model.heads * model.context / model.embedding

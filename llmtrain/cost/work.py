@@ -57,7 +57,8 @@ class TrainingWork:
     checkpoint_seconds: float
     half_speed: bool = False
     shards: int = 1
-    sequences_per_accelerator: int = 1
+    sequences_per_accelerator: float = 1
+    """At once; below 1 where several accelerators divide a sequence."""
     recompute: Recompute = Recompute.SELECTIVE
 
 

@@ -34,7 +34,10 @@ def vocabulary_size(spec: JobSpec) -> int:
 def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
     """Tokens, memory and checkpoints of the training."""
     training = spec.training
-    sequences = training.compute.micro_batch_sequences or max(1, MICRO_BATCH_TOKENS // spec.model.context_length)
+    context = training.parallelism.context
+    sequences = training.compute.micro_batch_sequences or max(
+        1, MICRO_BATCH_TOKENS * context // spec.model.context_length
+    )
     recomputed = training.compute.recompute is not ApiRecompute.NONE
     return TrainingWork(
         model=job_model(spec),
@@ -42,7 +45,7 @@ def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
         checkpoint_seconds=float(training.checkpoint.interval.typical_seconds),
         half_speed=accelerators > 0 and training.precision is Precision.FP32,
         shards=shards(training.parallelism, max(1, accelerators)),
-        sequences_per_accelerator=sequences,
+        sequences_per_accelerator=sequences / context,
         recompute=Recompute.FULL if recomputed else Recompute.SELECTIVE,
     )
 

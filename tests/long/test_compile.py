@@ -12,6 +12,7 @@ from tests.unit.training.harness import Setup, heard, in_mesh, trainer, worlds, 
 
 STEPS = 6
 SHARDED = Layout(data=2, sharding=Sharding.FSDP2, shard=2)
+DIVIDED = Layout(context=2, sharding=Sharding.FSDP2)
 
 
 def setup_in(folder: Path, layout: Layout, compiled: bool) -> Setup:
@@ -29,7 +30,7 @@ def losses(rank: int, setup: Setup) -> tuple[list[tuple[float, float]], int]:
     return [(s.loss, s.gradient_norm) for s in heard(made)], int(counters["stats"]["unique_graphs"])
 
 
-@pytest.mark.parametrize("layout", [Layout(), SHARDED], ids=["one process", "fsdp2"])
+@pytest.mark.parametrize("layout", [Layout(), SHARDED, DIVIDED], ids=["one process", "fsdp2", "context"])
 @pytest.mark.timeout(1800)
 def test_compiled_blocks_train_as_eager_ones(tmp_path: Path, layout: Layout) -> None:
     """fp32, six steps, relative 1e-4: the compiler fuses and orders sums otherwise."""

@@ -1,4 +1,4 @@
-"""A run that goes through ramps in an interleaved pipeline ends in one process as it would have there."""
+"""A run that goes through ramps in another mesh ends in one process as it would have there."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ INTERLEAVED = Layout(
     pipeline=2, sharding=Sharding.FSDP2, schedule=PipelineSchedule.INTERLEAVED, virtual=2, micro_batches=4
 )
 
+CONTEXT = Layout(context=2, sharding=Sharding.FSDP2)
+
 
 def through_ramps(folder: Path) -> Setup:
     """A batch ramp, a sequence ramp and a change of phase, in fp64, with z-loss."""
@@ -33,11 +35,12 @@ def first_part(rank: int, setup: Setup) -> list[float]:
 
 
 @pytest.mark.timeout(300)
-def test_a_run_that_leaves_its_pipeline_ends_as_one_that_never_was_in_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [INTERLEAVED, CONTEXT], ids=["interleaved pipeline", "context"])
+def test_a_run_that_leaves_its_mesh_ends_as_one_that_never_was_in_one(tmp_path: Path, layout: Layout) -> None:
     whole = trainer(through_ramps(tmp_path / "whole"))
     assert whole.run()
     setup = through_ramps(tmp_path / "parts")
-    losses = worlds(2, tmp_path, first_part, replace(setup, layout=INTERLEAVED))
+    losses = worlds(2, tmp_path, first_part, replace(setup, layout=layout))
     rest = trainer(setup)
     assert rest.step == STOP_AFTER
     assert rest.run()

@@ -37,7 +37,7 @@ def _hidden(model: Transformer, tokens_GL: Tensor, batch: Batch) -> Tensor:
         return model.hidden(tokens_GL)
     positions_GL = torch.from_numpy(batch.positions_GL).to(tokens_GL.device)
     ends_GL = torch.from_numpy(batch.ends_GL).to(tokens_GL.device)
-    return model.hidden(tokens_GL, positions_BT=positions_GL, mask_BTS=tree_mask(ends_GL))
+    return model.hidden(tokens_GL, positions_BS=positions_GL, mask_BTS=tree_mask(ends_GL))
 
 
 def _read(model: Transformer, hidden_ND: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:

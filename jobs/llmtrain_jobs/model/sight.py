@@ -9,6 +9,7 @@ from llmtrain.api.model import PositionKind
 from llmtrain_jobs.model.cache import Cache
 from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.model.positions import rotation, slopes
+from llmtrain_jobs.model.share import WHOLE, Share
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Sight:
 
     `positions` (T,) or (B, T) count from each row's first token. `rotation` are rotary cosines and sines.
     `mask` broadcasts to (B, H, T, S): true where a query may look, or ALiBi's additive bias; None where plain causal
-    attention says it all (`causal`), or where a single new position sees everything.
+    attention says it all (`causal`), or where a single new position sees everything. `share` of the sequence is what
+    the queries are of; keys are of all of it.
     """
 
     positions: Tensor
@@ -25,6 +27,7 @@ class Sight:
     mask: Tensor | None
     causal: bool
     cache: Cache | None
+    share: Share
 
 
 def look(
@@ -32,45 +35,54 @@ def look(
     length: int,
     like: Tensor,
     cache: Cache | None = None,
-    positions_BT: Tensor | None = None,
+    positions_BS: Tensor | None = None,
     mask_BTS: Tensor | None = None,
     heads: slice = slice(None),
+    share: Share = WHOLE,
 ) -> Sight:
     """The sight of `length` new positions behind those of the cache. `like` has the parameters' device and type.
 
-    `positions_BT` and `mask_BTS` (true: may be seen) stand in for counting and causality where rows are packed;
-    together, and without a cache. `heads` are those of this rank where tensor parallelism splits them.
+    `positions_BS` and `mask_BTS` (true: may be seen) stand in for counting and causality where rows are packed;
+    together, and without a cache. `heads` are those of this rank where tensor parallelism splits them, `share` is its
+    part of the sequence where context parallelism does.
     """
-    if (mask_BTS is None) != (positions_BT is None):
-        raise ValueError("positions_BT and mask_BTS go together")
-    if mask_BTS is not None and positions_BT is not None:
-        query, key = positions_BT, positions_BT
+    if (mask_BTS is None) != (positions_BS is None):
+        raise ValueError("positions_BS and mask_BTS go together")
+    own = share.own(length)
+    if mask_BTS is not None and positions_BS is not None:
+        query, key = positions_BS[:, own], positions_BS
         mask: Tensor | None = _windowed(mask_BTS, query, key, config.sliding_window).unsqueeze(1)
     else:
-        start = cache.length if cache else 0
+        start = cache.length if cache else own.start
+        end = start + length if cache else share.count * length
         padding_B = cache.padding if cache else None
-        query, key = (torch.arange(first, start + length, device=like.device) for first in (start, 0))
-        mask = _causal(query, key, padding_B, config.sliding_window)
+        query, key = torch.arange(start, start + length, device=like.device), torch.arange(end, device=like.device)
+        mask = _causal(query, key, start, padding_B, config.sliding_window)
         if padding_B is not None:
             query, key = ((part - padding_B.unsqueeze(1)).clamp(min=0) for part in (query, key))
     if config.positions is PositionKind.ALIBI:
         mask = _alibi(query, key, mask, slopes(config.heads, like.device)[heads], like.dtype)
-    return Sight(query, _rotation(config, query, like.dtype), mask, causal=mask is None and length > 1, cache=cache)
+    return Sight(query, _rotation(config, query, like.dtype), mask, causal=mask is None and length > 1, cache=cache,
+                 share=share)  # fmt: skip
 
 
-def packed(documents_BT: Tensor) -> tuple[Tensor, Tensor]:
+def packed(documents_BS: Tensor, own: slice = slice(None)) -> tuple[Tensor, Tensor]:
     """Positions and mask of rows in which documents lie one after the other, by the number of each token's document.
 
-    (B, T) -> (B, T) positions that start anew with each document, (B, T, T) true within a document and backwards.
+    (B, S), rising along a row -> (B, S) positions that start anew with each document, (B, T, S) true within a document
+    and backwards, for the T queries at `own`.
     """
-    mask_BTT = (documents_BT.unsqueeze(1) == documents_BT.unsqueeze(2)).tril()
-    return mask_BTT.sum(dim=-1) - 1, mask_BTT
+    place_S = torch.arange(documents_BS.shape[1], device=documents_BS.device)
+    start_BS = torch.searchsorted(documents_BS, documents_BS)
+    same_BTS = documents_BS[:, own].unsqueeze(2) == documents_BS.unsqueeze(1)
+    return place_S - start_BS, same_BTS & (place_S <= place_S[own].unsqueeze(1))
 
 
-def _causal(query_T: Tensor, key_S: Tensor, padding_B: Tensor | None, window: int) -> Tensor | None:
-    """What each new position sees: (T, S) or (B, 1, T, S). None: all that came before."""
+def _causal(query_T: Tensor, key_S: Tensor, start: int, padding_B: Tensor | None, window: int) -> Tensor | None:
+    """What each new position sees, the first of which is number `start`: (T, S) or (B, 1, T, S). None: all before it."""
     length, end = len(query_T), len(key_S)
-    if padding_B is None and not 0 < window < end and length in (1, end):
+    last = start + length == end
+    if padding_B is None and not 0 < window < end and last and length in (1, end):
         return None
     mask = _windowed(key_S <= query_T.unsqueeze(1), query_T, key_S, window)
     if padding_B is None:

@@ -2,7 +2,7 @@
 
 Suffixes of tensors are their shapes: B batch, T new positions, S all positions, D embedding, H heads, G heads of keys
 and values, K head width, F feed-forward, V vocabulary. Where tensor parallelism splits heads or F, H, G and F are the
-rank's own: sizes are read from the tensors, never from the config.
+rank's own, and T where context parallelism splits the sequence: sizes are read from the tensors, never from the config.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from llmtrain_jobs.model.cache import Cache
 from llmtrain_jobs.model.config import ModelConfig, check
 from llmtrain_jobs.model.initialise import initialise
 from llmtrain_jobs.model.positions import rotate, sinusoids
+from llmtrain_jobs.model.share import WHOLE
 from llmtrain_jobs.model.sight import Sight, look
 
 
@@ -74,12 +75,12 @@ class Attention(nn.Module):
         """(B, T, D) -> (B, T, D)."""
         q_BHTK = self._heads(self.query(x_BTD), self.query_norm)
         k_BGTK = self._heads(self.key(x_BTD), self.key_norm)
-        v_BGSK = self._split(self.value(x_BTD))
+        v_BGTK = self._split(self.value(x_BTD))
         if sight.rotation is not None:
             q_BHTK, k_BGTK = rotate(q_BHTK, *sight.rotation), rotate(k_BGTK, *sight.rotation)
-        k_BGSK = k_BGTK
+        k_BGSK, v_BGSK = sight.share.whole(k_BGTK), sight.share.whole(v_BGTK)
         if sight.cache is not None:
-            k_BGSK, v_BGSK = sight.cache.extend(self.layer, k_BGTK, v_BGSK)
+            k_BGSK, v_BGSK = sight.cache.extend(self.layer, k_BGTK, v_BGTK)
         y_BHTK = self._attend(q_BHTK, k_BGSK, v_BGSK, sight)
         mixed: Tensor = self.output(y_BHTK.transpose(1, 2).flatten(2))
         return functional.dropout(mixed, self.dropout, self.training)
@@ -190,7 +191,7 @@ class Transformer(nn.Module):
         check(config)
         super().__init__()
         self.config = config
-        self.heads = slice(None)
+        self.heads, self.share = slice(None), WHOLE
         self.embedding: Embedding | None = Embedding(config)
         self.blocks = nn.ModuleDict({str(layer): Block(config, layer) for layer in range(config.layers)})
         final = make_norm(config, config.embedding) if config.final_norm else nn.Identity()
@@ -202,28 +203,29 @@ class Transformer(nn.Module):
         self,
         inputs: Tensor,
         cache: Cache | None = None,
-        positions_BT: Tensor | None = None,
+        positions_BS: Tensor | None = None,
         mask_BTS: Tensor | None = None,
     ) -> Tensor:
         """Logits (B, T, V) of tokens (B, T); a pipeline stage takes and gives (B, T, D) at its open ends.
 
         With a cache the tokens follow those that it holds, and it holds them too afterwards. Packed rows bring the
-        position of each token and what each may see (true), both at once.
+        position of each token and what each may see (true), both at once. With a `share` the tokens are a part of
+        each sequence, and the positions are those of all of it.
         """
-        x_BTD = self.hidden(inputs, cache, positions_BT, mask_BTS)
+        x_BTD = self.hidden(inputs, cache, positions_BS, mask_BTS)
         return x_BTD if self.norm is None else self.head(x_BTD)
 
     def hidden(
         self,
         inputs: Tensor,
         cache: Cache | None = None,
-        positions_BT: Tensor | None = None,
+        positions_BS: Tensor | None = None,
         mask_BTS: Tensor | None = None,
     ) -> Tensor:
         """What the blocks make of the tokens, after the last norm: (B, T) -> (B, T, D)."""
-        self._check_positions(inputs.shape[1] + (cache.length if cache else 0), positions_BT)
+        self._check_positions(inputs.shape[1] * self.share.count + (cache.length if cache else 0), positions_BS)
         like = next(self.parameters())
-        sight = look(self.config, inputs.shape[1], like, cache, positions_BT, mask_BTS, self.heads)
+        sight = look(self.config, inputs.shape[1], like, cache, positions_BS, mask_BTS, self.heads, self.share)
         x_BTD = inputs if self.embedding is None else self.embedding(inputs, sight.positions)
         for block in self.blocks.values():
             x_BTD = block(x_BTD, sight)
@@ -241,11 +243,11 @@ class Transformer(nn.Module):
         cap = self.config.logit_soft_cap
         return cap * torch.tanh(logits_BTV / cap) if cap else logits_BTV
 
-    def _check_positions(self, length: int, positions_BT: Tensor | None) -> None:
+    def _check_positions(self, length: int, positions_BS: Tensor | None) -> None:
         limit = self.config.context
         if length <= limit or self.config.positions is not PositionKind.LEARNED:
             return
-        length = length if positions_BT is None else int(positions_BT.max()) + 1
+        length = length if positions_BS is None else int(positions_BS.max()) + 1
         if length > limit:
             raise ValueError(f"{length} positions, but learned positions end at `spec.model.contextLength` {limit}")
 

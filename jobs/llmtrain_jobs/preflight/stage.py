@@ -20,7 +20,14 @@ from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
 from llmtrain_jobs.evaluation.suites import all_tasks
 from llmtrain_jobs.model.config import ModelConfig
-from llmtrain_jobs.training.refusals import SaveTime, check_training, expected_save, processes_of, write_speed
+from llmtrain_jobs.training.refusals import (
+    SaveTime,
+    check_training,
+    expected_save,
+    experimental,
+    processes_of,
+    write_speed,
+)
 
 PROBE = b"llmtrain preflight probe\n"
 
@@ -37,7 +44,9 @@ def run(context: Context) -> Result:
     existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
     check_gates(context, existing)
     message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
-    message += f"; {save.warning}" if save.warning else ""
+    message += "".join(
+        f"; {warning}" for warning in [save.warning, *experimental(context.config.spec.training)] if warning
+    )
     scores = {"source_bytes": str(size), "expected_save_seconds": f"{save.expected:.2f}"}
     return Result(outcome="Succeeded", message=message, existing=existing, scores=scores)
 

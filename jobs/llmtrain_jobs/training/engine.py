@@ -38,8 +38,8 @@ class DataEngine:
         self._group, self._plan = group, plan
         self._module = wrapped(Objective(model, plan.loss_chunk_tokens, plan.z_loss), group, plan)
         self.modules = [self._module]
-        # Both wrappers take the mean over data-parallel processes; the loss is a mean over all of them already.
-        self._scale = float(group.layout.data)
+        # Both wrappers take the mean over the processes that compute a part of the loss; it is a mean over all already.
+        self._scale = float(group.layout.parts)
 
     def accumulate(self, batch: Batch, valid: int, micro_batches: int) -> Tensor:
         """See `Engine`."""

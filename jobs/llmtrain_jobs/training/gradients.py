@@ -30,7 +30,7 @@ def settle(parameters: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 def holders(parameter: Tensor, layout: Layout) -> int:
     """Processes that hold the same values as this one, of those with its part of the depth."""
-    together = layout.data * layout.tensor
+    together = layout.parts * layout.tensor
     if not isinstance(parameter, DTensor):
         return together
     divided = 1

@@ -29,15 +29,16 @@ class HeldOut:
         """Mean cross-entropy in nats a token over all processes; gradients and dropout are off."""
         shape = StepShape(0, 0, self._windows, self._context, 0)
         chosen = [(0, cursor) for cursor in range(self._windows)]
-        batch = self._stream.share(chosen, shape, group.data_rank, group.layout.data)
-        rows = plan.rows(self._context)
+        layout = group.layout
+        batch = self._stream.share(chosen, shape, group.data_rank, layout.data).section(group.section, layout.context)
+        rows = plan.rows(self._context // layout.context)
         module = engine.modules[0]
         module.eval()
         total = torch.zeros(1, dtype=torch.float64, device=group.device)
-        most = -(-self._windows // group.layout.data)
+        most = -(-self._windows // layout.data)
         with torch.no_grad(), precision(plan, group):
             for start in range(0, most, rows):
                 sums: Tensor = module(*on_device(batch.part(start, rows), group.device))
                 total += sums[0]
         module.train()
-        return float(group.add(total)[0]) / group.layout.tensor / (self._windows * self._context)
+        return float(group.add(total)[0]) / layout.tensor / (self._windows * self._context)

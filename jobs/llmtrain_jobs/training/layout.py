@@ -1,4 +1,4 @@
-"""How the processes are divided into data, pipeline and tensor dimensions; what is refused, with the arithmetic shown.
+"""How the processes are divided into data, context, pipeline and tensor dimensions; what is refused, with the arithmetic shown.
 
 Pure, so that preflight can refuse before a GPU is asked for. `TABLE` is what the tests hold against one process, and
 docs/parallelism.md shows it; the rules of the CRD (`llmtrain.api.meshes`) refuse the same already at apply.
@@ -35,7 +35,8 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Layout:
-    """data x pipeline x tensor = world. `shard` of the data processes share one replica's state (Hsdp: fewer than all)."""
+    """data x context x pipeline x tensor = world. `shard` of the data dimension share one replica's state (Hsdp: fewer than
+    all); processes that divide a sequence share it as well."""
 
     data: int = 1
     pipeline: int = 1
@@ -45,11 +46,17 @@ class Layout:
     schedule: PipelineSchedule = PipelineSchedule.ONE_F_ONE_B
     virtual: int = 1
     micro_batches: int = 1
+    context: int = 1
 
     @property
     def world(self) -> int:
         """Processes."""
-        return self.data * self.pipeline * self.tensor
+        return self.parts * self.pipeline * self.tensor
+
+    @property
+    def parts(self) -> int:
+        """Parts that a step's loss is computed in, sequences and parts of sequences, side by side."""
+        return self.data * self.context
 
     @property
     def stages(self) -> int:
@@ -61,6 +68,7 @@ class Dimension(StrEnum):
     """What is above 1 in a mesh."""
 
     DATA = "data"
+    CONTEXT = "context"
     PIPELINE = "pipeline"
     TENSOR = "tensor"
 
@@ -83,7 +91,8 @@ class Combination:
 
 def combination(layout: Layout) -> Combination | None:
     """The row that a layout belongs to; None for one process alone."""
-    sizes = {Dimension.DATA: layout.data, Dimension.PIPELINE: layout.pipeline, Dimension.TENSOR: layout.tensor}
+    sizes = {Dimension.DATA: layout.data, Dimension.CONTEXT: layout.context, Dimension.PIPELINE: layout.pipeline,
+             Dimension.TENSOR: layout.tensor}  # fmt: skip
     above = frozenset(dimension for dimension, size in sizes.items() if size > 1)
     return Combination(above, layout.sharding, layout.schedule if layout.pipeline > 1 else None) if above else None
 
@@ -97,6 +106,11 @@ TABLE = frozenset({
     _row(Sharding.DDP, Dimension.DATA),
     _row(Sharding.FSDP2, Dimension.DATA),
     _row(Sharding.HSDP, Dimension.DATA),
+    _row(Sharding.DDP, Dimension.CONTEXT),
+    _row(Sharding.DDP, Dimension.DATA, Dimension.CONTEXT),
+    _row(Sharding.FSDP2, Dimension.CONTEXT),
+    _row(Sharding.FSDP2, Dimension.DATA, Dimension.CONTEXT),
+    _row(Sharding.FSDP2, Dimension.CONTEXT, Dimension.TENSOR),
     _row(Sharding.FSDP2, Dimension.TENSOR),
     _row(Sharding.FSDP2, Dimension.DATA, Dimension.TENSOR),
     _row(Sharding.FSDP2, Dimension.PIPELINE, schedule=_ONE),
@@ -109,23 +123,21 @@ TABLE = frozenset({
 
 def layout_of(spec: Parallelism, processes: int) -> Layout:
     """Divide `processes` as the spec asks; raises LayoutError."""
-    inner = spec.tensor * spec.pipeline
+    inner = spec.tensor * spec.pipeline * spec.context
+    product = f"tensor {spec.tensor} x pipeline {spec.pipeline} x context {spec.context}"
     if processes % inner:
-        raise LayoutError(
-            f"`training.parallelism`: {processes} processes are no multiple of tensor {spec.tensor} x pipeline "
-            f"{spec.pipeline} = {inner}"
-        )
+        raise LayoutError(f"`training.parallelism`: {processes} processes are no multiple of {product} = {inner}")
     data = processes // inner
     if spec.data != "Auto" and int(spec.data) != data:
         raise LayoutError(
-            f"`training.parallelism.data` is {spec.data}, but {processes} processes / (tensor {spec.tensor} x pipeline "
-            f"{spec.pipeline}) = {data}; set it to {data} or Auto"
+            f"`training.parallelism.data` is {spec.data}, but {processes} processes / ({product}) = {data}; set it to "
+            f"{data} or Auto"
         )
     shard = _shard_size(spec, data)
     interleaved = spec.pipeline > 1 and spec.schedule is PipelineSchedule.INTERLEAVED
     micro = spec.micro_batches or (2 * spec.pipeline if spec.pipeline > 1 else 1)
     return Layout(data, spec.pipeline, spec.tensor, spec.sharding, shard, spec.schedule,
-                  spec.virtual_stages if interleaved else 1, micro)  # fmt: skip
+                  spec.virtual_stages if interleaved else 1, micro, spec.context)  # fmt: skip
 
 
 def _shard_size(spec: Parallelism, data: int) -> int:
@@ -141,10 +153,13 @@ def _shard_size(spec: Parallelism, data: int) -> int:
     return spec.shard_size
 
 
-def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: Sequence[int], masks: bool) -> None:
-    """Refuse what is not in the table. `windows`: sequences of a step, all sizes of the ramp. Raises LayoutError."""
+def check(layout: Layout, model: ModelFacts, optimizer: OptimizerName, windows: Sequence[int], masks: bool,
+          lengths: Sequence[int] = ()) -> None:  # fmt: skip
+    """Refuse what is not in the table. `windows`: sequences of a step, all sizes of the ramp; `lengths`: tokens of a
+    sequence, all of the ramp. Raises LayoutError."""
     _check_table(layout)
     inner = layout.tensor * layout.pipeline
+    _check_lengths(layout, lengths or [model.context])
     if layout.tensor > 1:
         _check_tensor(layout, model)
     if layout.pipeline > 1:
@@ -165,12 +180,25 @@ def _check_table(layout: Layout) -> None:
     row = combination(layout)
     if row is None or row in TABLE:
         return
-    inner = layout.tensor * layout.pipeline
+    inner = layout.tensor * layout.pipeline * layout.context
     raise LayoutError(
-        f"`training.parallelism`: {layout.world} processes / (tensor {layout.tensor} x pipeline {layout.pipeline} = {inner}) "
-        f"= data {layout.data}, and {row} is not tested; with tensor or pipeline above 1 the sharding is Fsdp2, with both "
-        f"the schedule is {_ONE.value} and data is 1: `cluster.workers` for {inner} processes"
+        f"`training.parallelism`: {layout.world} processes / (tensor {layout.tensor} x pipeline {layout.pipeline} x context "
+        f"{layout.context} = {inner}) = data {layout.data}, and {row} is not tested; with tensor or pipeline above 1 the "
+        f"sharding is Fsdp2, with context Ddp or Fsdp2; with two of the three data is 1 (`cluster.workers` for {inner} "
+        f"processes), with both tensor and pipeline the schedule is {_ONE.value}, and context does not go with pipeline"
     )
+
+
+def _check_lengths(layout: Layout, lengths: Sequence[int]) -> None:
+    """Context parallelism divides every sequence, and sequence parallelism what that leaves."""
+    together = layout.context * layout.tensor
+    for length in lengths:
+        if length % together:
+            raise LayoutError(
+                f"`training.parallelism`: a sequence of {length} tokens (`model.contextLength`, `training.sequenceRamp`) / "
+                f"(context {layout.context} x tensor {layout.tensor} = {together}) leaves {length % together}; it must "
+                "divide without rest"
+            )
 
 
 def _check_tensor(layout: Layout, model: ModelFacts) -> None:
@@ -187,7 +215,7 @@ def _check_tensor(layout: Layout, model: ModelFacts) -> None:
     if model.dropout:
         raise LayoutError("`training.parallelism.tensor` above 1 does not go with dropout: its draws would differ")
     divided = {"heads": model.heads, "key-value heads": model.key_value_heads, "feed-forward width": model.feed_forward,
-               "vocabulary": model.vocabulary, "context length": model.context}  # fmt: skip
+               "vocabulary": model.vocabulary}  # fmt: skip
     for what, size in divided.items():
         if size % layout.tensor:
             raise LayoutError(

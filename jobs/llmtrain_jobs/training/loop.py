@@ -107,7 +107,8 @@ class Trainer:
         self.watch = Watch(parts.stability.window)
         self._started = self._saved_at = clock()
         self._saved_step = -1
-        self._ahead = Ahead(parts.stream, parts.group.data_rank, parts.group.layout.data)
+        group = parts.group
+        self._ahead = Ahead(parts.stream, group.data_rank, group.layout.data, group.section, group.layout.context)
 
     def run(self) -> bool:
         """Train to the end (True), or to the step at which somebody asked to stop (False); saved in both cases."""
@@ -227,7 +228,7 @@ class Trainer:
         if parts.dropout_seed is not None:
             torch.manual_seed(parts.dropout_seed + self.step * layout.world + group.rank)
         sequences = shape.windows * (parts.timeline.context // shape.length)
-        micro = micro_batches_of(sequences, layout.data, parts.compute.rows(shape.length))
+        micro = micro_batches_of(sequences, layout.data, parts.compute.rows(shape.length // layout.context))
         sums = parts.engine.accumulate(batch, self._valid(shape, batch), micro)
         if self.step + 1 < parts.timeline.steps:
             self._ahead.prepare(parts.timeline.shape(self.step + 1))

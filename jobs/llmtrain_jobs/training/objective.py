@@ -22,9 +22,10 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self._chunk, self._z_weight = model, chunk_tokens, z_weight
 
-    def forward(self, tokens_BT: Tensor, targets_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
-        """(2,): summed cross-entropy in nats, and the summed loss that is minimised."""
-        where = packed(segments_BT) if segments_BT is not None else (None, None)
+    def forward(self, tokens_BT: Tensor, targets_BT: Tensor, segments_BS: Tensor | None = None) -> Tensor:
+        """(2,): summed cross-entropy in nats, and the summed loss that is minimised; `segments_BS` of whole sequences."""
+        own = self.model.share.own(tokens_BT.shape[1])
+        where = packed(segments_BS, own) if segments_BS is not None else (None, None)
         return self.of_hidden(self.model.hidden(tokens_BT, None, *where), targets_BT)
 
     def of_hidden(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:

@@ -35,11 +35,11 @@ def uses_accelerators(training: Training) -> bool:
 def checked_layout(spec: JobSpec, facts: ModelFacts, processes: int) -> Layout:
     """The division of the processes; raises bad_input with the arithmetic."""
     training = spec.training
-    windows = timeline_of(training, spec.model.context_length).windows.values
+    timeline = timeline_of(training, spec.model.context_length)
     masked = training.packing is Packing.DOCUMENT_MASKED
     try:
         layout = layout_of(training.parallelism, processes)
-        check(layout, facts, training.optimizer.name, windows, masked)
+        check(layout, facts, training.optimizer.name, timeline.windows.values, masked, timeline.lengths.values)
     except LayoutError as error:
         raise bad_input(str(error), "Parallelism") from error
     return layout
@@ -61,6 +61,12 @@ def check_training(spec: JobSpec) -> ModelConfig:
     checked_layout(spec, model_facts(model), processes_of(spec.training))
     check_compiler(spec.training, os.environ)
     return model
+
+
+def experimental(training: Training) -> list[str]:
+    """What the training asks for that is tested on CPUs alone, for people to read before anything is paid for."""
+    context = training.parallelism.context
+    return [f"`training.parallelism.context` {context} is experimental"] if context > 1 else []
 
 
 def check_compiler(training: Training, environment: Mapping[str, str]) -> None:

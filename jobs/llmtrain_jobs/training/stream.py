@@ -20,7 +20,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences of one process: tokens and targets (B, T); `segments` numbers the documents of each row, or is None."""
+    """Sequences of one process, or its part of each: tokens and targets (B, T).
+
+    `segments` (B, S) numbers the documents of each whole sequence, or is None.
+    """
 
     tokens: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -38,6 +41,14 @@ class Batch:
             return Batch(self.tokens[row], np.full_like(self.targets[row], IGNORED), _rows(self.segments, row))
         row = slice(start, start + size)
         return Batch(self.tokens[row], self.targets[row], _rows(self.segments, row))
+
+    def section(self, index: int, count: int) -> "Batch":
+        """One of `count` equal parts of every sequence; `segments` stay whole, since attention sees beyond the part."""
+        length = self.tokens.shape[1] // count
+        own = slice(index * length, (index + 1) * length)
+        return Batch(
+            np.ascontiguousarray(self.tokens[:, own]), np.ascontiguousarray(self.targets[:, own]), self.segments
+        )
 
 
 def _rows(segments: NDArray[np.int64] | None, rows: slice) -> NDArray[np.int64] | None:
@@ -108,9 +119,10 @@ def mask_documents(tokens: NDArray[np.int64], targets: NDArray[np.int64], end: i
 class Ahead:
     """Reads the next step's share while this one is computed."""
 
-    def __init__(self, stream: TokenStream, rank: int, world: int) -> None:
-        """For one data-parallel process."""
+    def __init__(self, stream: TokenStream, rank: int, world: int, section: int = 0, sections: int = 1) -> None:
+        """For one data-parallel process, or for those that divide its sequences into `sections`."""
         self._stream, self._rank, self._world = stream, rank, world
+        self._section, self._sections = section, sections
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="data")
         self._pending: tuple[Chosen, StepShape, Future[Batch]] | None = None
 
@@ -121,13 +133,16 @@ class Ahead:
         pending, self._pending = self._pending, None
         if pending and pending[:2] == (chosen, shape):
             return pending[2].result()
-        return self._stream.share(chosen, shape, self._rank, self._world)
+        return self._read(chosen, shape)
 
     def prepare(self, shape: StepShape) -> None:
         """Start to read a step's share; nothing moves, and what turns out to be another step is forgotten."""
         chosen = self._stream.peek(shape)
-        reading = self._pool.submit(self._stream.share, chosen, shape, self._rank, self._world)
+        reading = self._pool.submit(self._read, chosen, shape)
         self._pending = chosen, shape, reading
+
+    def _read(self, chosen: Chosen, shape: StepShape) -> Batch:
+        return self._stream.share(chosen, shape, self._rank, self._world).section(self._section, self._sections)
 
     def close(self) -> None:
         """No more reading."""

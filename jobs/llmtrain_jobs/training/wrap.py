@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from llmtrain.api.training import Recompute, Sharding
+from llmtrain_jobs.model.share import Share
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.training.group import REPLICATE, SHARD, Group
 from llmtrain_jobs.training.tensor import share_matrices
@@ -51,9 +52,16 @@ def wrapped(module: nn.Module, group: Group, plan: ComputePlan) -> nn.Module:
     model = module.get_submodule("model")
     assert isinstance(model, Transformer)
     share_matrices(model, group)
+    share_sequences(model, group)
     for name, block in list(model.blocks.items()):
         model.blocks[name] = prepared(block, int(name), plan)
     return distributed(module, list(model.blocks.values()), group, plan)
+
+
+def share_sequences(model: Transformer, group: Group) -> None:
+    """Tell a transformer which part of each sequence it will be given, in place."""
+    if group.context is not None:
+        model.share = Share(group.section, group.layout.context, group.context)
 
 
 def prepared(block: nn.Module, index: int, plan: ComputePlan) -> nn.Module:
@@ -85,12 +93,12 @@ def distributed(module: nn.Module, blocks: list[nn.Module], group: Group, plan: 
 def is_sharded(group: Group) -> bool:
     """Whether FSDP2 holds the parameters; it also settles where the gradients of tensor parallelism lie."""
     layout = group.layout
-    return group.mesh is not None and layout.sharding is not Sharding.DDP and layout.data * layout.tensor > 1
+    return group.mesh is not None and layout.sharding is not Sharding.DDP and layout.parts * layout.tensor > 1
 
 
 def replicated(module: nn.Module, group: Group) -> nn.Module:
-    """A whole copy in each data-parallel process."""
-    if group.layout.data == 1 or group.mesh is None:
+    """A whole copy in each process that computes a part of the loss."""
+    if group.layout.parts == 1 or group.mesh is None:
         return module
     devices = [group.device] if group.device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=devices, process_group=group.mesh.get_group(REPLICATE))

@@ -136,6 +136,12 @@ def test_recomputation_and_smaller_micro_batches_need_less_memory() -> None:
     assert again == pytest.approx(plain * 2 / 34)
 
 
+def test_accelerators_that_divide_sequences_hold_a_part_of_each() -> None:
+    whole, parts = (estimated(parallelism={"context": n}, compute={"microBatchSequences": 2}).model for n in (1, 8))
+    assert parts.activation_gib == pytest.approx(whole.activation_gib / 8)
+    assert parts.state_gib == whole.state_gib
+
+
 def test_old_prices_are_warned_of() -> None:
     assert any("h100-rented is 269 days old, more than 90" in warning for warning in estimated().warnings)
     assert not any("days old" in w for w in estimate_job("job", job_spec(), plan_specs(), date(2026, 3, 2)).warnings)

@@ -11,7 +11,14 @@ from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.training.build import Job, build, device_of
 from llmtrain_jobs.training.dataset import fetch, open_sources
 from llmtrain_jobs.training.loop import Trainer
-from llmtrain_jobs.training.refusals import check_compiler, check_training, expected_save, processes_of, write_speed
+from llmtrain_jobs.training.refusals import (
+    check_compiler,
+    check_training,
+    expected_save,
+    experimental,
+    processes_of,
+    write_speed,
+)
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import FailureClass
@@ -92,6 +99,13 @@ def test_a_job_trains_to_its_last_token_with_all_the_trimmings(tmp_path: Path) -
 )  # fmt: skip
 def test_a_spec_that_cannot_be_trained_is_refused(tmp_path: Path, training: dict[str, Any], message: str) -> None:
     assert message in refused(job_in(tmp_path, spec_of(**training)))
+
+
+def test_what_is_experimental_is_said_before_it_is_paid_for() -> None:
+    assert experimental(spec_of().training) == []
+    assert experimental(spec_of(parallelism={"context": 2}).training) == [
+        "`training.parallelism.context` 2 is experimental"
+    ]
 
 
 def test_shards_of_another_tokenizer_are_refused(tmp_path: Path) -> None:

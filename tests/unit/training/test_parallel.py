@@ -38,6 +38,11 @@ MESHES = {
     ),
     "fsdp2 x pipeline": Layout(data=2, pipeline=2, sharding=Sharding.FSDP2, shard=2, micro_batches=4),
     "pipeline x tensor": Layout(pipeline=2, tensor=2, sharding=Sharding.FSDP2, micro_batches=4),
+    "context, ddp": Layout(context=4, sharding=Sharding.DDP),
+    "context": Layout(context=4, sharding=Sharding.FSDP2),
+    "ddp x context": Layout(data=2, context=2, sharding=Sharding.DDP),
+    "fsdp2 x context": Layout(data=2, context=2, sharding=Sharding.FSDP2, shard=2),
+    "context x tensor": Layout(context=2, tensor=2, sharding=Sharding.FSDP2),
 }
 STEPS = 3
 

@@ -108,11 +108,11 @@ def test_packed_documents_do_not_see_each_other(config: ModelConfig) -> None:
     model, tokens = build(config), some_tokens(1, 12)
     positions, mask = packed(torch.tensor([[3] * 5 + [4] * 7]))
     assert positions.tolist() == [[*range(5), *range(7)]]
-    together = model(tokens, positions_BT=positions, mask_BTS=mask)
+    together = model(tokens, positions_BS=positions, mask_BTS=mask)
     apart = torch.cat([model(tokens[:, :5]), model(tokens[:, 5:])], dim=1)
     torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-12)
     with pytest.raises(ValueError, match="go together"):
-        model(tokens, positions_BT=positions)
+        model(tokens, positions_BS=positions)
 
 
 @every_config
@@ -121,7 +121,7 @@ def test_continuations_beside_each_other_share_their_prefix(config: ModelConfig)
     positions = torch.tensor([[*range(6), *range(6, 11), *range(6, 15)]])
     mask = torch.ones(20, 20).tril().bool()
     mask[11:, 6:11] = False
-    found = model(torch.cat([prefix, one, other], dim=1), positions_BT=positions, mask_BTS=mask.unsqueeze(0))
+    found = model(torch.cat([prefix, one, other], dim=1), positions_BS=positions, mask_BTS=mask.unsqueeze(0))
     torch.testing.assert_close(found[:, 6:11], model(torch.cat([prefix, one], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(found[:, 11:], model(torch.cat([prefix, other], dim=1))[:, 6:], rtol=1e-10, atol=1e-12)
 
