@@ -2,33 +2,50 @@
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from llmtrain.api.stageconfig import RAY_PORT
 from llmtrain_jobs.context import Context
+from llmtrain_jobs.entrypoint.main import INDEX_LABEL
 from llmtrain_jobs.errors import unavailable
 
 
-def connect(context: Context) -> Any:
-    """Connect to Ray and wait for the workers; the `ray` module."""
+def connect(context: Context, least: int | None = None) -> Any:
+    """Connect to Ray and wait for all workers, or for so many of them at least; the `ray` module."""
     import ray
 
     config = context.config
-    if os.environ.get("LLMTRAIN_ROLE") != "head":
+    needed = config.workers if least is None else least
+    if not in_pods():
         ray.init(num_cpus=config.workers, include_dashboard=False, log_to_driver=True)
         return ray
     ip = os.environ["LLMTRAIN_POD_IP"]
     ray.init(address=f"{ip}:{RAY_PORT}", _node_ip_address=ip, log_to_driver=True)
     end = time.monotonic() + config.wait_for_workers_seconds
-    while (there := workers_alive(ray)) < config.workers:
+    while (there := len(workers_alive(ray))) < needed:
         context.check_stop()
         if time.monotonic() > end:
-            raise unavailable(f"{there} of {config.workers} workers joined within {config.wait_for_workers_seconds} s")
+            raise unavailable(f"{there} of {needed} workers joined within {config.wait_for_workers_seconds} s")
         context.tell(there, config.workers, "workers", "waiting for workers")
         time.sleep(0.5)
     return ray
 
 
-def workers_alive(ray: Any) -> int:
-    """Nodes that bring a CPU; the head brings none."""
-    return sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
+def in_pods() -> bool:
+    """Whether each worker is a pod of its own; on one machine they are all there or none."""
+    return os.environ.get("LLMTRAIN_ROLE") == "head"
+
+
+@dataclass(frozen=True, order=True)
+class Worker:
+    """A worker pod that has joined: its index in the cluster, and Ray's id of its node."""
+
+    index: int
+    node: str
+
+
+def workers_alive(ray: Any) -> list[Worker]:
+    """Nodes that bring a CPU, by index; the head brings none."""
+    there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    return sorted(Worker(int(node["Labels"].get(INDEX_LABEL, 0)), str(node["NodeID"])) for node in there)

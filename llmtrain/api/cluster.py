@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import Model, Name, Quantity
+from llmtrain.api.base import Model, Name, Quantity, Rule, cel
 
 
 class NamedRef(Model):
@@ -29,6 +29,40 @@ class Workers(PodResources):
     accelerators_per_worker: int = Field(0, ge=0, le=64, description="Accelerators that each worker requests.")
 
 
+class ElasticWorkers(Workers):
+    """Training's worker group: it may go on with fewer workers than are wanted."""
+
+    min_replicas: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Elastic: workers that training goes on with at the least, whole replicas of the model. It uses as many "
+        "as there are, up to `replicas`, and grows again when more come. 0: all of `replicas`, always.",
+    )
+    elastic_wait_seconds: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Elastic: seconds that enough workers wait for others that are missing, at the start and after one was "
+        "lost without notice, before they go on without them.",
+    )
+
+    @property
+    def least(self) -> int:
+        """Workers without which training does not run."""
+        return self.min_replicas or self.replicas
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="self.minReplicas <= self.replicas",
+                message="`minReplicas` must be from 1 to `replicas`, or 0: not elastic",
+                field_path=".minReplicas",
+            )
+        )
+    }
+
+
 class Cluster(Model):
     """A stage's cluster: a head that coordinates and workers that work."""
 
@@ -44,6 +78,12 @@ class Cluster(Model):
     )
 
 
+class TrainingCluster(Cluster):
+    """Training's cluster, whose worker group may be elastic."""
+
+    workers: ElasticWorkers = Field(ElasticWorkers(), description="The worker pods.")
+
+
 class PreflightCluster(Model):
     """The one pod of preflight: a head without workers."""
 
@@ -51,4 +91,13 @@ class PreflightCluster(Model):
     head: PodResources = Field(PodResources(cpu="250m", memory="512Mi"), description="The pod's size.")
 
 
-__all__ = ["Cluster", "Name", "NamedRef", "PodResources", "PreflightCluster", "Workers"]
+__all__ = [
+    "Cluster",
+    "ElasticWorkers",
+    "Name",
+    "NamedRef",
+    "PodResources",
+    "PreflightCluster",
+    "TrainingCluster",
+    "Workers",
+]

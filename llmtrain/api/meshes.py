@@ -8,10 +8,9 @@ refuses a message that is put together from some.
 from llmtrain.api.base import Rule
 
 WORKERS = "self.cluster.workers"
-PROCESSES = (
-    f"({WORKERS}.replicas * (self.device == 'Auto' && {WORKERS}.acceleratorsPerWorker > 0 ? "
-    f"{WORKERS}.acceleratorsPerWorker : 1))"
-)
+EACH = f"(self.device == 'Auto' && {WORKERS}.acceleratorsPerWorker > 0 ? {WORKERS}.acceleratorsPerWorker : 1)"
+PROCESSES = f"({WORKERS}.replicas * {EACH})"
+LEAST = f"({WORKERS}.minReplicas * {EACH})"
 TENSOR, PIPELINE, CONTEXT = (f"self.parallelism.{name}" for name in ("tensor", "pipeline", "context"))
 INNER = f"({TENSOR} * {PIPELINE} * {CONTEXT})"
 BOTH = f"{TENSOR} > 1 && {PIPELINE} > 1"
@@ -22,7 +21,8 @@ COUNTED = "processes = `cluster.workers.replicas` x `acceleratorsPerWorker` (wit
 
 def mesh_rules() -> list[Rule]:
     """Rules of the training step."""
-    return [_divides(), _data(), _sharding(), _two_dimensions(), _schedule(), *_context(), _shard_size(), _muon()]
+    one = [_divides(), _data(), _sharding(), _two_dimensions(), _schedule(), *_context(), _shard_size(), _muon()]
+    return [*one, _least_divides(), _least_shards(), _elastic_data()]
 
 
 def _rule(rule: str, message: str, field: str = "") -> Rule:
@@ -106,4 +106,31 @@ def _muon() -> Rule:
         rule=f"self.optimizer.name != 'Muon' || {PROCESSES} == 1 || self.parallelism.sharding == 'Ddp'",
         message="`optimizer.name` Muon needs whole matrices: one process, or `parallelism.sharding` Ddp",
         field_path=".optimizer.name",
+    )
+
+
+def _least_divides() -> Rule:
+    """An elastic group is a whole number of replicas of the model."""
+    return Rule(
+        rule=f"{LEAST} % {INNER} == 0",
+        message="`minReplicas` must give whole replicas of the model: its processes (times `acceleratorsPerWorker`) / "
+        f"({PRODUCT}) must leave no rest",
+        field_path=".cluster.workers.minReplicas",
+    )
+
+
+def _least_shards() -> Rule:
+    size, data = "self.parallelism.shardSize", f"({LEAST} / {INNER})"
+    return Rule(
+        rule=f"self.parallelism.sharding != 'Hsdp' || {LEAST} == 0 || ({size} > 0 && {data} % {size} == 0 && {data} > {size})",
+        message="with `parallelism.sharding` Hsdp `minReplicas` must give two or more replicas of `shardSize` processes",
+        field_path=".cluster.workers.minReplicas",
+    )
+
+
+def _elastic_data() -> Rule:
+    return _rule(
+        f"{WORKERS}.minReplicas == 0 || self.parallelism.data == 'Auto'",
+        "`parallelism.data` must be Auto with `minReplicas`: it follows the workers that there are",
+        ".data",
     )

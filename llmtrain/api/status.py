@@ -59,6 +59,9 @@ class Progress(StatusModel):
     redone_seconds: int = Field(0, description="Seconds of this attempt spent on work that was done before.")
     checkpoint_seconds: int = Field(0, description="Seconds of this attempt that stood still for checkpoints.")
     save_seconds: int = Field(0, description="Longest time that one complete save took; 0: not measured.")
+    group: Line = Field(
+        "", description="Elastic training: indices of the workers that train, or trained last, as 0-3,5."
+    )
     evaluated_tokens: int = Field(0, description="Training: tokens of the newest checkpoint that was scored.")
     scores: Annotated[dict[str, str], Field(max_length=32)] = Field({}, description="Training: that one's scores.")
 
@@ -88,11 +91,21 @@ class Phases(StatusModel):
     head_end: Time | None = Field(None, description="When the head's container ended.")
 
 
+class Elsewhere(StatusModel):
+    """Seconds of an attempt's phases in which one worker was not there or did not train."""
+
+    working: int = Field(0, description="The work moved forward without it.")
+    redone: int = Field(0, description="Work that was done before was done again without it.")
+    checkpointing: int = Field(0, description="The others stood still for checkpoints.")
+
+
 class WorkerState(StatusModel):
     """One worker slot."""
 
     index: int = Field(description="Slot of the worker.")
     incarnation: int = Field(1, description="Pods that the slot has had, this one included.")
+    released: int = Field(0, description="Of these, pods that were given back; they are no losses.")
+    elsewhere: Elsewhere | None = Field(None, description="What the attempt did without this pod; absent: nothing.")
 
 
 class NodeLoss(StatusModel):
@@ -146,6 +159,12 @@ class StageStatus(StatusModel):
     evaluators: Annotated[list[WorkerState], Field(max_length=16)] = Field(
         [], description="Evaluator slots; one that failed too often is given up and is not here."
     )
+    parked: Annotated[list[WorkerState], Field(max_length=4096)] = Field(
+        [], description="Elastic: slots without a pod, given back for now or more than are wanted."
+    )
+    idle_since: Time | None = Field(None, description="Elastic: since when placed workers have nothing to do.")
+    grow_after: Time | None = Field(None, description="Elastic: workers that were given back are asked for again then.")
+    grow_tries: int = Field(0, description="Elastic: times in a row that workers were given back.")
     progress: Progress | None = Field(None, description="What the stage last said of itself.")
     scores: Annotated[dict[str, str], Field(max_length=256)] = Field({}, description="Results, metric by name.")
     phases: Phases = Field(Phases(), description="Where the time of the current attempt went.")

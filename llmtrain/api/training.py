@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, SignificantString, cel
-from llmtrain.api.cluster import Cluster
+from llmtrain.api.cluster import TrainingCluster
 from llmtrain.api.meshes import mesh_rules
 
 
@@ -289,7 +289,7 @@ def _training_rules() -> dict[str, Any]:
 class Training(Model):
     """Step 4: training."""
 
-    cluster: Cluster = Field(description="The stage's cluster.")
+    cluster: TrainingCluster = Field(description="The stage's cluster.")
     tokens: int = Field(ge=1, le=10**15, description="Tokens to train on; passes over the data repeat.")
     phases: Annotated[list[Phase], Field(max_length=16)] = Field([], description="Parts; empty: one phase.")
     continue_from: ContinueFrom | None = Field(None, description="Start from another training's model.")

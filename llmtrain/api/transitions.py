@@ -7,7 +7,7 @@ while there are none; limits, deadlines and suspension may change at any time.
 from pydantic import BaseModel
 
 from llmtrain.api.base import Rule
-from llmtrain.api.cluster import Cluster
+from llmtrain.api.cluster import Cluster, ElasticWorkers
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.job import JobSpec
@@ -15,6 +15,8 @@ from llmtrain.api.training import Training
 
 FROZEN_WHEN_STARTED = ("seed", "storage", "model")
 ALWAYS_MUTABLE = {"run_deadline_seconds"}
+ELASTIC = {"replicas", "min_replicas", "elastic_wait_seconds"}
+"""What may change of an elastic worker group while it runs."""
 STAGES = {"curation": "Curation", "training": "Training", "evaluation": "Evaluation"}
 OWN_RULES = {
     "curation": {"cluster", "require"},
@@ -80,9 +82,21 @@ def _frozen(model: type[BaseModel], part: str, stage: str | None) -> Rule:
 def _cluster(part: str) -> Rule:
     where = f"spec.{part}.cluster"
     same = _all_same(Cluster, where, ALWAYS_MUTABLE)
+    if part == "training":
+        return _training_cluster(where)
     if part == "evaluation":
         same = f"!has(self.spec.{part}) || !has(oldSelf.spec.{part}) || ({same})"
     return _while_idle(part, where, same)
+
+
+def _training_cluster(where: str) -> Rule:
+    """An elastic group changes its size as it runs; it stays elastic, for its attempt began as one."""
+    rest = _all_same(Cluster, where, {*ALWAYS_MUTABLE, "workers"})
+    workers, sizes = _same(Cluster, "workers", where), _all_same(ElasticWorkers, f"{where}.workers", ELASTIC)
+    elastic = " && ".join(f"{side}.{where}.workers.minReplicas > 0" for side in ("self", "oldSelf"))
+    rule = _while_idle("training", where, f"{rest} && ({workers} || ({elastic} && {sizes}))")
+    also = "; `replicas` and `minReplicas` of an elastic group (`minReplicas` above 0) at any time"
+    return rule.model_copy(update={"message": rule.message + also})
 
 
 def _while_idle(part: str, where: str, same: str) -> Rule:

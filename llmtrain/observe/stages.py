@@ -44,6 +44,7 @@ FAMILIES = (
     Family("llmtrain_train_data_wait_seconds_total", "Seconds that training waited for data."),
     Family("llmtrain_train_goodput_ratio", "Working share of the attempt's time."),
     Family("llmtrain_train_last_checkpoint_step", "Step of the newest complete checkpoint."),
+    Family("llmtrain_train_world_size", "Processes that train together; 0 before the first of them have started."),
     Family("llmtrain_train_eta_seconds", "Seconds until all tokens are seen, at the present speed."),
     Family("llmtrain_curation_read_documents_total", "Documents that were read."),
     Family("llmtrain_curation_read_bytes_total", "Bytes of text that were read."),

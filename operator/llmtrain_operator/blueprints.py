@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from llmtrain.api.cluster import Cluster
 from llmtrain.api.duringtraining import DuringTraining
+from llmtrain.api.elastic import sizes_of
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage, StageStatus
@@ -34,8 +35,22 @@ def cluster_of(spec: JobSpec, stage: Stage) -> Cluster:
 
 
 def worker_count(spec: JobSpec, stage: Stage) -> int:
-    """Worker pods of a stage's cluster."""
-    return 0 if stage is Stage.PREFLIGHT else cluster_of(spec, stage).workers.replicas
+    """Worker pods of a stage's cluster; of an elastic one those of `replicas` that can train together."""
+    if stage is Stage.PREFLIGHT:
+        return 0
+    replicas = cluster_of(spec, stage).workers.replicas
+    return (sizes_of(spec).fitting(replicas) or replicas) if is_elastic(spec, stage) else replicas
+
+
+def is_elastic(spec: JobSpec, stage: Stage) -> bool:
+    """Whether the stage goes on with fewer workers than are wanted."""
+    return stage is Stage.TRAINING and spec.training.cluster.workers.min_replicas > 0
+
+
+def least_workers(spec: JobSpec, stage: Stage) -> int:
+    """Workers without which the stage does not run."""
+    least = spec.training.cluster.workers.least
+    return min(least, worker_count(spec, stage)) if is_elastic(spec, stage) else worker_count(spec, stage)
 
 
 def evaluators_of(spec: JobSpec, stage: Stage) -> DuringTraining | None:

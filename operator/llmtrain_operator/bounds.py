@@ -5,6 +5,7 @@ reserved of the namespace's budgets. A deadline can be lowered but never raised.
 the pods that live, and one that was raised is followed by a rotation, before the old deadline, onto new pods.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Outcome, StageState, StageStatus
@@ -32,6 +33,7 @@ from llmtrain_operator.lifetime import (
 from llmtrain_operator.manifests import GRACE_SECONDS, Lifetimes
 from llmtrain_operator.observation import ShortenPod
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
 EXTENDED = "BudgetExtended"
@@ -168,6 +170,29 @@ def shorten(turn: Turn, stage: StageStatus) -> bool:
         turn.actions += actions
         turn.tell("LifetimeShortened", f"{stage.name.value}: its pods end in {seconds} s, by {_tightest(turn).name}")
     return bool(actions)
+
+
+def make_room(turn: Turn, stage: StageStatus, more: Sequence[Price]) -> bool:
+    """Whether pods of these prices may be created beside those that live: all of them end within the limits.
+
+    Those that live hold what is granted by their deadlines. Where it pays for all together for a while, the deadlines
+    are lowered to that, and there is room at the next look.
+    """
+    room = _room(turn)
+    if room is None:
+        return True
+    longest, beyond = turn.spec.max_pod_lifetime_seconds, ACCEPT_SECONDS + TAIL_SECONDS
+    new = [Share(price, beyond) for price in more]
+    alive = [pod for pod in turn.pods_of(stage) if pod.uid not in turn.status.ledger.settled and not pod.deleted]
+    old = [Share(frozen_price(pod.raw), _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
+    together = affordable_seconds(room + sum(longest_bill(turn, pod) for pod in alive), [*old, *new], longest)
+    if together < min(EXTENSION_SECONDS, longest):
+        return False
+    if affordable_seconds(room, new, longest) >= together // 2:
+        return True
+    ends = [(pod, max(1, _counted(turn, pod) + together + _apart_of(pod))) for pod in alive]
+    turn.actions += [ShortenPod(pod, end) for pod, end in ends if not pod.lifetime or end < pod.lifetime]
+    return False
 
 
 def _apart_of(pod: PodState) -> int:

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from llmtrain.api.failure import FailureClass
-from llmtrain.api.status import Outcome, StageState, StageStatus
+from llmtrain.api.status import Outcome, Progress, StageState, StageStatus
+from llmtrain_operator.attribution import indices
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import cluster_of
 from llmtrain_operator.bounds import EXTENSION_SECONDS, extension, more_seconds, next_deadline
@@ -75,6 +76,14 @@ def stall(turn: Turn, stage: StageStatus) -> Outcome | None:
     return after_failure(Failure(FailureClass.INTERNAL, "Stalled", message), stage, turn.spec.retry)
 
 
+def tell_group(turn: Turn, before: str, now: Progress) -> None:
+    """An elastic training goes on with fewer workers than before, or with more."""
+    old, new = len(indices(before)), len(indices(now.group))
+    if old and new and old != new:
+        word = "TrainingGrew" if new > old else "TrainingShrank"
+        turn.tell(word, f"{new} workers train together instead of {old}, at {now.detail}", warning=new < old)
+
+
 def take_progress(turn: Turn, stage: StageStatus) -> None:
     """Keep what the head said; note the time where it was news."""
     told = turn.seen.progress
@@ -84,4 +93,5 @@ def take_progress(turn: Turn, stage: StageStatus) -> None:
     marks = [(p.done, p.total, p.unit, p.detail, p.checkpoint) if p else None for p in (old, told)]
     if stage.progress_time is None or marks[0] != marks[1]:
         stage.progress_time = turn.stamp
+    tell_group(turn, old.group if old else "", told)
     stage.progress, stage.checkpoint = told, told.checkpoint or stage.checkpoint

@@ -8,6 +8,7 @@ from llmtrain.cost.forecast import Forecast, Measurement, Running, forecast
 from llmtrain.cost.money import MICRO, format_usd
 from llmtrain.cost.ranges import Range
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.blueprints import is_elastic, least_workers
 from llmtrain_operator.budget import cluster_prices, evaluator_prices, limits
 from llmtrain_operator.estimates import job_estimate, quantiles, share_left
 from llmtrain_operator.pricing import Price
@@ -90,7 +91,12 @@ def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | No
 
 
 def _prices(turn: Turn, stage: StageStatus) -> list[Price]:
-    return cluster_prices(turn, stage) + evaluator_prices(turn, stage, len(stage.evaluators))
+    """Of the pods that are paid for: an elastic stage's workers are those that were placed."""
+    crew = cluster_prices(turn, stage)
+    if is_elastic(turn.spec, stage.name):
+        placed = sum(bool(pod.node) and not pod.over for pod in turn.crew_of(stage) if not pod.is_head)
+        crew = crew[: 1 + max(placed, least_workers(turn.spec, stage.name))]
+    return crew + evaluator_prices(turn, stage, len(stage.evaluators))
 
 
 def _measured(progress: Progress, elapsed: float) -> Measurement | None:

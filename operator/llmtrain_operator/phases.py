@@ -2,7 +2,9 @@
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Phases, Progress, StageStatus
+from llmtrain_operator.attribution import attribute
 from llmtrain_operator.billing import Pod, container_statuses, format_time, parse_time
+from llmtrain_operator.blueprints import is_elastic, least_workers
 from llmtrain_operator.turn import Turn
 
 
@@ -11,7 +13,7 @@ def observe_phases(turn: Turn) -> None:
     stage = turn.stage
     if stage is None or not turn.pods_of(stage):
         return
-    head = turn.head_of(stage)
+    head, before = turn.head_of(stage), stage.phases
     # Not the stage's stored progress: it may be that of an earlier attempt.
     progress = turn.seen.progress
     if head is not None and head.over:
@@ -19,6 +21,7 @@ def observe_phases(turn: Turn) -> None:
         stage.phases = _told(stage.phases, told).model_copy(update={"head_end": _end_of(head.raw)})
     else:
         stage.phases = _told(stage.phases, progress)
+    attribute(stage, before, stage.phases, progress or stage.progress)
     stage.phases = stage.phases.model_copy(update={"complete_time": _completion(turn, stage)})
 
 
@@ -40,12 +43,15 @@ def _end_of(pod: Pod) -> str | None:
 
 
 def _completion(turn: Turn, stage: StageStatus) -> str | None:
-    """When the last pod of the first whole cluster started."""
+    """When the last pod of the first whole cluster started; of an elastic one, the last that it cannot do without."""
     if stage.phases.complete_time:
         return stage.phases.complete_time
     pods = turn.crew_of(stage)
     starts = [parse_time(_start_of(pod.raw)) for pod in pods]
     known = [start for start in starts if start is not None]
+    if is_elastic(turn.spec, stage.name):
+        needed = 1 + least_workers(turn.spec, stage.name)
+        return format_time(sorted(known)[needed - 1]) if len(known) >= needed else None
     return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None
 
 

@@ -4,16 +4,18 @@ Each is one write that the apiserver refuses where somebody else was faster; the
 A stage starts one turn after its reservation was seen in the budget, so no crash can lose the order of the two.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus
 from llmtrain.api.trainingbudget import Reservation
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.budget import baseline, cluster_prices, committed, shortfall, stage_need
+from llmtrain_operator.budget import baseline, cluster_prices, committed, limits, shortfall, stage_need
 from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
-from llmtrain_operator.exposure import settled_micro_usd
+from llmtrain_operator.exposure import price_for, settled_micro_usd
 from llmtrain_operator.lifetime import cluster_shares
 from llmtrain_operator.observation import Reserve
+from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
 AHEAD_SECONDS = 120
@@ -75,6 +77,19 @@ def keep_reserved(turn: Turn, stage: StageStatus) -> None:
             _extend(turn, budget, asked if asked <= attainable or not _binding(budget) else attainable)
         else:
             _refresh(turn, budget)
+
+
+def reserve_more(turn: Turn, stage: StageStatus, more: Sequence[Price]) -> bool:
+    """Whether further pods of these prices are within every limit that stops the job; asks for more where it may be had."""
+    extra = sum(price_for(price, CHUNK_SECONDS) for price in more)
+    need = committed(turn, stage, CHUNK_SECONDS) + extra
+    found = [limit for limit in limits(turn) if limit.binding]
+    if any(need > limit.attainable for limit in found):
+        return False
+    asked = [budget for budget in turn.seen.budgets if _lacks(turn, budget, need)]
+    for budget in asked:
+        _hold(turn, budget, need)
+    return not asked
 
 
 def free_unused(turn: Turn) -> None:

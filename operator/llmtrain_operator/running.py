@@ -9,6 +9,7 @@ from llmtrain_operator.billing import parse_time
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
+from llmtrain_operator.elastic import is_enough, resize
 from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
@@ -28,8 +29,11 @@ def run(turn: Turn, stage: StageStatus) -> None:
     keep_reserved(turn, stage)
     outcome = requested_stop(turn, stage) or outlived(turn, stage) or head_outcome(turn, stage)
     outcome = outcome or run_deadline(turn, stage) or late_start(turn, stage) or rotation(turn, stage)
+    outcome = outcome or stall(turn, stage) or replace_workers(turn, stage)
+    if outcome is None:
+        resize(turn, stage)
     # A worker's successor is paid for anew, so the budget is asked again.
-    outcome = outcome or stall(turn, stage) or replace_workers(turn, stage) or breach(turn, stage)
+    outcome = outcome or breach(turn, stage)
     if outcome is None and shorten(turn, stage):
         return
     outcome = outcome or outpriced(turn, stage)
@@ -108,7 +112,7 @@ def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
     fatal = next((reason for reason in reasons if reason[0] in FATAL_WAITS), None)
     if fatal:
         return after_failure(Failure(FailureClass.BAD_INPUT, *fatal), stage, turn.spec.retry)
-    if not (waiting or reasons) or not is_late(turn, stage, [pod for pod, _ in waiting]):
+    if is_enough(turn, stage) or not (waiting or reasons) or not is_late(turn, stage, [pod for pod, _ in waiting]):
         return None
     reason, message = reasons[0] if reasons else ("StartDeadlineExceeded", "pods were not started in time")
     return after_failure(Failure(FailureClass.NOT_STARTED, reason, message), stage, turn.spec.retry)

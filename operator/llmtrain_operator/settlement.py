@@ -13,6 +13,7 @@ from datetime import datetime
 from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
+from llmtrain_operator.attribution import own_phases
 from llmtrain_operator.billing import Interval, Node, accelerators, bill, frozen_price, interval
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import frozen_power, joules
@@ -125,7 +126,7 @@ def vanished_entry(mark: HighWater) -> LedgerEntry:
 def phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
     """Of the attempt that the pod belongs to, where it is the current one."""
     same = stage is not None and (stage.name.value, stage.attempt) == (pod.stage, pod.attempt)
-    return stage.phases if same and stage is not None else Phases()
+    return own_phases(pod, stage) if same and stage is not None else Phases()
 
 
 def _key(item: LedgerEntry) -> Key:

@@ -36,6 +36,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
+    stage.parked, stage.idle_since, stage.grow_after, stage.grow_tries = [], None, None, 0
     stage.evaluators = [WorkerState(index=i) for i in range(evaluator_count(turn.spec, stage.name))]
     turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
     create_missing(turn, stage)

@@ -6,7 +6,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget import standing
 from llmtrain_operator.observation import Observation
 from llmtrain_operator.turn import Turn
-from llmtrain_operator.waiting import STARTING, waiting
+from llmtrain_operator.waiting import RUNS_ALL_THE_SAME, waiting
 
 ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded")
 
@@ -67,7 +67,7 @@ def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
         return "False", _reason(stage), stage.message
     if turn.blocked:
         return "False", *turn.blocked
-    if turn.status.waiting and turn.status.waiting.reason != STARTING:
+    if turn.status.waiting and turn.status.waiting.reason not in RUNS_ALL_THE_SAME:
         return "False", turn.status.waiting.reason, turn.status.waiting.message
     return "True", f"{stage.name.value}{stage.state.value}", stage.outcome.message if stage.outcome else stage.message
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 from llmtrain.api.status import StageState, StageStatus, Waiting
 from llmtrain.cost.money import amount_micro_usd, format_usd
 from llmtrain_operator.billing import accelerators, frozen_price, interval, parse_time
-from llmtrain_operator.blueprints import cluster_of
+from llmtrain_operator.blueprints import cluster_of, worker_count
 from llmtrain_operator.deadline import seconds_without_progress
+from llmtrain_operator.elastic import idle_workers, is_enough, started_workers
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.refusal import insufficient, quota_resource, reason_of
 from llmtrain_operator.turn import Turn
@@ -16,6 +17,9 @@ SLOW_START = timedelta(seconds=30)
 NO_PROGRESS_SECONDS = 600
 NAMED_PODS = 8
 STARTING = "Starting"
+FEWER = "FewerWorkers"
+"""An elastic training runs, with fewer workers than are wanted."""
+RUNS_ALL_THE_SAME = (STARTING, FEWER)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ def waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
         return None
     before = turn.seen.job.status.waiting
     since = before.since if before and before.reason == cause.reason else _since(turn, stage, cause)
-    held = [pod for pod in turn.pods_of(stage) if pod.node and not turn.ended(pod)]
+    held = idle_workers(turn, stage) if cause.reason == FEWER else turn.pods_of(stage)
+    held = [pod for pod in held if pod.node and not turn.ended(pod)]
     gpus = sum(accelerators(pod.raw) for pod in held)
     money = held_micro_usd(turn, held, since)
     return Waiting(
@@ -59,7 +64,20 @@ def find_cause(turn: Turn, stage: StageStatus) -> Cause | None:
         return Cause(reason or "Suspended", message)
     if stage.state is not StageState.RUNNING:
         return None
-    return _refused(turn, stage) or _pods_wait(turn, stage) or _starting(turn, stage) or _no_progress(turn, stage)
+    found = _refused(turn, stage) or _pods_wait(turn, stage) or _starting(turn, stage)
+    return (_fewer(turn, stage, found) if is_enough(turn, stage) else found) or _no_progress(turn, stage)
+
+
+def _fewer(turn: Turn, stage: StageStatus, why: Cause | None) -> Cause | None:
+    """An elastic training that runs with fewer workers than are wanted; why the others are not there."""
+    wanted, idle = worker_count(turn.spec, stage.name), idle_workers(turn, stage)
+    train = len(started_workers(turn, stage)) - sum(pod.started for pod in idle)
+    if train >= wanted:
+        return None
+    reason = why.message if why else f"the others are asked for at {stage.grow_after}" if stage.grow_after else ""
+    pods = why.pods if why else tuple(pod.name for pod in idle)
+    message = f"{train} of {wanted} workers can train" + (f"; {reason}" if reason else "")
+    return Cause(FEWER, message, why.resource if why else "", pods)
 
 
 def _refused(turn: Turn, stage: StageStatus) -> Cause | None:
@@ -112,6 +130,8 @@ def _no_progress(turn: Turn, stage: StageStatus) -> Cause | None:
 
 
 def _since(turn: Turn, stage: StageStatus, cause: Cause) -> str:
+    if cause.reason == FEWER and stage.idle_since:
+        return stage.idle_since
     if cause.reason == "NoProgress":
         return stage.progress_time or turn.stamp
     asked = [str(pod.raw["metadata"].get("creationTimestamp", "")) for pod in turn.crew_of(stage)

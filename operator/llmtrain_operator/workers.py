@@ -3,6 +3,7 @@
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.retry import RetryAction
 from llmtrain.api.status import Outcome, StageStatus, WorkerState
+from llmtrain_operator.attribution import so_far
 from llmtrain_operator.history import count_node_loss
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import PodState
@@ -58,7 +59,7 @@ def _ends_attempt(turn: Turn, failure: Failure) -> bool:
 
 
 def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure) -> None:
-    slot.incarnation += 1
+    slot.incarnation, slot.elsewhere = slot.incarnation + 1, so_far(stage.phases)
     count_node_loss(stage, failure.node)
     stage.worker_failures += int(failure.kind not in UNCOUNTED)
     turn.tell("WorkerReplaced", f"{failure.message}; incarnation {slot.incarnation} follows", warning=True)
@@ -66,7 +67,7 @@ def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure
 
 def too_many(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Workers may not be replaced for ever: each of them is billed."""
-    retry, deaths = turn.spec.retry, sum(slot.incarnation - 1 for slot in stage.workers)
+    retry, deaths = turn.spec.retry, sum(slot.incarnation - 1 - slot.released for slot in stage.workers)
     if stage.worker_failures > retry.limit:
         message = f"{stage.worker_failures} workers failed, more than `spec.retry.limit` of {retry.limit} allows"
         return after_failure(Failure(FailureClass.INTERNAL, "WorkersFailed", message), stage, retry)

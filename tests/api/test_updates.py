@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,6 +70,14 @@ class Run:
 async def cluster(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesCluster]:
     monkeypatch.setenv("KUBECONFIG", api.kubeconfig)
     cluster = await connect()
+    async with kubelet_of(Steady(cluster, NAMESPACE), api):
+        yield cluster
+    await cluster.close()
+
+
+@asynccontextmanager
+async def kubelet_of(kubelet: Kubelet, api: Api) -> AsyncIterator[Kubelet]:
+    """A node, the plans of these tests, and a kubelet that looks after their pods."""
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
     for body in (account, ready_node(), {**PLAN, "metadata": {"name": "u-cpu"}, "spec": CPU},
@@ -76,11 +85,10 @@ async def cluster(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ku
         api.apply(body)
     ready = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}]
     api.set_status("node", NODE, {"status": {"conditions": ready}})
-    kubelet = asyncio.create_task(Steady(cluster, NAMESPACE).run())
-    yield cluster
-    kubelet.cancel()
-    await asyncio.gather(kubelet, return_exceptions=True)
-    await cluster.close()
+    task = asyncio.create_task(kubelet.run())
+    yield kubelet
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def manifest_of(demo: dict[str, Any], name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights,
 from tests.unit.training.test_parallel import close
 from tests.unit.training.test_resume import ramped
 
-STOP_AFTER = 7
+STOP_AFTER, GROW_AFTER = 7, 9
 INTERLEAVED = Layout(
     pipeline=2, sharding=Sharding.FSDP2, schedule=PipelineSchedule.INTERLEAVED, virtual=2, micro_batches=4
 )
@@ -24,6 +24,33 @@ CONTEXT = Layout(context=2, sharding=Sharding.FSDP2)
 def through_ramps(folder: Path) -> Setup:
     """A batch ramp, a sequence ramp and a change of phase, in fp64, with z-loss."""
     return replace(ramped(folder), dtype=torch.float64, compute=ComputePlan(micro_batch_sequences=2, z_loss=1e-4))
+
+
+def part(rank: int, setup: Setup, steps: int) -> list[float]:
+    """Some steps of one group; it saves as a group does that is about to be larger or smaller."""
+    made = in_mesh(setup)
+    calls = iter([False] * (steps - 1) + [True] * 100)
+    made._stop = lambda: next(calls)
+    made.run()
+    return [step.loss for step in heard(made)]
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_shrinks_and_grows_ends_as_one_that_never_did(tmp_path: Path) -> None:
+    """Two sharded processes, then one, then two again, through ramps; the history of sizes is in the checkpoint."""
+    whole = trainer(through_ramps(tmp_path / "whole"))
+    assert whole.run()
+    setup = through_ramps(tmp_path / "parts")
+    two = replace(setup, layout=Layout(data=2, sharding=Sharding.FSDP2, shard=2))
+    losses = worlds(2, tmp_path, part, two, STOP_AFTER)[0]
+    losses += worlds(1, tmp_path, part, setup, GROW_AFTER - STOP_AFTER)[0]
+    losses += worlds(2, tmp_path, part, two, 100)[0]
+    assert losses == pytest.approx([step.loss for step in heard(whole)], rel=1e-9)
+    end = trainer(setup)
+    assert end.step == whole.step
+    assert end.worlds[:3] == [[0, 2], [STOP_AFTER, 1], [GROW_AFTER, 2]]
+    close(weights(end), weights(whole), 1e-9)
+    assert end.parts.stream.digest == whole.parts.stream.digest
 
 
 def first_part(rank: int, setup: Setup) -> list[float]:

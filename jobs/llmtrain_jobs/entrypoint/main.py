@@ -33,6 +33,8 @@ HEAD_SILENT_SECONDS = 6.0
 SAVE_SECONDS = 50.0
 MESSAGE_BYTES = 4000
 DRIVER, RAY = "driver", "ray"
+INDEX_LABEL = "llmtrain.dev/index"
+"""Label of a worker's node in Ray."""
 
 
 class Entrypoint:
@@ -89,7 +91,7 @@ class Entrypoint:
         notice, end = Notice(self.scratch.folder), time.monotonic() + SAVE_SECONDS
         if not answers(address) or not notice.give():
             return
-        while not notice.is_answered and RAY not in self.children.codes and time.monotonic() < end:
+        while notice.is_heard and not notice.is_answered and RAY not in self.children.codes and time.monotonic() < end:
             time.sleep(0.2)
             self.children.reap()
             if not answers(address):
@@ -147,8 +149,8 @@ def ray_command(arguments: list[str]) -> list[str]:
 
 
 def worker_resources() -> list[str]:
-    """One training process a worker, whatever the CPU request; GPUs as Ray finds them."""
-    return ["--num-cpus=1"]
+    """One training process a worker, whatever the CPU request; GPUs as Ray finds them. The driver knows it by its index."""
+    return ["--num-cpus=1", f"--labels={INDEX_LABEL}={os.environ.get('LLMTRAIN_INDEX', '0')}"]
 
 
 def answers(address: str) -> bool:

@@ -3,6 +3,7 @@
 PID 1 of the pod and the training process in it know of each other by three files in the pod's scratch folder.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,22 @@ class Notice:
         """The training process takes steps from now on; what an earlier process of the pod left is gone."""
         if self.folder is not None:
             self._file(SAVED).unlink(missing_ok=True)
-            self._file(LISTENING).touch()
+            self._file(LISTENING).write_text(str(os.getpid()))
+
+    @property
+    def is_heard(self) -> bool:
+        """A process of the pod trains. One that was ended with its group listens no more."""
+        if self.folder is None or not self._file(LISTENING).exists():
+            return False
+        try:
+            os.kill(int(self._file(LISTENING).read_text() or 0), 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def give(self) -> bool:
         """PID 1 gives notice; whether anybody listens."""
-        if self.folder is None or not self._file(LISTENING).exists():
+        if self.folder is None or not self.is_heard:
             return False
         self._file(LEAVING).touch()
         return True

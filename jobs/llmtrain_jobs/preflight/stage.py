@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from llmtrain.api.elastic import processes_per_worker
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
@@ -25,7 +26,6 @@ from llmtrain_jobs.training.refusals import (
     check_training,
     expected_save,
     experimental,
-    processes_of,
     write_speed,
 )
 
@@ -66,7 +66,8 @@ def check_saves(context: Context) -> SaveTime:
     model = check_training(spec)
     check_beginning(context, model)
     speed = write_speed(context.store, f"probe/{context.config.job_uid}")
-    return expected_save(model, processes_of(spec.training), speed, SAVE_SECONDS)
+    fewest = spec.training.cluster.workers.least * processes_per_worker(spec.training)
+    return expected_save(model, fewest, speed, SAVE_SECONDS)
 
 
 def check_beginning(context: Context, model: ModelConfig) -> None:

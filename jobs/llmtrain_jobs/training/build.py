@@ -105,6 +105,7 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
         gradient_clip=float(spec.optimizer.gradient_clip),
         dropout_seed=job.spec.seed if facts.dropout else None,
         notice=notice,
+        elastic=spec.cluster.workers.min_replicas > 0,
     )
     held_out = dataset.fetch(job.store, job.data, manifest, job.local, dataset.VALIDATION)
     parts.held_out = dataset.open_held_out(spec, held_out, counts["dtype"], context, job.spec.seed)

@@ -10,31 +10,45 @@ class Control:
 
     def __init__(self, accounts: dict[str, float]) -> None:
         """`accounts` of the attempts before."""
-        self._stop = False
+        self._stop, self._pause, self._fresh = False, False, True
         self._last: dict[str, Any] = {}
         self._failure: tuple[str, str, str] | None = None
         self._accounts = Accounts.from_dict(accounts)
         self._counts = {"roll_backs": 0, "restarts": -1}
         self._model: dict[str, Any] | None = None
         self._saved, self._save_seconds = 0, 0.0
-        self._folder = ""
+        self._folder, self._world = "", 0
+        self._left: list[str] = []
         self._validation_loss: float | None = None
 
     def request_stop(self) -> None:
         """Ask the workers to save and end."""
         self._stop = True
 
-    def join(self, roll_backs: int) -> None:
-        """The workers have started, for the first time or after a loss."""
+    def pause(self) -> None:
+        """Ask the workers to save and end, for another group of them to go on."""
+        self._pause = True
+
+    def begin(self) -> None:
+        """A group of workers is about to be started."""
+        self._pause, self._fresh = False, True
+
+    def leave(self, node: str) -> None:
+        """A worker has saved and is being taken away; Ray's id of its node."""
+        self._left.append(node)
+
+    def join(self, roll_backs: int, world: int) -> None:
+        """The workers have started, for the first time or after a loss; `world` is the number of their processes."""
+        self._fresh, self._world = True, world
         self._counts["restarts"] += 1
         self._counts["roll_backs"] = roll_backs
 
     def step(self, facts: dict[str, Any]) -> bool:
         """Rank 0 reports a step; whether to stop."""
-        self._last = facts
+        self._last, self._fresh = facts, False
         self._accounts.step(facts["step"], facts["seconds"], facts["data_seconds"], facts["skipped"])
         self._counts["roll_backs"] = facts["roll_backs"]
-        return self._stop
+        return self._stop or self._pause
 
     def saved(self, step: int, folder: str) -> None:
         """A checkpoint is complete."""
@@ -64,4 +78,5 @@ class Control:
         """Everything, for the driver."""
         return {"last": self._last, "failure": self._failure, "accounts": self._accounts.to_dict(),
                 "counts": dict(self._counts), "model": self._model, "saved": self._saved, "checkpoint": self._folder, "save_seconds": self._save_seconds,
-                "validation_loss": self._validation_loss}  # fmt: skip
+                "validation_loss": self._validation_loss, "fresh": self._fresh, "stopping": self._stop,
+                "left": list(self._left), "world": self._world}  # fmt: skip

@@ -20,8 +20,9 @@ class Ending:
 
     def look(self, state: Mapping[str, Any], asked: bool, now: float) -> Result | None:
         """The result to end with now, or None; `asked`: somebody wants the training to stop."""
-        if asked and not state["last"]:
-            return _ended(FailureClass.INTERRUPTED, "Interrupted", "stopped before the first step of this attempt")
+        if asked and state["fresh"]:
+            told = "stopped before the first step of these workers"
+            return _ended(FailureClass.INTERRUPTED, "Interrupted", told, state["checkpoint"])
         if not state["failure"] and not (asked and self._has_saved(state)):
             self.since = None
             return None

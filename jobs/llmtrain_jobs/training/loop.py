@@ -71,6 +71,9 @@ class Listener(Protocol):
     def on_save(self, stall_seconds: float) -> None:
         """A checkpoint was asked for, and the steps stood still for it."""
 
+    def on_leaving(self) -> None:
+        """The run has ended, and the pod of this process is being taken away."""
+
 
 @dataclass
 class Parts:
@@ -92,6 +95,8 @@ class Parts:
     ledger: SkipLedger = field(default_factory=SkipLedger)
     notice: Notice = field(default_factory=Notice)
     """By which the pod of this process is told that it has to go."""
+    elastic: bool = False
+    """Whether the others go on without a pod that has to go, as another group, instead of waiting for its successor."""
 
 
 class Trainer:
@@ -121,7 +126,7 @@ class Trainer:
                 continue
             self.step += 1
             self._evaluate()
-            if signals.stop:
+            if signals.stop or (signals.leaving and self.parts.elastic):
                 break
             if signals.leaving:
                 self._save(regular=False, now=True)
@@ -129,6 +134,8 @@ class Trainer:
             if signals.due and self.step < steps:
                 self._save(regular=True)
         self._save(regular=False, now=True)
+        if self.parts.notice.is_given:
+            self._listener.on_leaving()
         self.parts.notice.answer()
         self._ahead.close()
         return self.step >= steps

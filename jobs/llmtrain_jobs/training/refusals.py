@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmtrain.api.counts import parameters
+from llmtrain.api.elastic import processes_per_worker
 from llmtrain.api.job import JobSpec
 from llmtrain.api.model import PositionKind, QueryKeyNorm
 from llmtrain.api.training import Device, Packing, Training
 from llmtrain.storage.store import Store
-from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import ModelConfig, resolve
 from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
 from llmtrain_jobs.training.timing import timeline_of
@@ -22,9 +23,8 @@ PROBE_BYTES = 16 * 2**20
 
 
 def processes_of(training: Training) -> int:
-    """Training processes: one an accelerator, or one a worker where there is none."""
-    workers = training.cluster.workers
-    return workers.replicas * (workers.accelerators_per_worker if uses_accelerators(training) else 1)
+    """Training processes of all workers that are wanted."""
+    return training.cluster.workers.replicas * processes_per_worker(training)
 
 
 def uses_accelerators(training: Training) -> bool:
@@ -59,6 +59,7 @@ def check_training(spec: JobSpec) -> ModelConfig:
     """Refuse sizes that do not divide and meshes that are not in the table; the model that will be trained."""
     model = resolve(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
     checked_layout(spec, model_facts(model), processes_of(spec.training))
+    check_least(spec, model_facts(model))
     check_compiler(spec.training, os.environ)
     return model
 
@@ -67,6 +68,20 @@ def experimental(training: Training) -> list[str]:
     """What the training asks for that is tested on CPUs alone, for people to read before anything is paid for."""
     context = training.parallelism.context
     return [f"`training.parallelism.context` {context} is experimental"] if context > 1 else []
+
+
+def check_least(spec: JobSpec, facts: ModelFacts) -> None:
+    """The smallest group of an elastic training must be able to train as well; raises bad_input."""
+    workers = spec.training.cluster.workers
+    each = processes_per_worker(spec.training)
+    try:
+        checked_layout(spec, facts, workers.least * each)
+    except StageError as error:
+        raise bad_input(
+            f"`training.cluster.workers.minReplicas`: {workers.least} x {each} = {workers.least * each} processes: "
+            f"{error.message}",
+            error.reason,
+        ) from error
 
 
 def check_compiler(training: Training, environment: Mapping[str, str]) -> None:

@@ -31,21 +31,22 @@ class Speed:
 class Reporter:
     """The loop's listener under Ray."""
 
-    def __init__(self, control: Any, job: Job, speed: Speed, is_first: bool) -> None:
-        """Only the first process says anything."""
-        self._control, self._job, self._speed, self._is_first = control, job, speed, is_first
+    def __init__(self, control: Any, job: Job, speed: Speed, rank: int, world: int) -> None:
+        """Only the first process says anything, but that its pod is taken away, which each says for itself."""
+        self._control, self._job, self._speed = control, job, speed
+        self._is_first, self._world = rank == 0, world
         name = f"loss/attempt-{job.attempt:04d}-{int(time.time())}.jsonl"
         self._name = f"{artifact_folder('training', job.key)}/{name}"
         self._lines: list[str] = []
         self._answer: Any = None
         self._roll_backs = 0
-        self._trackers = list(self._open_trackers()) if is_first else []
+        self._trackers = list(self._open_trackers()) if self._is_first else []
 
     def start(self, ledger: SkipLedger) -> None:
         """The workers stand ready."""
         self._roll_backs = len(ledger.roll_backs)
         if self._is_first:
-            tell(self._control.join.remote(self._roll_backs))
+            tell(self._control.join.remote(self._roll_backs, self._world))
 
     def stop(self) -> bool:
         """What the driver answered to the last report that it had time to answer."""
@@ -85,6 +86,12 @@ class Reporter:
         """Time that the steps stood still."""
         if self._is_first:
             self._control.stalled.remote(stall_seconds)
+
+    def on_leaving(self) -> None:
+        """The driver must not count on this pod any more."""
+        import ray
+
+        tell(self._control.leave.remote(ray.get_runtime_context().get_node_id()))
 
     def on_complete(self, checkpoint: Checkpoint, seconds: float) -> None:
         """A checkpoint is complete; called in the thread that wrote it."""

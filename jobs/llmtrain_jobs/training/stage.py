@@ -6,11 +6,12 @@ import threading
 import time
 from typing import Any
 
+from llmtrain.api.elastic import sizes_of
 from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import training_key
 from llmtrain.storage.store import Store
-from llmtrain_jobs.cluster import connect
+from llmtrain_jobs.cluster import connect, in_pods
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import StageError, bad_input, interrupted
 from llmtrain_jobs.evaluation.requirements import REASON
@@ -20,9 +21,11 @@ from llmtrain_jobs.training.checkpoints import Archive, Checkpoint
 from llmtrain_jobs.training.control import Control
 from llmtrain_jobs.training.ending import Ending
 from llmtrain_jobs.training.export import MODEL_FILE
+from llmtrain_jobs.training.groups import Groups
 from llmtrain_jobs.training.plans import retention_of
 from llmtrain_jobs.training.record import RECORD_FILE, record_of
 from llmtrain_jobs.training.telemetry import metrics_of, progress_of
+from llmtrain_jobs.training.trainer import make_trainer
 
 __all__ = ["MODEL_FILE", "run"]
 
@@ -47,16 +50,25 @@ def run(context: Context) -> Result:
 
 def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[str, Any]:
     """Run the workers to the end; the last state of the control actor."""
-    ray = connect(context)
+    spec = context.config.spec
+    workers = spec.training.cluster.workers
+    elastic = workers.min_replicas > 0 and in_pods()
+    ray = connect(context, workers.least if elastic else None)
     here = ray.get_runtime_context().get_node_id()
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     control = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Control).remote(before.to_dict())
+    groups = Groups(context, ray, control, key, sizes_of(spec)) if elastic else None
     over = threading.Event()
-    watcher = threading.Thread(target=watch, args=(context, ray, control, key, over, before, beside), daemon=True)
+    watcher = threading.Thread(
+        target=watch, args=(context, ray, control, key, over, before, beside, groups), daemon=True
+    )
     watcher.start()
     beside.follow(over)
     try:
-        make_trainer(context, key, control).fit()
+        if groups:
+            groups.run()
+        else:
+            make_trainer(context, key, control, 1).fit()
     finally:
         over.set()
         watcher.join(timeout=10)
@@ -64,43 +76,8 @@ def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[st
     return state
 
 
-def make_trainer(context: Context, key: str, control: Any) -> Any:
-    """Ray Train's trainer. A lost worker restarts the group, which waits until its pod is replaced."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from llmtrain_jobs.training.refusals import processes_of, uses_accelerators
-    from llmtrain_jobs.training.worker import train
-
-    config = context.config
-    training = config.spec.training
-    processes, gpus = processes_of(training), uses_accelerators(training)
-    resources = {"CPU": training.cluster.workers.replicas / processes} | ({"GPU": 1.0} if gpus else {})
-    # A pod that pays for accelerators and finds none is refused by its first process; Ray would wait for them for ever.
-    has_gpus = gpus and ray_gpus() > 0
-    scaling = ScalingConfig(
-        num_workers=processes,
-        use_gpu=has_gpus,
-        resources_per_worker=resources if has_gpus else {"CPU": resources["CPU"]},
-        placement_strategy="SPREAD",
-    )
-    failures = FailureConfig(max_failures=config.spec.retry.infrastructure_limit)
-    run_config = RunConfig(
-        name=f"{config.job}-{config.attempt}", storage_path=str(context.scratch.folder / "ray"), failure_config=failures
-    )
-    parameters = {"config": config.to_dict(), "control": control, "key": key}
-    return TorchTrainer(train, train_loop_config=parameters, scaling_config=scaling, run_config=run_config)
-
-
-def ray_gpus() -> float:
-    """Accelerators of all workers that Ray found."""
-    import ray
-
-    return float(ray.cluster_resources().get("GPU", 0))
-
-
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,
-          beside: Beside) -> None:  # fmt: skip
+          beside: Beside, groups: Groups | None) -> None:  # fmt: skip
     """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
     tokens = context.config.spec.training.tokens
     asked, kept_at, ending = False, time.monotonic(), Ending(tokens)
@@ -115,10 +92,13 @@ def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Ev
         result = ending.look(state, asked, time.monotonic())
         if result:
             leave(context, key, state, beside.verdict(result, context.stop.is_set()))
+        if groups:
+            groups.look(state, time.monotonic())
         if not state["last"]:
             continue
         context.scratch.put_metrics(metrics_of(state, tokens) | beside.metrics())
-        context.scratch.put_progress(progress_of(state, tokens, before).model_copy(update=beside.progress()))
+        also = beside.progress() | (groups.progress() if groups else {})
+        context.scratch.put_progress(progress_of(state, tokens, before).model_copy(update=also))
         if time.monotonic() - kept_at > ACCOUNT_SECONDS:
             kept_at = time.monotonic()
             write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))

@@ -30,6 +30,7 @@ def metrics_of(state: Mapping[str, Any], total_tokens: int) -> dict[str, float]:
         "goodput_ratio": accounts.goodput,
         "last_checkpoint_step": float(state["saved"]),
         "eta_seconds": eta_seconds(last, total_tokens),
+        "world_size": float(state["world"]),
     }
     if state["validation_loss"] is not None:
         values["validation_loss"] = state["validation_loss"]

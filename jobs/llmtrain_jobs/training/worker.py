@@ -45,7 +45,7 @@ def run(config: StageConfig, job: Job, control: Any) -> None:
     if device.type == "cpu":
         # One thread a process: more would take each other's cores on a small machine.
         torch.set_num_threads(1)
-    reporter = Reporter(control, job, speed_of(config, job, device), dist.get_rank() == 0)
+    reporter = Reporter(control, job, speed_of(config, job, device), dist.get_rank(), dist.get_world_size())
     notice = Notice(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
     trainer = build(job, device, dist.get_world_size(), reporter, reporter.stop, reporter.on_complete, notice)
     reporter.start(trainer.parts.ledger)

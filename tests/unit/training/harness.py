@@ -84,6 +84,7 @@ class Heard:
     rank: int = 0
     steps: list[Step] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
+    left: bool = False
     after_step: Callable[[Step], None] = lambda _: None
 
     def on_step(self, step: Step) -> None:
@@ -102,6 +103,10 @@ class Heard:
 
     def on_save(self, stall_seconds: float) -> None:
         """Nothing."""
+
+    def on_leaving(self) -> None:
+        """Remember."""
+        self.left = True
 
 
 def store_in(folder: Path) -> Store:

@@ -1,5 +1,6 @@
 """A worker that is taken away: what it trained is saved before it goes, and nothing waits for it in vain."""
 
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from llmtrain_jobs.training.timeline import StepShape
 
 from llmtrain.api.stageconfig import FailureClass
 from llmtrain.api.training import Sharding
-from tests.unit.training.harness import Setup, heard, in_mesh, same, trainer, weights, worlds, write_shards
+from tests.unit.training.harness import Setup, heard, in_mesh, listener, same, trainer, weights, worlds, write_shards
 
 
 def test_notice_makes_the_run_save_at_once_and_go_on(tmp_path: Path) -> None:
@@ -75,6 +76,27 @@ def test_notice_to_one_pod_makes_all_processes_save_together(tmp_path: Path) -> 
     assert worlds(2, tmp_path, leaving, setup, tmp_path) == [([5], 12)] * 2
 
 
+def gone_without(rank: int, setup: Setup, scratch: Path) -> tuple[int, bool, list[int]]:
+    """The same where the others go on as another group: how far they got, who is leaving, and what is complete."""
+    made = in_mesh(setup)
+    made.parts.elastic = True
+    pod = scratch / str(rank)
+    pod.mkdir()
+    notice = Notice(pod)
+    given_at_five(made, notice, notice if rank == 1 else None)
+    assert not made.run()
+    return made.step, listener(made).left, [c.step for c in made.parts.checkpoints.archive.complete()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_elastic_group_ends_with_its_save_when_a_pod_has_to_go(tmp_path: Path) -> None:
+    """No step is computed that would be lost, and only the one that leaves says so."""
+    write_shards(tmp_path)
+    setup = Setup(tmp_path, every=100, keep=9, layout=Layout(data=2, sharding=Sharding.FSDP2, shard=2))
+    assert worlds(2, tmp_path, gone_without, setup, tmp_path) == [(5, False, [5]), (5, True, [5])]
+
+
 @pytest.fixture
 def worker(tmp_path: Path) -> Entrypoint:
     """PID 1 of a worker that was asked to go; signal handlers are the test's own again afterwards."""
@@ -92,6 +114,17 @@ def go(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch, head: bool = True) -
 
 
 def test_a_worker_in_which_nobody_trains_goes_at_once(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert go(worker, monkeypatch) < 1
+    assert not (worker.scratch.folder / "notice-leaving").exists()
+
+
+def test_a_worker_whose_training_was_ended_with_its_group_goes_at_once(
+    worker: Entrypoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Notice(worker.scratch.folder).listen()
+    over = subprocess.Popen(["true"])
+    over.wait()
+    (worker.scratch.folder / "notice-listening").write_text(str(over.pid))
     assert go(worker, monkeypatch) < 1
     assert not (worker.scratch.folder / "notice-leaving").exists()
 
@@ -127,7 +160,8 @@ def test_a_worker_goes_within_its_grace_period_all_the_same(
 
 def state(**changes: Any) -> dict[str, Any]:
     last = {"step": 7, "tokens": 700}
-    return {"last": last, "failure": None, "saved": 4, "checkpoint": "checkpoints/step-4"} | changes
+    kept = {"saved": 4, "checkpoint": "checkpoints/step-4"}
+    return {"last": last, "failure": None, "fresh": False} | kept | changes
 
 
 FAILED = state(failure=("StorageFull", "StorageFull", "the volume is full"))
@@ -146,10 +180,12 @@ def test_one_process_that_failed_for_good_ends_the_driver_after_ten_seconds() ->
 
 
 def test_a_stop_before_the_first_step_ends_the_driver_at_once() -> None:
-    assert Ending(1000).look(state(last={}), False, 1.0) is None
-    result = Ending(1000).look(state(last={}), True, 1.0)
-    assert result is not None
-    assert result.failure_class is FailureClass.INTERRUPTED
+    """Of all, and of workers that were started again: what others did before them is saved, or lost already."""
+    for fresh in (state(last={}, fresh=True), state(fresh=True)):
+        assert Ending(1000).look(fresh, False, 1.0) is None
+        result = Ending(1000).look(fresh, True, 1.0)
+        assert result is not None
+        assert (result.failure_class, result.checkpoint) == (FailureClass.INTERRUPTED, "checkpoints/step-4")
 
 
 def test_a_stop_that_is_saved_does_not_wait_for_a_worker_that_is_gone() -> None:

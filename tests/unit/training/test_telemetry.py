@@ -44,8 +44,8 @@ def test_a_step_is_work_once_however_often_it_is_done(tmp_path: Path) -> None:
 def test_metrics_have_their_names_and_progress_counts_this_attempt_alone() -> None:
     before = Accounts(highest=2, working=4.0)
     control = Control(before.to_dict())
-    control.join(1)
-    control.join(1)
+    control.join(1, 4)
+    control.join(1, 2)
     for number in (2, 3, 4):
         assert control.step(facts(number)) is False
     control.stalled(1.5)
@@ -58,6 +58,7 @@ def test_metrics_have_their_names_and_progress_counts_this_attempt_alone() -> No
     assert metrics["llmtrain_train_redone_seconds_total"] == 2.0
     assert metrics["llmtrain_train_checkpoint_stall_seconds_total"] == 1.5
     assert metrics["llmtrain_train_restarts_total"] == 1
+    assert metrics["llmtrain_train_world_size"] == 2
     assert metrics["llmtrain_train_rollbacks_total"] == 1
     assert metrics["llmtrain_train_eta_seconds"] == eta_seconds(facts(4), 1000) == 600 / 50
     progress = progress_of(state, 1000, before)

@@ -1,0 +1,58 @@
+"""Which part of an attempt's time belongs to one worker pod: it may have come late, or stood by while others trained.
+
+The head tells what the attempt as a whole did, and which workers train. What it did without a pod is noted in the pod's
+slot, so that time in which a paid pod did nothing never counts as work.
+"""
+
+from collections.abc import Iterator
+
+from llmtrain.api.status import Elsewhere, Phases, Progress, StageStatus, WorkerState
+from llmtrain_operator.names import WORKER
+from llmtrain_operator.podstate import PodState
+
+PARTS = ("working", "redone", "checkpointing")
+
+
+def so_far(phases: Phases) -> Elsewhere:
+    """All that the attempt did before a pod that is made now."""
+    return Elsewhere(**{part: getattr(phases, part) for part in PARTS})
+
+
+def attribute(stage: StageStatus, before: Phases, now: Phases, progress: Progress | None) -> None:
+    """Note for each worker that did not train what the attempt has done since it was last looked at."""
+    if progress is None or not progress.group:
+        return
+    grown = {part: getattr(now, part) - getattr(before, part) for part in PARTS}
+    if not any(grown.values()):
+        return
+    members = set(indices(progress.group))
+    for slot in [*stage.parked, *(slot for slot in stage.workers if slot.index not in members)]:
+        known = slot.elsewhere or Elsewhere()
+        slot.elsewhere = Elsewhere(**{part: getattr(known, part) + grown[part] for part in PARTS})
+
+
+def own_phases(pod: PodState, stage: StageStatus) -> Phases:
+    """The attempt's phases as far as they are the pod's. A pod whose slot has a successor was there until that one came."""
+    slot = next(_slots(pod, stage), None)
+    if slot is None or slot.elsewhere is None:
+        return stage.phases
+    if slot.incarnation > pod.incarnation:
+        return stage.phases.model_copy(update=slot.elsewhere.model_dump())
+    own = {part: max(0, getattr(stage.phases, part) - getattr(slot.elsewhere, part)) for part in PARTS}
+    return stage.phases.model_copy(update=own)
+
+
+def _slots(pod: PodState, stage: StageStatus) -> Iterator[WorkerState]:
+    mine = [*stage.workers, *stage.parked] if pod.role == WORKER else []
+    return (slot for slot in mine if slot.index == pod.index)
+
+
+def indices(text: str) -> list[int]:
+    """The numbers of "0-3,5"; what is no number is left out."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first.isdigit() and last.isdigit():
+            found += range(int(first), int(last) + 1)
+    return found

@@ -1,0 +1,126 @@
+"""Elastic workers: how many slots the running training has, and when placed pods that can do nothing are given back.
+
+A pod that no node takes costs nothing and may wait. One that is placed is paid for: if it cannot train, because it does
+not start or because too few others are there for a whole replica, it is given back after `startDeadlineSeconds`, and
+asked for again later. No pod of the head's or of the workers that train is touched by that.
+"""
+
+from datetime import timedelta
+
+from llmtrain.api.elastic import sizes_of
+from llmtrain.api.status import StageStatus, WorkerState
+from llmtrain.cost.money import format_usd
+from llmtrain_operator.attribution import so_far
+from llmtrain_operator.billing import format_time, parse_time
+from llmtrain_operator.blueprints import is_elastic, least_workers, worker_count
+from llmtrain_operator.bounds import make_room
+from llmtrain_operator.budget import cluster_prices
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.reservation import reserve_more
+from llmtrain_operator.turn import Turn
+
+FIRST_PAUSE = timedelta(minutes=10)
+LONGEST_PAUSE = timedelta(hours=4)
+"""Between two tries to get workers that were given back; doubling."""
+
+
+def resize(turn: Turn, stage: StageStatus) -> None:
+    """Fit the slots of a running elastic stage to what is wanted and to what can be had."""
+    if not is_elastic(turn.spec, stage.name):
+        return
+    _let_go(turn, stage)
+    _give_back(turn, stage)
+    _ask_again(turn, stage)
+
+
+def started_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
+    """Worker pods that run, by index; one that is asked to go does not count."""
+    current = {(slot.index, slot.incarnation) for slot in stage.workers}
+    there = [pod for pod in turn.crew_of(stage) if (pod.index, pod.incarnation) in current and not pod.is_head]
+    return sorted((p for p in there if p.started and not p.over and not p.deleted), key=lambda pod: pod.index)
+
+
+def is_enough(turn: Turn, stage: StageStatus) -> bool:
+    """An elastic stage with a head and workers for a group runs, whoever else is waited for."""
+    head = turn.head_of(stage)
+    if head is None or not head.started or not is_elastic(turn.spec, stage.name):
+        return False
+    return len(started_workers(turn, stage)) >= least_workers(turn.spec, stage.name)
+
+
+def idle_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
+    """Placed workers that cannot train: they have not started, or there are too few for a larger group."""
+    started = started_workers(turn, stage)
+    group = {pod.uid for pod in started[: sizes_of(turn.spec).fitting(len(started))]}
+    placed = [pod for pod in turn.crew_of(stage) if pod.node and not pod.is_head and not pod.over and not pod.deleted]
+    return [pod for pod in placed if pod.uid not in group]
+
+
+def _let_go(turn: Turn, stage: StageStatus) -> None:
+    """Slots beyond what is wanted, the highest first; their pods save before they go."""
+    wanted = worker_count(turn.spec, stage.name)
+    surplus = [slot for slot in stage.workers if slot.index >= wanted]
+    if surplus:
+        turn.tell("WorkersRemoved", f"{len(surplus)} workers go, {wanted} are wanted")
+        _park(turn, stage, surplus)
+
+
+def _give_back(turn: Turn, stage: StageStatus) -> None:
+    """Placed pods that have been idle for too long, and those that are still waited for: they would be idle as well."""
+    idle = idle_workers(turn, stage)
+    if not idle:
+        stage.idle_since = None
+        whole = len(started_workers(turn, stage)) == worker_count(turn.spec, stage.name)
+        stage.grow_tries = 0 if whole else stage.grow_tries
+        return
+    stage.idle_since = stage.idle_since or turn.stamp
+    since = turn.now - (parse_time(stage.idle_since) or turn.now)
+    if since.total_seconds() <= turn.spec.start_deadline_seconds or not is_enough(turn, stage):
+        return
+    group = {pod.index for pod in started_workers(turn, stage)} - {pod.index for pod in idle}
+    rest = [slot for slot in stage.workers if slot.index not in group]
+    stage.grow_tries, stage.idle_since = stage.grow_tries + 1, None
+    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(stage.grow_tries - 1, 10))
+    stage.grow_after = format_time(turn.now + pause)
+    hour = sum(price.microUsdPerHour for price in cluster_prices(turn, stage)[-1:]) * len(idle)
+    what = f"{len(idle)} workers stood idle for {int(since.total_seconds())} s at ${format_usd(hour)} an hour"
+    turn.tell("WorkersReleased", f"{what}; {len(rest)} are given back and asked for again at {stage.grow_after}", True)
+    _park(turn, stage, rest)
+
+
+def _park(turn: Turn, stage: StageStatus, slots: list[WorkerState]) -> None:
+    """Take slots and their pods away; the slots are remembered, for no name of a pod is used twice."""
+    gone = {slot.index for slot in slots}
+    stage.workers = [slot for slot in stage.workers if slot.index not in gone]
+    stage.parked = sorted([*stage.parked, *slots], key=lambda slot: slot.index)
+    for pod in turn.crew_of(stage):
+        if not pod.is_head and pod.index in gone:
+            turn.delete(pod)
+
+
+def _ask_again(turn: Turn, stage: StageStatus) -> None:
+    """Slots that are wanted and not there: more than before, or given back a while ago. Never beyond a limit."""
+    there = {slot.index for slot in stage.workers}
+    missing = [index for index in range(worker_count(turn.spec, stage.name)) if index not in there]
+    after = parse_time(stage.grow_after)
+    if not missing or (after is not None and turn.now < after) or turn.spec.suspend:
+        return
+    prices = cluster_prices(turn, stage)[-1:] * len(missing)
+    if not prices or not reserve_more(turn, stage, prices) or not make_room(turn, stage, prices):
+        return
+    parked = {slot.index: slot for slot in stage.parked}
+    stage.workers += [_slot(parked.get(index), index, stage) for index in missing]
+    stage.workers.sort(key=lambda slot: slot.index)
+    stage.parked = [slot for slot in stage.parked if slot.index not in missing]
+    stage.grow_after = None
+    turn.tell("WorkersAdded", f"{len(missing)} workers are asked for, {len(stage.workers)} in all")
+
+
+def _slot(before: WorkerState | None, index: int, stage: StageStatus) -> WorkerState:
+    """A slot that comes, or comes back under its next incarnation."""
+    elsewhere = so_far(stage.phases)
+    if before is None:
+        return WorkerState(index=index, elsewhere=elsewhere)
+    return WorkerState(
+        index=index, incarnation=before.incarnation + 1, released=before.released + 1, elsewhere=elsewhere
+    )
