@@ -24,14 +24,14 @@ RUN --mount=type=bind,from=requirements,source=/in,target=/in \
     --mount=type=secret,id=pip-config --mount=type=secret,id=ca-bundle \
     python3 -m venv /opt/venv \
  && case "${TORCH}" in \
-      cpu) grep -viE '^(nvidia-|cuda-|triton)' /in/jobs.txt > /opt/requirements.txt; links=--find-links=/in ;; \
+      cpu) grep -viE '^(nvidia-|cuda-|triton|torchao)' /in/jobs.txt > /opt/requirements.txt; links=--find-links=/in ;; \
       cuda) cp /in/jobs.txt /opt/requirements.txt; links= ;; \
       *) echo "TORCH must be cpu or cuda, not '${TORCH}'" >&2; exit 2 ;; \
     esac \
  && PIP_CONFIG_FILE=/run/secrets/pip-config /opt/venv/bin/pip install --no-cache-dir --quiet ${links} \
       -r /opt/requirements.txt 'setuptools>=77' \
  && cd /opt/venv/lib/python3*/site-packages \
- && rm -rf ray/jars ray/cpp torch/include torch/share pyarrow/include pyarrow/tests pandas/tests sklearn/tests \
+ && rm -rf ray/jars ray/cpp torch/include torch/share pyarrow/include pyarrow/tests pandas/tests sklearn/tests test \
  && find . -name '*.a' -delete \
  && echo 'llmtrain:x:1000:1000::/tmp:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'llmtrain:x:1000:' >> /etc/group \

@@ -34,6 +34,7 @@ class StageConfig(Model):
     spec: JobSpec
     artifacts: dict[Stage, str] = Field({}, description="Keys of the artifacts that earlier stages made or found.")
     peak_tflops: str | None = Field(None, description="Peak of one accelerator of the plan, for the MFU.")
+    training_accelerator: str | None = Field(None, description="Product that training's plan is for, for preflight.")
     wait_for_workers_seconds: int = 600
     spent_usd: str = Field("", description="What the job had cost when this attempt began, US dollars.")
     micro_usd_per_hour: int = Field(0, description="Price of all pods of this attempt, microdollars per hour.")

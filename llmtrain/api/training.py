@@ -15,6 +15,7 @@ class Precision(StrEnum):
 
     FP32 = "Fp32"
     BF16_MIXED = "Bf16Mixed"
+    FP8_MIXED = "Fp8Mixed"
 
 
 class Device(StrEnum):
@@ -283,6 +284,17 @@ def _training_rules() -> dict[str, Any]:
             field_path=".phases",
         ),
         *mesh_rules(),
+        Rule(
+            rule="self.precision != 'Fp8Mixed' || "
+            "(self.device == 'Auto' && self.cluster.workers.acceleratorsPerWorker > 0)",
+            message="`precision` Fp8Mixed needs accelerators: `cluster.workers.acceleratorsPerWorker` and `device` Auto",
+            field_path=".precision",
+        ),
+        Rule(
+            rule="self.precision != 'Fp8Mixed' || self.parallelism.tensor * self.parallelism.pipeline == 1",
+            message="`precision` Fp8Mixed is not tested with `parallelism.tensor` or `parallelism.pipeline` above 1",
+            field_path=".precision",
+        ),
     )
 
 
@@ -304,7 +316,11 @@ class Training(Model):
     device: Device = Field(
         Device.AUTO, description="Auto: accelerators where the workers request some, and no start without them."
     )
-    precision: Precision = Field(Precision.BF16_MIXED, description="Number format; CPU workers use Fp32 masters alike.")
+    precision: Precision = Field(
+        Precision.BF16_MIXED,
+        description="Number format; CPU workers use Fp32 masters alike. Fp8Mixed is experimental: as Bf16Mixed, with the "
+        "blocks' matrices multiplied in fp8, on NVIDIA accelerators of compute capability 8.9 or above.",
+    )
     parallelism: Parallelism = Field(Parallelism(), description="How the model is spread over the workers.")
     compute: Compute = Field(Compute(), description="What a step costs in memory and time.")
     optimizer: Optimizer = Field(Optimizer(), description="The optimizer.")

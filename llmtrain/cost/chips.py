@@ -15,6 +15,8 @@ class Chip:
     memory_gb: float | None = None
     server_kw: float | None = None
     label: str = ""
+    fp8: bool = False
+    """Of NVIDIA's, those of compute capability 8.9 and above."""
     price_usd: float | None = None
     price_date: str = ""
     source: str = ""

@@ -42,6 +42,7 @@ def _chip(row: Row) -> Chip:
         memory_gb=float(row["mem_gb"]),
         server_kw=_server_kw(row),
         label=row["k8s_product_label"],
+        fp8=row["vendor"] == "NVIDIA" and _number(row["fp8_dense_tflops"]) is not None,
         price_usd=_number(row["price_per_gpu_usd"]),
         price_date=row["price_date"],
         source=row["source"],

@@ -106,6 +106,7 @@ def config_of(name: str, spec: JobSpec, stage: Stage, artifacts: Mapping[Stage, 
         spec=spec,
         artifacts={made: key for made, key in artifacts.items() if key},
         peak_tflops=f"{machine.chip.peak_tflops:g}" if machine.chip else None,
+        training_accelerator=machine.chip.name if machine.chip else None,
     )
 
 

@@ -98,6 +98,11 @@ def peak_tflops(spec: JobSpec, plan: Plan) -> str | None:
         return None
 
 
+def product_of(plan: Plan | None) -> str | None:
+    """The accelerator that a plan is for; None for CPUs, and where the plan does not exist."""
+    return plan.spec.accelerator.product if plan and plan.spec.accelerator else None
+
+
 def _prices(spec: JobSpec, stage: Stage, plan: Plan, group: EvaluatorGroup | None) -> dict[str, int]:
     """What the attempt's pods cost an hour, for the dollars beside a checkpoint's scores."""
     if group is None:
@@ -128,6 +133,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         spec=spec,
         artifacts={s.name: s.artifact for s in observation.job.status.stages if s.artifact},
         peak_tflops=peak_tflops(spec, plan),
+        training_accelerator=product_of(observation.plans.get(plan_name(spec, Stage.TRAINING))),
         wait_for_workers_seconds=spec.start_deadline_seconds,
         spent_usd=observation.job.status.ledger.cost_usd,
         **_prices(spec, stage.name, plan, group),

@@ -21,6 +21,7 @@ from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
 from llmtrain_jobs.evaluation.suites import all_tasks
 from llmtrain_jobs.model.config import ModelConfig
+from llmtrain_jobs.training.fp8 import check_accelerator
 from llmtrain_jobs.training.refusals import (
     SaveTime,
     check_training,
@@ -64,6 +65,7 @@ def check_saves(context: Context) -> SaveTime:
     """Refuse a training that cannot be divided like this; how long its saves will take, and have at a stop."""
     spec = context.config.spec
     model = check_training(spec)
+    check_accelerator(spec.training, context.config.training_accelerator)
     check_beginning(context, model)
     speed = write_speed(context.store, f"probe/{context.config.job_uid}")
     fewest = spec.training.cluster.workers.least * processes_per_worker(spec.training)

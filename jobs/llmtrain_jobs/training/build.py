@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.training import Precision, Training
+from llmtrain.api.training import Training
 from llmtrain.storage.store import Store
 from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.errors import bad_input
@@ -19,6 +19,7 @@ from llmtrain_jobs.training import dataset, plans, timing
 from llmtrain_jobs.training.beginning import begin
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint, Checkpoints
 from llmtrain_jobs.training.engine import DataEngine, Engine
+from llmtrain_jobs.training.fp8 import check_fp8
 from llmtrain_jobs.training.group import Group, join
 from llmtrain_jobs.training.ledger import read_ledger
 from llmtrain_jobs.training.loop import Listener, Parts, Trainer
@@ -88,7 +89,8 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
     group = join(checked_layout(job.spec, facts, processes), device)
     shards = dataset.fetch(job.store, job.data, manifest, job.local)
     sources = dataset.open_sources(shards, counts["dtype"], context, job.spec.seed, facts.vocabulary)
-    compute = plans.compute_of(spec, spec.precision is Precision.BF16_MIXED and device.type == "cuda")
+    check_fp8(spec, config, uses_accelerators(spec))
+    compute = plans.compute_of(spec, device)
     engine = engine_of(model, group, compute)
     archive = Archive(job.store, job.key, plans.retention_of(spec), job.attempt)
     parts = Parts(

@@ -1,6 +1,9 @@
 """The spec's strings as numbers: plans of the parts."""
 
-from llmtrain.api.training import Reaction, Training
+import torch
+
+from llmtrain.api.training import Precision, Reaction, Training
+from llmtrain_jobs.training.fp8 import products_of
 from llmtrain_jobs.training.interval import Interval
 from llmtrain_jobs.training.optimizers import OptimizerPlan
 from llmtrain_jobs.training.retention import Retention
@@ -23,12 +26,14 @@ def stability_of(spec: Training) -> StabilityPlan:
                          given.roll_back_checkpoints, float(given.lower_rate_factor), given.limit)  # fmt: skip
 
 
-def compute_of(spec: Training, bf16: bool) -> ComputePlan:
-    """How a step is computed."""
+def compute_of(spec: Training, device: torch.device) -> ComputePlan:
+    """How a step is computed: CPUs keep fp32, and fp8 is refused where the device has none."""
     given = spec.compute
+    products = products_of(device) if spec.precision is Precision.FP8_MIXED else None
+    bf16 = spec.precision is not Precision.FP32 and device.type == "cuda"
     return ComputePlan(micro_batch_sequences=given.micro_batch_sequences, recompute=given.recompute,
                        compile=given.compile, loss_chunk_tokens=given.loss_chunk_tokens, z_loss=float(given.z_loss),
-                       bf16=bf16)  # fmt: skip
+                       bf16=bf16, fp8=products)  # fmt: skip
 
 
 def interval_of(spec: Training, processes: int, failures: int) -> Interval:

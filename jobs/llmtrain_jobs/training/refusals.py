@@ -10,10 +10,11 @@ from llmtrain.api.counts import parameters
 from llmtrain.api.elastic import processes_per_worker
 from llmtrain.api.job import JobSpec
 from llmtrain.api.model import PositionKind, QueryKeyNorm
-from llmtrain.api.training import Device, Packing, Training
+from llmtrain.api.training import Device, Packing, Precision, Training
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import ModelConfig, resolve
+from llmtrain_jobs.training.fp8 import check_fp8
 from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
 from llmtrain_jobs.training.timing import timeline_of
 
@@ -60,14 +61,16 @@ def check_training(spec: JobSpec) -> ModelConfig:
     model = resolve(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
     checked_layout(spec, model_facts(model), processes_of(spec.training))
     check_least(spec, model_facts(model))
+    check_fp8(spec.training, model, uses_accelerators(spec.training))
     check_compiler(spec.training, os.environ)
     return model
 
 
 def experimental(training: Training) -> list[str]:
     """What the training asks for that is tested on CPUs alone, for people to read before anything is paid for."""
-    context = training.parallelism.context
-    return [f"`training.parallelism.context` {context} is experimental"] if context > 1 else []
+    context, fp8 = training.parallelism.context, training.precision is Precision.FP8_MIXED
+    asked = [f"`training.parallelism.context` {context}"] * (context > 1) + ["`training.precision` Fp8Mixed"] * fp8
+    return [f"{what} is experimental" for what in asked]
 
 
 def check_least(spec: JobSpec, facts: ModelFacts) -> None:

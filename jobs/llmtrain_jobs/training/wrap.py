@@ -1,6 +1,7 @@
 """The model as one process holds it: its blocks recomputed, compiled, sharded or replicated."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from llmtrain.api.training import Recompute, Sharding
 from llmtrain_jobs.model.share import Share
 from llmtrain_jobs.model.transformer import Transformer
+from llmtrain_jobs.training.fp8 import multiply_in_fp8
 from llmtrain_jobs.training.group import REPLICATE, SHARD, Group
 from llmtrain_jobs.training.tensor import share_matrices
 
@@ -26,6 +28,8 @@ class ComputePlan:
     loss_chunk_tokens: int = 4096
     z_loss: float = 0.0
     bf16: bool = False
+    fp8: Any = None
+    """torchao's Float8LinearConfig, where the blocks multiply in fp8."""
 
     def rows(self, length: int) -> int:
         """Sequences of `length` that are computed at once."""
@@ -51,6 +55,8 @@ def wrapped(module: nn.Module, group: Group, plan: ComputePlan) -> nn.Module:
     module.to(group.device)
     model = module.get_submodule("model")
     assert isinstance(model, Transformer)
+    if plan.fp8 is not None:
+        multiply_in_fp8(model.blocks, plan.fp8)
     share_matrices(model, group)
     share_sequences(model, group)
     for name, block in list(model.blocks.items()):
