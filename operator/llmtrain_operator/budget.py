@@ -106,8 +106,9 @@ def committed(turn: Turn, stage: StageStatus, seconds: int) -> int:
 
 def breach(turn: Turn, stage: StageStatus) -> Outcome | None:
     """A running stage stops while what is left still pays for the save and the tear-down."""
-    bill = committed(turn, stage, 0)
-    broken = [limit for limit in limits(turn) if limit.binding and bill > limit.granted]
+    binding = [limit for limit in limits(turn) if limit.binding]
+    bill = committed(turn, stage, 0) if binding else 0
+    broken = [limit for limit in binding if bill > limit.granted]
     return budget_outcome(turn, stage, broken) if broken else None
 
 

@@ -118,7 +118,7 @@ class Jobs:
                 self.metrics.observe_wait(self.monotonic() - loop.woken)
                 loop.woken = None
             try:
-                outlook = (None if woken else self._glance(key, memory)) or await self._turn(key, memory)
+                outlook = (None if woken else self.reconciler.glance(memory)) or await self._turn(key, memory)
                 failures = loop.crashes = 0
             except ApiError as error:
                 failures += error.code != 409
@@ -133,13 +133,6 @@ class Jobs:
             shortest = SHORTEST_GAP if outlook.seconds else 0.0
             await asyncio.sleep(min(max(self.monotonic() - began, shortest), LONGEST_GAP))
             await _wait(loop.wake, outlook.seconds)
-
-    def _glance(self, key: Key, memory: Memory) -> Outlook | None:
-        """Nobody woke the loop: what the last turn saw is as good as what another would see."""
-        outlook = self.reconciler.glance(memory)
-        if outlook is not None and outlook.status is not None:
-            self.snapshots.put(key, outlook.status, outlook.uid)
-        return outlook
 
     async def _turn(self, key: Key, memory: Memory) -> Outlook:
         started, ok = self.monotonic(), False

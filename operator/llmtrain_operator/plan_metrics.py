@@ -11,7 +11,8 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.rent_or_own import Rent
 from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.comparison import break_even_utilization
-from llmtrain_operator.job_metrics import LabelSet, Total, totals, usd
+from llmtrain_operator.figures import LabelSet, Total
+from llmtrain_operator.job_metrics import usd
 from llmtrain_operator.namespace_ledger import Book
 from llmtrain_operator.snapshots import Snapshots
 
@@ -45,11 +46,11 @@ class PlanCollector(Collector):
             "llmtrain_plan_usd_per_pod_hour", "Mean price of the pods alive.", labels=["plan", "tenure", "role"]
         )
         prices: dict[tuple[str, str, str], list[int]] = {}
-        for _, status in self._snapshots.current():
-            for mark in status.ledger.high_water:
-                prices.setdefault((mark.plan, mark.tenure, mark.role), []).append(mark.micro_usd_per_hour)
-        for labels, found in prices.items():
-            family.add_metric(labels, usd(sum(found)) / len(found))
+        for _, found in self._snapshots.current():
+            for plan, tenure, role, hour in found.pod_prices:
+                prices.setdefault((plan, tenure, role), []).append(hour)
+        for labels, hours in prices.items():
+            family.add_metric(labels, usd(sum(hours)) / len(hours))
         return family
 
     def _break_even(self) -> Metric:
@@ -101,9 +102,9 @@ class NamespaceCollector(Collector):
             if self._snapshots.behind(namespace):
                 continue
             found = booked(book)
-            for status in self._snapshots.unbooked(namespace):
-                for labels, total in totals(status).items():
-                    _merge(found.setdefault(labels, Total()), total)
+            for job in self._snapshots.unbooked(namespace):
+                for labels, total in job.totals.items():
+                    found.setdefault(labels, Total()).add(total)
             for labels, total in found.items():
                 cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
                 seconds.add_metric([namespace, *labels], total.pod_seconds)
@@ -119,9 +120,3 @@ def booked(book: Book) -> dict[LabelSet, Total]:
         )
         for row in book["totals"]
     }
-
-
-def _merge(into: Total, other: Total) -> None:
-    into.pod_seconds += other.pod_seconds
-    into.accelerator_seconds += other.accelerator_seconds
-    into.cost_micro_usd += other.cost_micro_usd

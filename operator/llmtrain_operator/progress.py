@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from llmtrain.api.stageconfig import HTTP_PORT
 from llmtrain.api.status import Progress
-from llmtrain_operator.podstate import PodState
-from llmtrain_operator.reconcile import Memory
+from llmtrain_operator.reconcile import Head, Memory
 
 TIMEOUT_SECONDS = 2
 CONCURRENCY = 50
@@ -26,7 +25,7 @@ class ProgressReader:
     _asking: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _session: aiohttp.ClientSession | None = None
 
-    def ask(self, head: PodState, memory: Memory) -> None:
+    def ask(self, head: Head, memory: Memory) -> None:
         """Ask the head; its answer is in `memory` when the next turn looks."""
         if head.uid not in self._asking:
             task = asyncio.create_task(self._ask(head, memory))
@@ -42,7 +41,7 @@ class ProgressReader:
         if self._session is not None:
             await self._session.close()
 
-    async def _ask(self, head: PodState, memory: Memory) -> None:
+    async def _ask(self, head: Head, memory: Memory) -> None:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CONCURRENCY))

@@ -43,7 +43,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import Rest, keep, lasting
+from llmtrain_operator.rest import lasting, quiet_until
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -58,6 +58,14 @@ PROVISIONAL_SECONDS = 45
 """A job at rest has a live turn every minute, and each of these writes the bill."""
 
 
+@dataclass(frozen=True)
+class Head:
+    """A head pod that may be asked how it goes."""
+
+    uid: str
+    ip: str
+
+
 @dataclass
 class Memory:
     """What the operator keeps of a job between turns; losing it costs nothing but a little time."""
@@ -66,14 +74,18 @@ class Memory:
     """What the head said since the last turn."""
     progress_of: str = ""
     """Uid of the head pod that said so."""
+    told: Progress | None = None
+    """What it had said before the last turn."""
     pods_version: str = ""
     """resourceVersion of the last list of pods; an older list is stale."""
     job_version: str = ""
     """resourceVersion of the job as it was last read or written."""
     refusal: str = ""
     billed_at: datetime | None = None
-    rest: Rest | None = None
-    """What the last turn saw, where nothing followed from it."""
+    quiet_until: datetime | None = None
+    """Until then nothing follows from time alone, if nobody touches anything."""
+    head: Head | None = None
+    """Who may be asked how it goes meanwhile."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""
 
@@ -86,8 +98,7 @@ class Outlook:
     gone: bool = False
     status: JobStatus | None = None
     uid: str = ""
-    head: PodState | None = None
-    """The head pod that may be asked how it goes."""
+    head: Head | None = None
 
 
 @dataclass
@@ -108,12 +119,12 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
-        memory.rest = None
+        memory.quiet_until = None
         raw = await self.cluster.get(JOBS, namespace, name)
         if raw is None:
             return Outlook(0, gone=True)
         seen = await self._observe(raw, memory)
-        memory.progress = None
+        memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
         moved = await self._write_status(raw, decision, seen, memory)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
@@ -127,21 +138,17 @@ class Reconciler:
         await actor.post(decision.events, self.clock())
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
-        if not moved and not decision.events and seconds == RESYNC_SECONDS:
-            memory.rest = keep(seen, decision.status.to_dict())
-        return _outlook(seen, decision, seconds, gone)
+        memory.head = _live_head(seen.pods)
+        if not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS:
+            memory.quiet_until = quiet_until(seen, decision, decision.status.to_dict())
+        return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
 
     def glance(self, memory: Memory) -> Outlook | None:
-        """Look at what the last turn saw with the time of now; None where anything follows from it, or a turn is due."""
-        kept, now = memory.rest, self.clock().replace(microsecond=0)
-        if kept is None or now >= kept.until:
+        """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
+        now = self.clock()
+        if memory.quiet_until is None or now >= memory.quiet_until or memory.progress not in (None, memory.told):
             return None
-        seen = kept.observation(now, memory.progress, read_job)
-        decision = decide(seen)
-        if decision.actions or decision.events or lasting(decision.status.to_dict()) != lasting(seen.job.raw["status"]):
-            return None
-        memory.progress = None
-        return _outlook(seen, decision, min(RESYNC_SECONDS, (kept.until - now).total_seconds()), gone=False)
+        return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
 
     async def _observe(self, raw: Object, memory: Memory) -> Observation:
         job = read_job(raw)
@@ -224,10 +231,6 @@ class Reconciler:
         return ""
 
 
-def _outlook(seen: Observation, decision: Decision, seconds: float, gone: bool) -> Outlook:
-    return Outlook(seconds, gone=gone, status=decision.status, uid=seen.job.uid, head=_live_head(seen.pods))
-
-
 def read_job(raw: Object) -> Job:
     """Parse a job; an invalid spec is a condition, not an exception."""
     status = JobStatus.model_validate(raw.get("status") or {})
@@ -244,8 +247,9 @@ def read_plan(raw: Object) -> Plan:
     return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
 
 
-def _live_head(pods: Sequence[PodState]) -> PodState | None:
-    return next((pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted), None)
+def _live_head(pods: Sequence[PodState]) -> Head | None:
+    found = (pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted)
+    return next((Head(pod.uid, pod.ip) for pod in found), None)
 
 
 def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:

@@ -68,6 +68,8 @@ def _whole_life(turn: Turn, stage: StageStatus) -> int:
 
 def keep_reserved(turn: Turn, stage: StageStatus) -> None:
     """Extend what a running stage has reserved before it is used up, as far as there is room; tell what is spent."""
+    if not turn.seen.budgets:
+        return
     soon, later = committed(turn, stage, AHEAD_SECONDS), committed(turn, stage, CHUNK_SECONDS)
     for budget in turn.seen.budgets:
         if _lacks(turn, budget, soon):

@@ -1,62 +1,40 @@
-"""What a quiet turn saw, kept so that time alone can be looked at without asking the apiserver.
+"""Whether a job may be left alone for a while: its pods move on their own, and nothing follows from time alone.
 
-A job that nobody touches changes only by the clock: deadlines, its budget, the bill. Such a look may conclude that
-nothing is to be done, and nothing else: whatever else follows from it, a turn with live reads finds out and does.
-Once a minute there is a live turn in any case, each job's at a second of its own.
+A job that nobody touches changes only by the clock: deadlines, its budget, the bill. Each of these is a limit that is
+passed once and stays passed. So a turn from which nothing followed looks at what it saw with the time of its next look:
+where nothing follows from that either, nothing does in between. Any change of the job or its pods wakes it before.
 """
 
-import json
 import zlib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic_core import from_json
-
-from llmtrain.api.status import Progress
 from llmtrain_operator.client import Object
-from llmtrain_operator.observation import Job, Observation
-from llmtrain_operator.podstate import PodState
+from llmtrain_operator.decide import decide
+from llmtrain_operator.observation import Decision, Observation
 
 LIVE_SECONDS = 60
 GROWING = {"podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"}
 """Of a pod that lives."""
 
 
-@dataclass(frozen=True)
-class Rest:
-    """An observation as JSON, a tenth of what its objects take in memory."""
+def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]) -> datetime | None:
+    """When a job must be looked at again; None where that is soon: something would follow, or others decide too.
 
-    job: bytes
-    """With the status that the turn left."""
-    pods: bytes
-    rest: Observation
-    """Everything but the job and its pods."""
-    until: datetime
-    """When the next live turn is due."""
-
-    def observation(
-        self, now: datetime, progress: Progress | None, parse: Callable[[dict[str, object]], Job]
-    ) -> Observation:
-        """As it would be seen now if nobody touched anything."""
-        pods = [PodState(raw) for raw in from_json(self.pods)]
-        return replace(self.rest, job=parse(from_json(self.job)), pods=pods, now=now, progress=progress)
-
-
-def keep(seen: Observation, status: dict[str, object]) -> Rest | None:
-    """What a quiet turn saw; None where others decide too: budgets are shared, and pods that end move the job."""
-    if seen.budgets or seen.refusal or any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods):
+    `status`: the decision's, as JSON. Budgets are shared, pods that end move the job, and what a job waits for before it
+    has pods, a plan for example, wakes nobody.
+    """
+    if seen.budgets or seen.refusal or decision.status.state == "Pending":
         return None
-    job = json.dumps({**seen.job.raw, "metadata": _slim(seen.job.raw["metadata"]), "status": status})
-    pods = json.dumps([{**pod.raw, "metadata": _slim(pod.raw["metadata"])} for pod in seen.pods])
-    empty = replace(seen, job=replace(seen.job, raw={}, spec=None), pods=(), progress=None)
+    if any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods):
+        return None
     until = seen.now + timedelta(seconds=until_live(seen.job.uid, seen.now))
-    return Rest(job.encode(), pods.encode(), empty, until)
-
-
-def _slim(metadata: Mapping[str, Any]) -> Object:
-    return less(metadata, {"managedFields"})
+    job = replace(seen.job, status=decision.status)
+    then = decide(replace(seen, job=job, now=until, progress=None))
+    still = not then.actions and not then.events and lasting(then.status.to_dict()) == lasting(status)
+    return until if still else None
 
 
 def lasting(status: Mapping[str, Any]) -> Object:

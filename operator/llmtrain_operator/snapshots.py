@@ -1,4 +1,4 @@
-"""What the metrics are made from: the last status of every job, and what its namespace has booked beyond its jobs."""
+"""What the metrics are made from: the last numbers of every job, and what its namespace has booked beyond its jobs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
-from llmtrain_operator.billing import parse_time
 from llmtrain_operator.budget_state import BudgetState
+from llmtrain_operator.figures import Figures, figures
 from llmtrain_operator.namespace_ledger import Book
 
 Key = tuple[str, str]
@@ -18,10 +18,10 @@ KEPT = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A job's last status. `gone`: when its object went."""
+    """A job's last numbers. `gone`: when its object went."""
 
     uid: str
-    status: JobStatus
+    figures: Figures
     gone: datetime | None = None
     stored: bool = False
     """It was read from the API; no turn has brought it up to now."""
@@ -29,7 +29,7 @@ class Snapshot:
     @property
     def behind(self) -> bool:
         """Its pods alive may have been told to have cost more: the status is written once a minute."""
-        return self.stored and bool(self.status.ledger.high_water)
+        return self.stored and self.figures.alive
 
 
 @dataclass
@@ -44,49 +44,41 @@ class Snapshots:
     budgets: Sequence[BudgetState] = ()
 
     def put(self, key: Key, status: JobStatus, uid: str) -> None:
-        """Remember a job's status."""
-        self.jobs[key] = Snapshot(uid, status)
+        """Remember what a job's status says."""
+        self.jobs[key] = Snapshot(uid, figures(status))
 
     def put_stored(self, key: Key, status: JobStatus, uid: str) -> None:
         """Remember what the API has of a job that no loop has looked at yet."""
         if key not in self.jobs:
-            self.jobs[key] = Snapshot(uid, status, stored=True)
+            self.jobs[key] = Snapshot(uid, figures(status), stored=True)
 
     def drop(self, key: Key) -> None:
         """A job's object is gone; its total lives on in the namespace ledger."""
         found = self.jobs.get(key)
         if found is not None and found.gone is None:
-            self.jobs[key] = Snapshot(found.uid, found.status, self.clock())
+            self.jobs[key] = Snapshot(found.uid, found.figures, self.clock())
 
-    def current(self) -> list[tuple[Key, JobStatus]]:
+    def current(self) -> list[tuple[Key, Figures]]:
         """Jobs that run, or ended within the last hour, less those of which no more is known than what was stored.
 
         A gap is none to Prometheus; a counter that falls is taken for one that began anew, and all of it counted twice.
         """
         now = self.clock()
         self.jobs = {key: found for key, found in self.jobs.items() if found.gone is None or now - found.gone < KEPT}
-        return [(key, found.status) for key, found in self.jobs.items() if _served(found, now) and not found.behind]
+        return [(key, found.figures) for key, found in self.jobs.items() if _served(found, now) and not found.behind]
 
     def behind(self, namespace: str) -> bool:
         """Whether a job of the namespace is not known up to now."""
         return any(found.behind for (space, _), found in self.jobs.items() if space == namespace)
 
-    def unbooked(self, namespace: str) -> list[JobStatus]:
+    def unbooked(self, namespace: str) -> list[Figures]:
         """Jobs of a namespace whose bill is not in its ledger yet; a job goes only once it is booked."""
         asked, book = self.books[namespace]
         booked = set(book["settledJobs"])
         mine = [found for (space, _), found in self.jobs.items() if space == namespace]
-        return [s.status for s in mine if s.uid not in booked and not (s.gone and s.gone < asked)]
+        return [s.figures for s in mine if s.uid not in booked and not (s.gone and s.gone < asked)]
 
 
 def _served(found: Snapshot, now: datetime) -> bool:
-    ended = found.gone or end_time(found.status)
+    ended = found.gone or found.figures.ended
     return ended is None or now - ended < KEPT
-
-
-def end_time(status: JobStatus) -> datetime | None:
-    """When a job that is over ended."""
-    if status.state not in ("Succeeded", "Failed"):
-        return None
-    times = [parse_time(stage.completion_time) for stage in status.stages]
-    return max((time for time in times if time is not None), default=None)

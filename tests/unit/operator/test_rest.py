@@ -1,7 +1,6 @@
 """A job at rest is looked at by the clock alone; whatever follows from that is left to a turn with live reads."""
 
-import dataclasses
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -35,7 +34,8 @@ async def training(**spec: Any) -> Scenario:
     for _ in range(LIVE_SECONDS + 1):
         run.cluster.tick(1)
         await run.turn()
-        if run.memory.rest and (run.memory.rest.until - run.cluster.now).total_seconds() == LIVE_SECONDS:
+        until = run.memory.quiet_until
+        if until and (until - run.cluster.now).total_seconds() == LIVE_SECONDS:
             return run
     raise AssertionError("the job never came to rest")
 
@@ -49,38 +49,41 @@ def running_seconds(run: Scenario) -> int:
     return int((run.cluster.now - datetime.fromisoformat(started)).total_seconds())
 
 
-async def test_a_glance_asks_nothing_and_goes_on_counting_the_bill() -> None:
-    run = await training()
-    run.cluster.tick(15)
-    seconds, asked = running_seconds(run), run.cluster.writes
-    run.cluster.objects.clear()  # nobody is there to be asked
-    outlook = glance(run)
-    assert outlook is not None
-    assert outlook.status is not None
-    assert outlook.seconds == 15
-    assert alive_seconds(outlook.status) == 3 * seconds
-    assert run.cluster.writes == asked
+def rotates_in(run: Scenario) -> float:
+    """Seconds until five minutes before the kubelet would end the head."""
+    head = next(pod for name in run.pods if (pod := run.cluster.pod(name)) and name.endswith("head"))
+    accepted = datetime.fromisoformat(head["status"]["startTime"])
+    return (accepted - run.cluster.now).total_seconds() + 4000 - 300
 
 
-async def test_every_minute_there_is_a_live_turn_that_writes_the_bill() -> None:
+async def test_a_job_at_rest_asks_nothing_until_its_next_live_turn() -> None:
     run = await training()
+    asked = run.cluster.writes
+    run.cluster.objects, kept = {}, run.cluster.objects  # nobody is there to be asked
     looks = []
     for _ in range(4):
         run.cluster.tick(15)
-        looks.append(glance(run) is not None)
-    assert looks == [True, True, True, False]
+        looks.append(glance(run))
+    assert [look is not None and look.seconds for look in looks] == [15, 15, 15, False]
+    assert run.cluster.writes == asked
+    run.cluster.objects = kept
     await run.turn()
     assert alive_seconds(run.status) == 3 * running_seconds(run)
 
 
-async def test_a_deadline_that_passes_is_left_to_a_live_turn() -> None:
-    run = await training()
-    run.cluster.tick(15)
-    assert glance(run) is not None
-    assert run.memory.rest is not None
-    run.memory.rest = dataclasses.replace(run.memory.rest, until=run.cluster.now + timedelta(days=2))
-    run.cluster.tick(86400)  # longer than a pod may live: the cluster is to be rotated
-    assert glance(run) is None
+@pytest.mark.parametrize("seconds_left", [5, 20, 59])
+async def test_no_rest_reaches_beyond_a_deadline(seconds_left: int) -> None:
+    run = await training(maxPodLifetimeSeconds=4000)
+    assert run.memory.quiet_until is not None
+    while rotates_in(run) > LIVE_SECONDS:
+        run.cluster.tick(LIVE_SECONDS)
+        await run.turn()
+    run.cluster.tick(int(rotates_in(run)) - seconds_left)
+    await run.turn()
+    assert run.status.state == "Running"
+    until = run.memory.quiet_until
+    assert until is None or (until - run.cluster.now).total_seconds() < seconds_left
+    run.cluster.tick(seconds_left)
     await run.turn()
     assert run.status.state == "Stopping"
 
@@ -109,11 +112,11 @@ async def test_after_a_turn_that_failed_nothing_is_taken_from_before_it(monkeypa
 
 async def test_a_job_that_shares_a_budget_has_live_turns_only() -> None:
     run = await training()
-    assert run.memory.rest is not None
+    assert run.memory.quiet_until is not None
     budget = {"metadata": {"name": "team", "namespace": "team-a"}, "spec": {"limitUsd": "1000", "period": "Month"}}
     run.cluster.add("apis/llmtrain.dev/v1alpha1/trainingbudgets", budget)
     await run.turn(5)
-    assert run.memory.rest is None
+    assert run.memory.quiet_until is None
 
 
 async def test_jobs_have_their_live_turns_at_seconds_of_their_own() -> None:

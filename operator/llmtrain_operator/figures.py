@@ -1,0 +1,142 @@
+"""What metrics tell of a job: the numbers of its status, in a tenth of the memory that the status itself takes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmtrain.api.outlook import Quantiles
+from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
+from llmtrain_operator.billing import parse_time
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
+from llmtrain_operator.wastesplit import WASTE
+
+QUANTILES = (("0.1", "p10"), ("0.5", "p50"), ("0.9", "p90"))
+LabelSet = tuple[str, str, str, str]
+"""Stage, role, plan, tenure."""
+
+
+@dataclass(slots=True)
+class Total:
+    """Settled and provisional amounts of one label set."""
+
+    pod_seconds: int = 0
+    accelerator_seconds: int = 0
+    cost_micro_usd: int = 0
+    energy_joules: int = 0
+
+    def add(self, item: "Amounts | Total") -> None:
+        """Add an entry, a provisional bill or another total, less its energy."""
+        self.pod_seconds += item.pod_seconds
+        self.accelerator_seconds += item.accelerator_seconds
+        self.cost_micro_usd += item.cost_micro_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stage from its first attempt to its end, if that was."""
+
+    stage: str
+    begun: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One job's numbers as its last turn left them."""
+
+    stage: str
+    state: str
+    ended: datetime | None
+    """When a job that is over ended."""
+    totals: Mapping[LabelSet, Total]
+    waste_micro_usd: tuple[int, ...]
+    """By WASTE."""
+    burn_micro_usd_per_hour: int
+    pod_prices: tuple[tuple[str, str, str, int], ...]
+    """Plan, tenure, role and microdollars per hour of each pod that is not settled."""
+    estimate_usd: tuple[tuple[str, float], ...]
+    """By quantile, like the forecast."""
+    forecast_usd: tuple[tuple[str, float], ...]
+    budget_usd: float | None
+    breach_probability: float | None
+    conditions: tuple[tuple[str, str], ...]
+    """Type and status."""
+    counterfactual_usd: tuple[tuple[str, str, float], ...]
+    """Plan, tenure, dollars."""
+    stages: tuple[Span, ...]
+
+    @property
+    def alive(self) -> bool:
+        """Part of its bill is provisional."""
+        return bool(self.pod_prices)
+
+
+def figures(status: JobStatus) -> Figures:
+    """The numbers of a status."""
+    forecast = status.forecast
+    marks = status.ledger.high_water
+    return Figures(
+        stage=status.stage,
+        state=status.state or "Pending",
+        ended=end_time(status),
+        totals=totals(status),
+        waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
+        burn_micro_usd_per_hour=status.ledger.burn_micro_usd_per_hour,
+        pod_prices=tuple((mark.plan, mark.tenure, mark.role, mark.micro_usd_per_hour) for mark in marks),
+        estimate_usd=_quantiles(status.estimate.usd if status.estimate else None),
+        forecast_usd=_quantiles(forecast.usd if forecast else None),
+        budget_usd=_number(forecast.budget_usd if forecast else ""),
+        breach_probability=_number(forecast.breach_probability if forecast else ""),
+        conditions=tuple((one.type, one.status) for one in status.conditions),
+        counterfactual_usd=tuple((row.plan, row.tenure, float(row.cost_usd)) for row in status.comparison),
+        stages=tuple(_spans(status)),
+    )
+
+
+def totals(status: JobStatus) -> dict[LabelSet, Total]:
+    """Amounts by (stage, role, plan, tenure); zero for what has no pod yet."""
+    result = {labels: Total() for labels in expected(status)}
+    items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
+    for item in items:
+        result.setdefault(_labels(item), Total()).add(item)
+    for told in status.ledger.counted:
+        result.setdefault(_labels(told), Total()).energy_joules = told.energy_joules
+    return result
+
+
+def expected(status: JobStatus) -> Iterable[LabelSet]:
+    """Label sets that a job will have, so that a rate sees their first increase."""
+    for stage in status.stages:
+        roles = (HEAD,) if stage.name is Stage.PREFLIGHT else (HEAD, WORKER)
+        if stage.plan and not stage.reused:
+            yield from ((stage.name.value, role, stage.plan, stage.tenure) for role in roles)
+        if stage.evaluator_plan:
+            yield stage.name.value, EVALUATOR, stage.evaluator_plan, stage.evaluator_tenure
+
+
+def end_time(status: JobStatus) -> datetime | None:
+    """When a job that is over ended."""
+    if status.state not in ("Succeeded", "Failed"):
+        return None
+    times = [parse_time(stage.completion_time) for stage in status.stages]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _labels(item: Amounts | Counted) -> LabelSet:
+    return item.stage.value, item.role, item.plan, item.tenure
+
+
+def _spans(status: JobStatus) -> Iterable[Span]:
+    for stage in status.stages:
+        begun = parse_time(stage.start_time)
+        if begun is not None:
+            yield Span(stage.name.value, begun, parse_time(stage.completion_time))
+
+
+def _quantiles(values: Quantiles | None) -> tuple[tuple[str, float], ...]:
+    texts = ((label, getattr(values, name, "")) for label, name in QUANTILES)
+    return tuple((label, float(text)) for label, text in texts if text)
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
