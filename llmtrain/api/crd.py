@@ -90,6 +90,16 @@ def _convert(node: Schema, definitions: Schema) -> Schema:
     return _finish(result)
 
 
+def _without_defaults(node: Schema) -> Schema:
+    """A status says what is so; the apiserver is not to fill it up with zeros that were left out."""
+    nested = {key: node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)}
+    result = {key: value for key, value in node.items() if key != "default"}
+    result |= {key: _without_defaults(value) for key, value in nested.items()}
+    if "properties" in node:
+        result["properties"] = {name: _without_defaults(child) for name, child in node["properties"].items()}
+    return result
+
+
 def _pruned(default: Any) -> Any:
     """A default without nulls: what is optional is absent, not null."""
     if isinstance(default, dict):
@@ -161,7 +171,7 @@ def _crd(
         "type": "object",
         "description": f"{(spec.__doc__ or '').strip()}",
         "required": ["spec"],
-        "properties": {"spec": structural(spec), "status": structural(status)},
+        "properties": {"spec": structural(spec), "status": _without_defaults(structural(status))},
     }
     if rules:
         schema["x-kubernetes-validations"] = rules

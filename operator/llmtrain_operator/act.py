@@ -54,9 +54,11 @@ async def _all(acts: Iterable[Awaitable[None]]) -> None:
 class Actor:
     """Acts for one job."""
 
-    def __init__(self, cluster: Cluster, ledgers: Ledgers, job: Job, clock: Callable[[], datetime]) -> None:
-        """`cluster` is where it acts, `ledgers` keeps what deleted jobs have cost."""
-        self._cluster, self._ledgers, self._job, self._clock = cluster, ledgers, job, clock
+    def __init__(
+        self, cluster: Cluster, ledgers: Ledgers, job: Job, clock: Callable[[], datetime], made: dict[str, str]
+    ) -> None:
+        """`cluster` is where it acts, `ledgers` keeps what deleted jobs have cost, `made` uids of what was created."""
+        self._cluster, self._ledgers, self._job, self._clock, self._made = cluster, ledgers, job, clock, made
 
     async def perform(self, action: Action) -> None:
         """Do it."""
@@ -98,7 +100,9 @@ class Actor:
 
     async def _create(self, resource: str, body: Object) -> None:
         try:
-            await self._cluster.create(resource, self._job.namespace, body)
+            made = await self._cluster.create(resource, self._job.namespace, body)
+            if resource != PODS:
+                self._made[f"{resource}/{body['metadata']['name']}"] = made["metadata"]["uid"]
         except ApiError as error:
             # Two creates that count against one quota at once are a conflict as well: nothing was made then.
             if error.code != 409 or error.reason != "AlreadyExists":
@@ -123,11 +127,17 @@ class Actor:
             )
         )
         await self._delete_own(CONFIG_MAPS, attempt.namespace, attempt.config)
+        self._made.clear()
 
     async def _delete_own(self, resource: str, namespace: str, name: str) -> None:
+        uid = self._made.get(f"{resource}/{name}") or await self._uid_of_own(resource, namespace, name)
+        if uid:
+            await self._cluster.delete(resource, namespace, name, uid, None)
+
+    async def _uid_of_own(self, resource: str, namespace: str, name: str) -> str:
+        """Of the object with this name; empty where there is none, or it is somebody else's."""
         found = await self._cluster.get(resource, namespace, name)
-        if found is not None and is_owned(found, self._job.uid):
-            await self._cluster.delete(resource, namespace, name, found["metadata"]["uid"], None)
+        return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else ""
 
     async def _release_job(self) -> None:
         job = self._job

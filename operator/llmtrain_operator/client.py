@@ -61,8 +61,8 @@ class Found:
 class Cluster(Protocol):
     """What the reconciler needs of a cluster. `resource` is a path such as `api/v1/pods`."""
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
-        """The object, or None."""
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        """The object, or None: as it is now, or at least as new as resourceVersion `not_before`, which costs a third."""
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
         """All objects that match, read live; ApiError 0 for a list older than the list of version `not_before`."""
@@ -119,9 +119,10 @@ class KubernetesCluster:
         """The last request was answered, whatever the answer."""
         self._own_versions: dict[str, None] = {}
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         """See Cluster."""
-        return await self._or_none(self._send("GET", object_path(resource, namespace, name)))
+        query = f"?{urlencode({'resourceVersion': not_before})}" if not_before else ""
+        return await self._or_none(self._send("GET", object_path(resource, namespace, name) + query))
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
         """See Cluster. A stale list could make a settled pod look gone, and its bill be booked twice."""

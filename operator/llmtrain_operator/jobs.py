@@ -76,6 +76,7 @@ class Jobs:
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
         if not includes(loop.memory.job_version, version):
+            loop.memory.told_version = version
             self._wake(loop)
         if loop.task is None:
             self._start(key, loop)

@@ -20,7 +20,7 @@ from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.budget_state import BudgetState, read_budget
-from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.client import ApiError, Cluster, Object, is_older
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
@@ -79,13 +79,17 @@ class Memory:
     pods_version: str = ""
     """resourceVersion of the last list of pods; an older list is stale."""
     job_version: str = ""
-    """resourceVersion of the job as it was last read or written."""
+    """resourceVersion of the job as it was last read or written; empty where a write failed."""
+    told_version: str = ""
+    """That of the last change of the job which somebody told of."""
     refusal: str = ""
     billed_at: datetime | None = None
     quiet_until: datetime | None = None
     """Until then nothing follows from time alone, if nobody touches anything."""
     head: Head | None = None
     """Who may be asked how it goes meanwhile."""
+    made: dict[str, str] = field(default_factory=dict)
+    """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""
 
@@ -120,14 +124,14 @@ class Reconciler:
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
         memory.quiet_until = None
-        raw = await self.cluster.get(JOBS, namespace, name)
+        raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
         seen = await self._observe(raw, memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
         moved = await self._write_status(raw, decision, seen, memory)
-        actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock)
+        actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
         try:
             memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
         finally:
@@ -142,6 +146,14 @@ class Reconciler:
         if not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS:
             memory.quiet_until = quiet_until(seen, decision, decision.status.to_dict())
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
+
+    async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
+        """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
+        newest = memory.told_version if is_older(memory.job_version, memory.told_version) else memory.job_version
+        memory.job_version = memory.told_version = ""
+        raw = await self.cluster.get(JOBS, namespace, name, newest)
+        memory.job_version = raw["metadata"]["resourceVersion"] if raw else ""
+        return raw
 
     def glance(self, memory: Memory) -> Outlook | None:
         """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
@@ -207,12 +219,12 @@ class Reconciler:
     async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> bool:
         """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
         status, before = decision.status.to_dict(), raw.get("status") or {}
-        memory.job_version = raw["metadata"]["resourceVersion"]
         moved = lasting(status) != lasting(before)
         due = memory.billed_at is None or (seen.now - memory.billed_at).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == before):
             return False
         body = {**raw, "status": status}
+        memory.job_version = ""
         written = await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
         memory.billed_at, memory.job_version = seen.now, written["metadata"]["resourceVersion"]
         return moved
@@ -261,7 +273,8 @@ def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:
 def _pause(seen: Observation, decision: Decision, moved: bool) -> float:
     """None after a step that no pod will tell of; soon while something is under way; otherwise the resync period."""
     moves = decision.actions and not seen.refusal
-    suspended = decision.status.state == "Suspended" and not decision.actions and not seen.pods
+    asked = seen.job.spec is not None and seen.job.spec.suspend
+    suspended = asked and decision.status.state == "Suspended" and not decision.actions and not seen.pods
     if moved and not suspended and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
         return 0.0
     if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":

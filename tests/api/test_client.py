@@ -8,6 +8,7 @@ from llmtrain_operator.client import ApiError, KubernetesCluster, connect, objec
 from llmtrain_operator.reconcile import JOBS
 
 from tests.api.conftest import Api
+from tests.api.test_manifests import changed
 
 PODS, CONFIG_MAPS = "api/v1/pods", "api/v1/configmaps"
 
@@ -39,6 +40,21 @@ async def test_an_old_resource_version_is_refused(cluster: KubernetesCluster) ->
     with pytest.raises(ApiError) as error:
         await cluster.replace(CONFIG_MAPS, "default", "versions", {**old, "data": {"a": "2"}})
     assert error.value.code == 409
+
+
+async def test_a_job_is_read_at_least_as_new_as_was_asked_for(
+    cluster: KubernetesCluster, api: Api, demo_job: dict[str, Any]
+) -> None:
+    body = changed(demo_job, "metadata.name", "fresh")
+    made = await cluster.create(JOBS, "default", body | {"apiVersion": "llmtrain.dev/v1alpha1"})
+    for number in range(20):
+        seed = {**made, "spec": {**made["spec"], "startDeadlineSeconds": 100 + number}}
+        made = await cluster.replace(JOBS, "default", "fresh", seed)
+        read = await cluster.get(JOBS, "default", "fresh", made["metadata"]["resourceVersion"])
+        assert read is not None
+        assert read["spec"]["startDeadlineSeconds"] == 100 + number
+    with pytest.raises(ApiError, match=r"[Tt]oo large resource version"):
+        await cluster.get(JOBS, "default", "fresh", "9" * 15)
 
 
 async def test_a_delete_with_another_uid_deletes_nothing(cluster: KubernetesCluster) -> None:

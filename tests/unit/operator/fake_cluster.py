@@ -67,7 +67,7 @@ class FakeCluster:
     def of(self, resource: str) -> list[Object]:
         return [body for (kind, _, _), body in self.objects.items() if kind == resource]
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         return clone(self.objects.get((resource, namespace, name)))
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:

@@ -24,9 +24,9 @@ def entry(micro_usd: int) -> dict[str, Any]:
 class Slow(FakeCluster):
     """Every request takes a turn of the loop, so that others come between."""
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         await asyncio.sleep(0)
-        return await super().get(resource, namespace, name)
+        return await super().get(resource, namespace, name, not_before)
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from llmtrain_operator import jobs as jobs_module
 from llmtrain_operator.batches import LARGEST, runs, side_by_side
-from llmtrain_operator.client import ApiError, object_path, retry_after
+from llmtrain_operator.client import ApiError, Object, object_path, retry_after
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import OperatorMetrics
@@ -20,7 +20,7 @@ from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, D
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
-from llmtrain_operator.reconcile import JOBS, Memory, Outlook
+from llmtrain_operator.reconcile import JOBS, Memory, Outlook, Reconciler
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
@@ -85,6 +85,44 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     return Jobs(
         reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
     ), registry
+
+
+async def test_a_turn_reads_no_older_job_than_anybody_told_of() -> None:
+    run, asked = Scenario(), list[str]()
+    get = run.cluster.get
+
+    async def noted(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        asked.extend([not_before] if resource == JOBS else [])
+        return await get(resource, namespace, name, not_before)
+
+    run.cluster.get = noted  # type: ignore[method-assign]
+    jobs, _ = make_jobs(Reconciler(run.cluster, run.cluster.clock, "jobs:1").turn)
+    jobs.ensure("team-a", "gpt", "1")
+    await asyncio.sleep(0.05)
+    jobs.ensure("team-a", "gpt", "1000000")
+    await asyncio.sleep(0.3)
+    await jobs.close()
+    assert asked[0] == ""
+    assert "1000000" in asked
+    told = asked.index("1000000")
+    assert all(version.isdecimal() for version in asked[1:told]), "its own last write, or what it read last"
+
+
+async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:
+    run = Scenario()
+    await run.turn()
+    run.memory.told_version = "99999999999"  # of a database that has since been put back to an older state
+
+    async def refused(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        raise ApiError(504, "Timeout", "Too large resource version")
+
+    reconciler, get = Reconciler(run.cluster, run.cluster.clock, "jobs:1"), run.cluster.get
+    run.cluster.get = refused  # type: ignore[method-assign]
+    with pytest.raises(ApiError):
+        await reconciler.turn("team-a", "gpt", run.memory)
+    run.cluster.get = get  # type: ignore[method-assign]
+    assert (run.memory.told_version, run.memory.job_version) == ("", "")
+    await run.turn()
 
 
 async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:

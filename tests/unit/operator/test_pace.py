@@ -16,9 +16,9 @@ class Counting(FakeCluster):
         super().__init__()
         self.asked = 0
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object | None:
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         self.asked += 1
-        return await super().get(resource, namespace, name)
+        return await super().get(resource, namespace, name, not_before)
 
 
 async def test_a_thousand_turns_within_five_seconds_ask_once() -> None:

@@ -1,8 +1,8 @@
 """The life of a job against the fake cluster."""
 
 import pytest
-from llmtrain_operator.client import ApiError, is_older
-from llmtrain_operator.reconcile import JOBS
+from llmtrain_operator.client import ApiError, Object, is_older
+from llmtrain_operator.reconcile import JOBS, Memory, Outlook
 
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
@@ -69,6 +69,50 @@ async def test_suspension_saves_first_then_costs_nothing_and_resumes() -> None:
     await finish(run)
     assert run.status.state == "Succeeded"
     assert "gpt-trn-2-head" in run.cluster.pods_created
+
+
+async def test_a_job_resumed_in_the_last_moment_of_its_suspension_starts_at_once() -> None:
+    run = Scenario(suspend=True)
+    run.job["spec"]["suspend"] = False
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    run.job["spec"]["suspend"] = True
+    while run.pods:
+        await run.drain_step()
+    run.job["spec"]["suspend"] = False
+    assert run.status.state == "Stopping"
+    outlook = Outlook(0)
+    for _ in range(6):
+        assert outlook.seconds <= 1, "nobody will wake this job"
+        outlook = await run.turn()
+        if run.pods:
+            break
+    assert run.pods == ["gpt-pre-2-head"]
+
+
+async def test_what_was_created_is_deleted_without_being_looked_up() -> None:
+    run = Scenario()
+    asked: list[str] = []
+    get = run.cluster.get
+
+    async def counting(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        asked.append(resource)
+        return await get(resource, namespace, name, not_before)
+
+    run.cluster.get = counting  # type: ignore[method-assign]
+    await run.run_stage()
+    assert "api/v1/services" not in asked
+    assert not run.cluster.of("api/v1/services")
+    run.memory = Memory()
+    await run.turn(2)
+    run.memory = Memory()
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    run.end_head()
+    await run.drain()
+    assert "api/v1/services" in asked, "after a restart nobody knows their uids"
+    assert not run.cluster.of("api/v1/services")
 
 
 async def test_a_dead_worker_is_replaced_in_place() -> None:
