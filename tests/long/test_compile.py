@@ -1,11 +1,13 @@
 """`training.compute.compile`: blocks that torch.compile has compiled train as they would without."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from llmtrain_jobs.training.layout import Layout
 from llmtrain_jobs.training.wrap import ComputePlan
 from torch._dynamo.utils import counters
+from torchao.float8 import Float8LinearConfig
 
 from llmtrain.api.training import Recompute, Sharding
 from tests.unit.training.harness import Setup, heard, in_mesh, trainer, worlds, write_shards
@@ -41,3 +43,15 @@ def test_compiled_blocks_train_as_eager_ones(tmp_path: Path, layout: Layout) -> 
     assert graphs > 0
     print(f"{graphs} graphs; loss {found[-1][0]:.6f} compiled, {expected[-1][0]:.6f} eager after {STEPS} steps")
     assert found == [pytest.approx(pair, rel=1e-4) for pair in expected]
+
+
+@pytest.mark.timeout(1800)
+def test_compiled_blocks_multiply_in_fp8_as_eager_ones(tmp_path: Path) -> None:
+    """torchao's emulation, for want of an accelerator."""
+    eager, compiled = (setup_in(tmp_path / name, Layout(), name == "compiled") for name in ("eager", "compiled"))
+    products = Float8LinearConfig(emulate=True)
+    setups = [replace(setup, compute=replace(setup.compute, fp8=products)) for setup in (eager, compiled)]
+    ((expected, none),), ((found, graphs),) = (worlds(1, tmp_path, losses, setup) for setup in setups)
+    assert graphs > none == 0
+    print(f"{graphs} graphs; loss {found[-1][0]:.6f} compiled, {expected[-1][0]:.6f} eager after {STEPS} steps")
+    assert found == [pytest.approx(pair, rel=1e-3) for pair in expected]

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from llmtrain_jobs.training.engine import DataEngine
+from llmtrain_jobs.training.heldout import HeldOut
 from llmtrain_jobs.training.layout import Layout
+from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.stream import Ahead, Batch
 from llmtrain_jobs.training.wrap import ComputePlan
 
@@ -54,6 +57,14 @@ def after_a_start_alone(folder: Path) -> Setup:
     return replace(setup, layout=SHARDED)
 
 
+def held_out_loss(made: Trainer) -> float:
+    """Mean loss on the first source."""
+    engine, parts = made.parts.engine, made.parts
+    assert isinstance(engine, DataEngine)
+    held_out = HeldOut(parts.stream._sources[0], CONTEXT, 1)
+    return held_out.loss(engine, parts.group, parts.compute)
+
+
 def everything(rank: int, setups: dict[str, Setup], begun: Setup) -> tuple[dict[str, Any], Any]:
     """All cases one after the other in the same processes, then the run that began in one."""
     answers = {}
@@ -63,7 +74,7 @@ def everything(rank: int, setups: dict[str, Setup], begun: Setup) -> tuple[dict[
     rest = in_mesh(begun)
     assert rest.step == HALF
     assert rest.run()
-    return answers, (rest.parts.stream.digest, weights(rest))
+    return answers, (rest.parts.stream.digest, weights(rest), held_out_loss(rest))
 
 
 @pytest.mark.slow
@@ -78,9 +89,10 @@ def test_parts_of_sequences_are_trained_as_whole_ones_and_a_run_may_go_on_in_the
     found = worlds(2, tmp_path, everything, setups, after_a_start_alone(tmp_path / "begun"))
     whole = trainer(replace(ramped(tmp_path / "whole"), dtype=torch.float64, compute=PLAN))
     assert whole.run()
-    for answers, (digest, ended) in found:
+    for answers, (digest, ended, loss) in found:
         assert digest == whole.parts.stream.digest
         close(ended, weights(whole), 1e-9)
+        assert loss == pytest.approx(held_out_loss(whole), rel=1e-9)
         assert answers.keys() == CASES.keys()
     for name, setup in setups.items():
         alone = trainer(replace(setup, layout=Layout(), folder=fresh(tmp_path / f"{name}, alone")))
