@@ -31,7 +31,7 @@ from tests.long.test_run_local import folder, run
 from tests.unit.jobs.test_ray_access import own_address
 
 __all__ = ["folder"]
-EVERY, GRACE = 25, 5
+EVERY, GRACE, STEP_TOKENS = 25, 5, 2048
 WORKER = (
     "import sys; from pathlib import Path; from llmtrain.api.stageconfig import StageConfig; "
     "from llmtrain_jobs.entrypoint.main import Entrypoint; from llmtrain_jobs.entrypoint.scratch import Scratch; "
@@ -60,7 +60,8 @@ class Pods:
     folder: Path
     config: Path
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-    families: list[psutil.Process] = field(default_factory=list)
+    done: int = 0
+    """Step that was reported last before the loss."""
 
     def start(self, name: str, command: list[str], **more: str) -> None:
         scratch = self.folder / name
@@ -94,6 +95,7 @@ class Pods:
         return Progress.model_validate_json(file.read_text()) if file.exists() else Progress()
 
     def step(self) -> int:
+        """Of the group at work; below zero between two."""
         detail = self.progress().detail
         return int(detail.removeprefix("step ")) if detail.startswith("step ") else -1
 
@@ -143,9 +145,11 @@ def wait_for(what: str, check: Callable[[], Any], pods: Pods, seconds: float = 6
         print(what, pods.step(), pods.said()[-3:], flush=True)
 
 
-def group_of(pods: Pods, group: str, above: int) -> bool:
-    """The group is at work and has done a step beyond `above`."""
-    return pods.progress().group == group and pods.step() > above
+def trains(pods: Pods, number: int, group: str) -> bool:
+    """The n-th group of workers is these, and has done steps that nobody did before."""
+    started = [line for line in pods.said() if line["elastic"].endswith("workers train")]
+    there = len(started) == number and pods.progress().group == group
+    return there and pods.progress().done // STEP_TOKENS > max(pods.done, started[-1]["step"])
 
 
 def checkpoints(folder: Path) -> list[dict[str, Any]]:
@@ -182,39 +186,37 @@ def test_training_goes_on_with_one_worker_grows_to_two_and_lets_one_go(pods: Pod
     pods.worker(0, 1)
     lost = pods.worker(1, 1)
     pods.start("driver", [sys.executable, "-m", "llmtrain_jobs.entrypoint.driver"], LLMTRAIN_ROLE="head")
-    wait_for("two workers train", lambda: group_of(pods, "0-1", 2 * EVERY), pods)
-    before = pods.step()
+    wait_for("two workers train", lambda: trains(pods, 1, "0-1") and pods.step() > 2 * EVERY, pods)
     lost_at = time.monotonic()
     pods.lose(lost)
-    wait_for("one worker goes on", lambda: group_of(pods, "0", before), pods)
+    wait_for("the group has ended", lambda: pods.step() < 0, pods)
+    pods.done, kept = pods.progress().done // STEP_TOKENS, checkpoints(pods.folder)[-1]["step"]
+    wait_for("one worker goes on", lambda: len(pods.said()) == 2 and pods.step() in range(kept, pods.done), pods)
     shrink_seconds = time.monotonic() - lost_at
-    accounts = json.loads(next(pods.folder.glob("storage/artifacts/training/*/accounts.json")).read_text())
+    wait_for("what was lost is done again", lambda: trains(pods, 2, "0"), pods)
     pods.worker(1, 2)
-    back_at = time.monotonic()
-    wait_for("two workers again", lambda: group_of(pods, "0-1", pods.step()), pods, 1200)
-    grow_seconds = time.monotonic() - back_at
-    grown = pods.step()
-    wait_for("it goes on", lambda: pods.step() > grown + 5, pods)
+    wait_for("two workers again", lambda: trains(pods, 3, "0-1"), pods, 1200)
+    asked_at = time.monotonic()
     assert pods.ask_to_go("w1-2") == 75
-    wait_for("one worker without waiting", lambda: group_of(pods, "0", pods.step()), pods)
-    after = pods.step()
-    wait_for("it goes on", lambda: pods.step() > after + 5, pods)
+    wait_for("one worker without waiting", lambda: trains(pods, 4, "0"), pods)
+    leave_seconds = time.monotonic() - asked_at
     pods.running["driver"].send_signal(signal.SIGTERM)
     assert pods.running["driver"].wait(180) == 75, (pods.folder / "driver.log").read_text()[-3000:]
-    judge(pods, accounts)
-    print(f"shrink {shrink_seconds:.0f} s, grow {grow_seconds:.0f} s, of which it waited; {pods.said()}")
+    judge(pods, kept)
+    print(f"lost: {shrink_seconds:.0f} s to the next step, asked to go: {leave_seconds:.0f} s; {pods.said()}")
 
 
-def judge(pods: Pods, at_shrink: dict[str, float]) -> None:
-    """What is in the storage when all is over."""
+def judge(pods: Pods, kept: int) -> None:
+    """What is in the storage when all is over; `kept` was the newest checkpoint's step at the loss."""
     result = Result.model_validate_json((pods.folder / "driver" / "result.json").read_text())
     newest = checkpoints(pods.folder)[-1]
     assert result.checkpoint.endswith(f"step-{newest['step']:08d}-a1")
     accounts = json.loads(next(pods.folder.glob("storage/artifacts/training/*/accounts.json")).read_text())
     assert accounts["highest"] == newest["step"], "the stop saved the last step"
-    assert 0 < accounts["redone_steps"] <= EVERY + 1, "a loss costs the steps since the last checkpoint, once"
-    assert accounts["redone_steps"] == at_shrink["redone_steps"], "growing and leaving redo nothing"
+    assert accounts["redone_steps"] == pods.done - kept > 0, (
+        "a loss costs the steps since the last checkpoint, nothing else any"
+    )
     sizes = [world for _, world in newest["worlds"]]
     assert sizes == [2, 1, 2, 1]
-    assert newest["worlds"][1][0] % EVERY == 0, "after the loss it went on from a regular checkpoint"
+    assert newest["worlds"][1][0] == kept
     assert newest["digest"] == digest_of(pods, newest["step"])

@@ -18,7 +18,7 @@ from llmtrain_jobs.evaluation.plan import Batch
 from llmtrain_jobs.evaluation.scoring import Answer, score
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
-from llmtrain_jobs.training.stage import MODEL_FILE
+from llmtrain_jobs.training.export import MODEL_FILE
 
 
 def score_batch(config: str, batch: Batch) -> list[Answer]:

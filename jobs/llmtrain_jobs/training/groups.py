@@ -17,7 +17,7 @@ from llmtrain.api.elastic import Sizes
 from llmtrain_jobs.cluster import Worker, workers_alive
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import unavailable
-from llmtrain_jobs.training.elastic import Choice, Patience, Running, Verdict, keep_or_grow, ranges, start_or_wait
+from llmtrain_jobs.training.elastic import Patience, Running, Verdict, keep_or_grow, ranges, start_or_wait
 from llmtrain_jobs.training.telemetry import eta_seconds
 from llmtrain_jobs.training.trainer import make_trainer
 
@@ -45,10 +45,9 @@ class Groups:
     began: float = 0.0
     restart_seconds: float = RESTART_SECONDS
     expected: int = 0
-    _alive: int = 0
     _idle_since: float | None = None
     _looked: float = 0.0
-    _grows_to: int = 0
+    _grows: bool = False
     _fruitless: int = 0
     _said: str = ""
 
@@ -70,7 +69,8 @@ class Groups:
 
     def _is_over(self) -> bool:
         state = self._state()
-        return bool(state["failure"] or state["model"] or state["stopping"] or self.context.stop.is_set())
+        done = state["failure"] or state["model"] is not None
+        return bool(done or state["stopping"] or self.context.stop.is_set())
 
     def _there(self, state: dict[str, Any]) -> list[Worker]:
         """Workers that are there to stay, by index."""
@@ -118,7 +118,7 @@ class Groups:
         before = self._state()
         self.ray.get(self.control.begin.remote(), timeout=30)
         self.number, self.began, self.members, self.runs = self.number + 1, time.monotonic(), members, True
-        self._alive, self._idle_since, self._grows_to = max(len(members), self._alive), None, 0
+        self._idle_since, self._grows = None, False
         self._say(before, f"{len(members)} workers train")
         error: TrainingFailedError | None = None
         try:
@@ -128,9 +128,9 @@ class Groups:
         finally:
             self.runs = False
         state = self._state()
-        noticed = len(set(state["left"]) - set(before["left"]))
-        self.expected = self._grows_to or self._alive - noticed
-        self._alive = len(self._there(state))
+        there, noticed = self._there(state), len(set(state["left"]) - set(before["left"]))
+        lost = [worker for worker in members if worker not in there and worker.node not in state["left"]]
+        self.expected = len({worker.index for worker in [*there, *lost]})
         fruitful = noticed or state["accounts"]["highest"] > before["accounts"]["highest"]
         self._fruitless = 0 if error is None or fruitful else self._fruitless + 1
         return None if noticed else error
@@ -142,21 +142,20 @@ class Groups:
         members = self.members
         if not self.runs or state["fresh"] or now - self._looked < LOOK_SECONDS:
             return
-        self._looked, self._alive = now, len(self._there(state))
-        if self.sizes.fitting(self._alive) <= len(members):
+        self._looked, alive = now, len(self._there(state))
+        if self.sizes.fitting(alive) <= len(members):
             self._idle_since = None
             return
         self._idle_since = now if self._idle_since is None else self._idle_since
-        choice = self._choice(state, now, len(members), self._idle_since)
-        if choice.verdict is Verdict.GROW and not self._grows_to:
-            self._grows_to = choice.workers
+        choice = keep_or_grow(self.sizes, self._running(state, now - self._idle_since), alive)
+        if choice.verdict is Verdict.GROW and not self._grows:
+            self._grows = True
             self._say(state, f"save, then go on with {choice.workers} workers instead of {len(members)}")
             self.ray.get(self.control.pause.remote(), timeout=10)
 
-    def _choice(self, state: dict[str, Any], now: float, workers: int, idle_since: float) -> Choice:
+    def _running(self, state: dict[str, Any], idle: float) -> Running:
         left = eta_seconds(state["last"], self.context.config.spec.training.tokens)
-        cost = self.restart_seconds + float(state["save_seconds"])
-        return keep_or_grow(self.sizes, Running(workers, left, now - idle_since, cost), self._alive)
+        return Running(len(self.members), left, idle, self.restart_seconds + float(state["save_seconds"]))
 
     def progress(self) -> dict[str, Any]:
         """What the status says beside the steps: which workers train, or trained last, and what is waited for."""
