@@ -5,8 +5,9 @@ told of work done again and of checkpoints, and how it is being taken down. The 
 tells. Nothing told ever falls: where a provisional part was too high, the counter stands until it is caught up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from llmtrain.api.status import Amounts, Counted, HighWater, Ledger, Split, Stage, StageStatus
 from llmtrain_operator import wastesplit
@@ -16,30 +17,42 @@ from llmtrain_operator.power import frozen_power, joules
 from llmtrain_operator.settlement import phases_of
 
 Key = tuple[Stage, str, str, str]
+CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind != "starting")
+"""Parts that no later report makes smaller."""
+
+
+class Told(NamedTuple):
+    """Microdollars of waste by kind, and joules: plain numbers, for this is worked out for every pod at every look."""
+
+    waste: Mapping[str, int]
+    energy_joules: int
 
 
 def counted(ledger: Ledger, pods: Sequence[PodState], stage: StageStatus | None) -> list[Counted]:
     """One entry a stage, role, plan and tenure; none lower than in `ledger.counted`."""
-    before = {key_of(item): item for item in ledger.counted}
     alive = {pod.uid: pod for pod in pods}
-    parts = [Counted(**_labels(e), waste=e.cost_split, energy_joules=e.energy_joules) for e in ledger.entries]
-    parts += [certain(alive[mark.uid], mark, stage) for mark in ledger.high_water if mark.uid in alive]
-    now = _summed(parts)
-    return [_raised(before.get(key, item), now.get(key, item)) for key, item in (before | now).items()]
+    sums: dict[Key, Told] = {}
+    for entry in ledger.entries:
+        _add(sums, entry, Told(wastesplit.seconds_of(entry.cost_split), entry.energy_joules))
+    for mark in ledger.high_water:
+        if mark.uid in alive:
+            _add(sums, mark, certain(alive[mark.uid], mark, stage))
+    for told in ledger.counted:
+        _raise(sums, told)
+    order = [key_of(item) for item in ledger.counted]
+    keys = [*order, *(key for key in sums if key not in order)]
+    return [_counted(key, sums[key]) for key in keys]
 
 
-def certain(pod: PodState, mark: HighWater, stage: StageStatus | None) -> Counted:
+def certain(pod: PodState, mark: HighWater, stage: StageStatus | None) -> Told:
     """What the final bill of a pod that lives will contain, whatever comes."""
     start = condition_time(pod.raw, "PodScheduled", status="True")
     if start is None:
-        return Counted(**_labels(mark))
+        return Told({}, 0)
     span = Interval(start, start + timedelta(seconds=mark.pod_seconds), final=False)
     split = wastesplit.split_pod(pod.raw, span, mark.pod_seconds, phases_of(pod, stage))
-    return Counted(
-        **_labels(mark),
-        waste=_worth(split.model_copy(update={"starting": 0, "working": 0}), mark.micro_usd_per_hour),
-        energy_joules=joules(frozen_power(pod.raw), mark.pod_seconds, split),
-    )
+    energy = joules(frozen_power(pod.raw), mark.pod_seconds, split)
+    return Told(_worth(split, mark.micro_usd_per_hour), energy)
 
 
 def key_of(item: Amounts | Counted) -> Key:
@@ -47,29 +60,27 @@ def key_of(item: Amounts | Counted) -> Key:
     return item.stage, item.role, item.plan, item.tenure
 
 
-def _labels(item: Amounts) -> Mapping[str, str]:
-    return {"stage": item.stage, "role": item.role, "plan": item.plan, "tenure": item.tenure}
-
-
-def _worth(split: Split, hour: int) -> Split:
-    """Each part's price, microdollars, less the half that rounding the whole bill may take."""
+def _worth(split: Split, hour: int) -> Mapping[str, int]:
+    """Price of each part that is certain, microdollars, less the half that rounding the whole bill may take."""
     parts = wastesplit.seconds_of(split)
-    return Split(**{kind: max(0, (2 * seconds * hour - 3600) // 7200) for kind, seconds in parts.items()})
+    return {kind: max(0, (2 * parts[kind] * hour - 3600) // 7200) for kind in CERTAIN}
 
 
-def _summed(parts: Iterable[Counted]) -> dict[Key, Counted]:
-    sums: dict[Key, Counted] = {}
-    for part in parts:
-        there = sums.get(key_of(part))
-        sums[key_of(part)] = _added(there, part) if there else part
-    return sums
+def _add(sums: dict[Key, Told], item: Amounts, more: Told) -> None:
+    there = sums.get(key_of(item), Told({}, 0))
+    parts = {kind: there.waste.get(kind, 0) + more.waste.get(kind, 0) for kind in wastesplit.KINDS}
+    sums[key_of(item)] = Told(parts, there.energy_joules + more.energy_joules)
 
 
-def _added(one: Counted, other: Counted) -> Counted:
-    waste = wastesplit.add(one.waste, other.waste)
-    return one.model_copy(update={"waste": waste, "energy_joules": one.energy_joules + other.energy_joules})
+def _raise(sums: dict[Key, Told], before: Counted) -> None:
+    """Nothing that was told falls."""
+    now = sums.get(key_of(before), Told({}, 0))
+    old = wastesplit.seconds_of(before.waste)
+    parts = {kind: max(old[kind], now.waste.get(kind, 0)) for kind in wastesplit.KINDS}
+    sums[key_of(before)] = Told(parts, max(before.energy_joules, now.energy_joules))
 
 
-def _raised(before: Counted, now: Counted) -> Counted:
-    waste = wastesplit.highest(before.waste, now.waste)
-    return now.model_copy(update={"waste": waste, "energy_joules": max(before.energy_joules, now.energy_joules)})
+def _counted(key: Key, told: Told) -> Counted:
+    stage, role, plan, tenure = key
+    waste = Split(**told.waste)
+    return Counted(stage=stage, role=role, plan=plan, tenure=tenure, waste=waste, energy_joules=told.energy_joules)

@@ -20,6 +20,10 @@ SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
 
 Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
 """
+SIDE_BY_SIDE = 50
+"""Turns under way at once, as many as requests: each holds its job and pods, and of a thousand that began together all
+would end late. Against an apiserver that lets each request hang, a thousand jobs still have their turns within the time
+after which the operator is taken for stuck."""
 Key = tuple[str, str]
 
 
@@ -45,6 +49,7 @@ class Jobs:
     monotonic: Callable[[], float]
     health: Health
     loops: dict[Key, Loop] = field(default_factory=dict)
+    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SIDE_BY_SIDE))
 
     def wake(self, namespace: str, name: str) -> None:
         """Make a job's loop look now."""
@@ -113,13 +118,9 @@ class Jobs:
         loop.memory = memory
         while True:
             began = self.monotonic()
-            loop.wake.clear()
-            woken = loop.woken is not None
-            if loop.woken is not None:
-                self.metrics.observe_wait(self.monotonic() - loop.woken)
-                loop.woken = None
+            glance = None if loop.wake.is_set() else self.reconciler.glance(memory)
             try:
-                outlook = (None if woken else self.reconciler.glance(memory)) or await self._turn(key, memory)
+                outlook = glance or await self._turn(key, loop)
                 failures = loop.crashes = 0
             except ApiError as error:
                 failures += error.code != 409
@@ -135,17 +136,26 @@ class Jobs:
             await asyncio.sleep(min(max(self.monotonic() - began, shortest), LONGEST_GAP))
             await _wait(loop.wake, outlook.seconds)
 
-    async def _turn(self, key: Key, memory: Memory) -> Outlook:
-        started, ok = self.monotonic(), False
-        try:
-            outlook = await self.reconciler.turn(*key, memory)
-            ok = True
-        finally:
-            self.metrics.observe_turn(self.monotonic() - started, ok)
-            self.health.turned(key)
+    async def _turn(self, key: Key, loop: Loop) -> Outlook:
+        async with self._gate:
+            self._begin(loop)
+            started, ok = self.monotonic(), False
+            try:
+                outlook = await self.reconciler.turn(*key, loop.memory)
+                ok = True
+            finally:
+                self.metrics.observe_turn(self.monotonic() - started, ok)
+                self.health.turned(key)
         if outlook.status is not None:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
+
+    def _begin(self, loop: Loop) -> None:
+        """What woke the loop before this is seen by the turn that begins now."""
+        loop.wake.clear()
+        if loop.woken is not None:
+            self.metrics.observe_wait(self.monotonic() - loop.woken)
+            loop.woken = None
 
     def _forget(self, key: Key) -> None:
         self.loops.pop(key, None)

@@ -220,7 +220,8 @@ class Reconciler:
         """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
         status, before = decision.status.to_dict(), raw.get("status") or {}
         moved = lasting(status) != lasting(before)
-        due = memory.billed_at is None or (seen.now - memory.billed_at).total_seconds() >= PROVISIONAL_SECONDS
+        last = memory.billed_at or status_written(raw)
+        due = last is None or (seen.now - last).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == before):
             return False
         body = {**raw, "status": status}
@@ -251,6 +252,13 @@ def read_job(raw: Object) -> Job:
     except ValidationError as error:
         lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
         return Job(raw, None, "; ".join(lines)[:1024], status)
+
+
+def status_written(raw: Object) -> datetime | None:
+    """When a status was last written, to the second; a thousand restarted loops need not write them all at once."""
+    entries = [entry for entry in raw["metadata"].get("managedFields", []) if entry.get("subresource") == "status"]
+    times = [parse_time(entry.get("time")) for entry in entries]
+    return max((time for time in times if time is not None), default=None)
 
 
 def read_plan(raw: Object) -> Plan:

@@ -76,8 +76,10 @@ def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases
 
 def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
     """The mark of a pod that was just observed alive."""
-    price = frozen_price(pod.raw)
-    mark = HighWater(
+    price, held = frozen_price(pod.raw), accelerators(pod.raw)
+    seconds = min(span.seconds, certain_seconds(pod.raw, span.start, now))
+    billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
+    return HighWater(
         uid=pod.uid,
         stage=Stage(pod.stage),
         role=pod.role,
@@ -87,22 +89,24 @@ def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
         micro_usd_per_hour=price.microUsdPerHour,
         increment_seconds=price.incrementSeconds,
         minimum_seconds=price.minimumSeconds,
-        accelerators=accelerators(pod.raw),
+        accelerators=held,
+        **_amounts(seconds, billed, held, price.microUsdPerHour),
     )
-    return priced(mark, min(span.seconds, certain_seconds(pod.raw, span.start, now)))
 
 
 def priced(mark: HighWater, seconds: int) -> HighWater:
     """The mark with the amounts of so many seconds."""
     billed = billed_seconds(seconds, mark.increment_seconds, mark.minimum_seconds)
-    return mark.model_copy(
-        update={
-            "pod_seconds": seconds,
-            "billed_seconds": billed,
-            "accelerator_seconds": billed * mark.accelerators,
-            "cost_micro_usd": amount_micro_usd(billed, mark.micro_usd_per_hour),
-        }
-    )
+    return mark.model_copy(update=_amounts(seconds, billed, mark.accelerators, mark.micro_usd_per_hour))
+
+
+def _amounts(seconds: int, billed: int, accelerators: int, hour: int) -> dict[str, int]:
+    return {
+        "pod_seconds": seconds,
+        "billed_seconds": billed,
+        "accelerator_seconds": billed * accelerators,
+        "cost_micro_usd": amount_micro_usd(billed, hour),
+    }
 
 
 def raised(before: HighWater | None, now: HighWater) -> HighWater:
@@ -111,7 +115,7 @@ def raised(before: HighWater | None, now: HighWater) -> HighWater:
         return now
     alive = max(before.alive_seconds, now.alive_seconds)
     higher = before if before.pod_seconds > now.pod_seconds else now
-    return higher.model_copy(update={"alive_seconds": alive})
+    return higher if higher.alive_seconds == alive else higher.model_copy(update={"alive_seconds": alive})
 
 
 def vanished_entry(mark: HighWater) -> LedgerEntry:

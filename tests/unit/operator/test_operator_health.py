@@ -13,7 +13,7 @@ from llmtrain_operator import jobs as jobs_module
 from llmtrain_operator.batches import LARGEST, runs, side_by_side
 from llmtrain_operator.client import ApiError, Object, object_path, retry_after
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
-from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.jobs import SIDE_BY_SIDE, Jobs
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob, ReleasePod
@@ -106,6 +106,28 @@ async def test_a_turn_reads_no_older_job_than_anybody_told_of() -> None:
     assert "1000000" in asked
     told = asked.index("1000000")
     assert all(version.isdecimal() for version in asked[1:told]), "its own last write, or what it read last"
+
+
+async def test_a_thousand_loops_that_begin_together_have_their_turns_in_order() -> None:
+    under_way, most, begun = 0, 0, list[str]()
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        nonlocal under_way, most
+        begun.append(name)
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return Outlook(0, gone=True)
+
+    jobs, _ = make_jobs(turn)
+    names = [f"job-{number}" for number in range(1000)]
+    for name in names:
+        jobs.ensure("a", name)
+    await asyncio.gather(*(loop.task for loop in list(jobs.loops.values()) if loop.task))
+    await jobs.close()
+    assert begun == names
+    assert most == SIDE_BY_SIDE
 
 
 async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError
-from llmtrain_operator.reconcile import Outlook, Reconciler
+from llmtrain_operator.reconcile import PROVISIONAL_SECONDS, Memory, Outlook, Reconciler
 from llmtrain_operator.rest import LIVE_SECONDS, until_live
 
 from llmtrain.api.status import JobStatus, Progress
@@ -108,6 +108,24 @@ async def test_after_a_turn_that_failed_nothing_is_taken_from_before_it(monkeypa
         with pytest.raises(ApiError):
             await reconciler(run).turn("team-a", "gpt", run.memory)
     assert glance(run) is None
+
+
+async def test_after_a_restart_a_bill_that_was_just_written_is_not_written_again() -> None:
+    run = await training()
+    written = run.cluster.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    run.job["metadata"]["managedFields"] = [
+        {"subresource": "status", "time": written},
+        {"time": "2030-01-01T00:00:00Z"},
+    ]
+    before = run.job["metadata"]["resourceVersion"]
+    run.cluster.tick(PROVISIONAL_SECONDS - 1)
+    run.memory = Memory()
+    await run.turn()
+    assert run.job["metadata"]["resourceVersion"] == before
+    run.cluster.tick(1)
+    run.memory = Memory()
+    await run.turn()
+    assert alive_seconds(run.status) == 3 * running_seconds(run)
 
 
 async def test_a_job_that_shares_a_budget_has_live_turns_only() -> None:
