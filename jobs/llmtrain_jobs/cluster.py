@@ -1,7 +1,10 @@
 """The driver's way into Ray: the pod's cluster with all its workers, or one machine's own."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +21,12 @@ def connect(context: Context, least: int | None = None) -> Any:
     config = context.config
     needed = config.workers if least is None else least
     if not in_pods():
-        ray.init(num_cpus=config.workers, include_dashboard=False, log_to_driver=True)
+        with own_signals():
+            ray.init(num_cpus=config.workers, include_dashboard=False, log_to_driver=True)
         return ray
     ip = os.environ["LLMTRAIN_POD_IP"]
-    ray.init(address=f"{ip}:{RAY_PORT}", _node_ip_address=ip, log_to_driver=True)
+    with own_signals():
+        ray.init(address=f"{ip}:{RAY_PORT}", _node_ip_address=ip, log_to_driver=True)
     end = time.monotonic() + config.wait_for_workers_seconds
     while (there := len(workers_alive(ray))) < needed:
         context.check_stop()
@@ -30,6 +35,14 @@ def connect(context: Context, least: int | None = None) -> Any:
         context.tell(there, config.workers, "workers", "waiting for workers")
         time.sleep(0.5)
     return ray
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """SIGTERM stays what it was. `ray.init` makes it end the process at once, and a stop would save nothing."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def in_pods() -> bool:

@@ -31,7 +31,7 @@ from tests.long.test_run_local import folder, run
 from tests.unit.jobs.test_ray_access import own_address
 
 __all__ = ["folder"]
-EVERY, GRACE, STEP_TOKENS = 25, 5, 2048
+EVERY, GRACE, STEP_TOKENS = 25, 10, 2048
 WORKER = (
     "import sys; from pathlib import Path; from llmtrain.api.stageconfig import StageConfig; "
     "from llmtrain_jobs.entrypoint.main import Entrypoint; from llmtrain_jobs.entrypoint.scratch import Scratch; "
@@ -73,10 +73,16 @@ class Pods:
         self.running[name] = started(command, self.folder / f"{name}.log", **own, **more)
 
     def worker(self, index: int, incarnation: int) -> str:
+        """One after the other: daemons of one machine that start at once take each other's ports."""
         name = f"w{index}-{incarnation}"
         command = [sys.executable, "-c", WORKER, str(self.config), str(self.folder / name)]
         self.start(name, command, LLMTRAIN_ROLE="worker", LLMTRAIN_INDEX=str(index))
+        until(f"{name} has joined", lambda: self.has_joined(name), 180)
         return name
+
+    def has_joined(self, name: str) -> bool:
+        """Ray's last words before it works."""
+        return "Process exit logs" in (self.folder / f"{name}.log").read_text()
 
     def lose(self, name: str) -> None:
         """Without a word."""

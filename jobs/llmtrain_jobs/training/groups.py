@@ -25,6 +25,8 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """A worker that does not run a trivial task within this is not there, whatever Ray's control store still says."""
+LONGEST_LINE = 1024
+"""Of the status."""
 RESTART_SECONDS = 60.0
 """From a group's start to its first step, before that was measured."""
 
@@ -160,7 +162,8 @@ class Groups:
     def progress(self) -> dict[str, Any]:
         """What the status says beside the steps: which workers train, or trained last, and what is waited for."""
         group = ranges([worker.index for worker in self.members])
-        return {"group": group[:1024]} | ({} if self.runs else {"detail": self._said[:1024]})
+        short = group if len(group) <= LONGEST_LINE else group[:LONGEST_LINE].rpartition(",")[0]
+        return {"group": short} | ({} if self.runs else {"detail": self._said})
 
     def _tell(self, state: dict[str, Any], there: int) -> None:
         """While no group runs. Before the first step the watcher has nothing to tell."""
