@@ -311,7 +311,8 @@ class JobStatus(StatusModel):
         written = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         stages = [{"state": stage.state.value, "attempt": stage.attempt} for stage in self.stages]
         ledger = {"costUsd": self.ledger.cost_usd, "totalMicroUsd": self.ledger.total_micro_usd}
-        return {"stage": self.stage, "state": self.state, "conditions": []} | written | {
+        shown = {"stage": self.stage, "state": self.state, "accelerators": self.accelerators, "conditions": []}
+        return shown | written | {
             "stages": [always | rest for always, rest in zip(stages, written.get("stages", []), strict=True)],
             "ledger": ledger | written.get("ledger", {}),
         }  # fmt: skip
