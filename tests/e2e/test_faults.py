@@ -1,6 +1,7 @@
 """Kills and interruptions in the middle of training: the job succeeds, the bill stays exact."""
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -128,3 +129,16 @@ def test_every_attempt_went_on_from_a_checkpoint_and_repeated_the_same_losses(en
     assert sum(step > 1 for step in first_of_each) >= 2
     assert sorted(losses) == list(range(1, max(losses) + 1))
     assert all(max(same) - min(same) < 1e-3 for same in losses.values())
+
+
+def test_a_suspended_head_saved_before_it_went(end: dict[str, Any], recorder: Recorder) -> None:
+    """Its own last words, and a checkpoint of that step that is complete."""
+    asked = next(record for record in end["history"] if record["reason"] == "Suspended")
+    labels = {"llmtrain.dev/stage": "Training", "llmtrain.dev/attempt": str(asked["attempt"])}
+    head = next(p for p in recorder.pods(NAME) if labels.items() <= p["metadata"]["labels"].items()
+                and p["metadata"]["name"].endswith("-head"))  # fmt: skip
+    told = json.loads(head["status"]["containerStatuses"][0]["state"]["terminated"]["message"])
+    saved, kept = re.fullmatch(r"saved at step (\d+)", told["message"]), re.search(r"/step-(\d+)-a", told["checkpoint"])
+    assert saved, told
+    assert kept, told
+    assert int(saved[1]) == int(kept[1]) > 0
