@@ -31,7 +31,7 @@ from tests.long.test_run_local import folder, run
 from tests.unit.jobs.test_ray_access import own_address
 
 __all__ = ["folder"]
-EVERY, GRACE, STEP_TOKENS = 25, 10, 2048
+EVERY, GRACE, STEP_TOKENS = 10, 10, 2048
 WORKER = (
     "import sys; from pathlib import Path; from llmtrain.api.stageconfig import StageConfig; "
     "from llmtrain_jobs.entrypoint.main import Entrypoint; from llmtrain_jobs.entrypoint.scratch import Scratch; "
@@ -69,7 +69,7 @@ class Pods:
         own = {"LLMTRAIN_CONFIG": str(self.config), "LLMTRAIN_STORAGE": str(self.folder / "storage"),
                "LLMTRAIN_SCRATCH": str(scratch), "LLMTRAIN_POD_IP": own_address(), "OMP_NUM_THREADS": "1",
                "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300", "RAY_USAGE_STATS_ENABLED": "0",
-               "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}  # fmt: skip
+               "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_worker_niceness": "0"}  # fmt: skip
         self.running[name] = started(command, self.folder / f"{name}.log", **own, **more)
 
     def worker(self, index: int, incarnation: int) -> str:
@@ -143,7 +143,7 @@ def pods(folder: Path, ray_folder: str) -> Iterator[Pods]:
         kill([p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("RAY_TMPDIR") == ray_folder])
 
 
-def wait_for(what: str, check: Callable[[], Any], pods: Pods, seconds: float = 600) -> Any:
+def wait_for(what: str, check: Callable[[], Any], pods: Pods, seconds: float = 900) -> Any:
     """Until it is so; the driver must live."""
     try:
         return until(what, lambda: check() or (pods.running["driver"].poll() is not None and "over"), seconds)
