@@ -25,6 +25,8 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """A worker that does not run a trivial task within this is not there, whatever Ray's control store still says."""
+PATIENCE_SECONDS = 300.0
+"""For an answer of the actor beside the driver, on a machine that is starved."""
 LONGEST_LINE = 1024
 """Of the status."""
 RESTART_SECONDS = 60.0
@@ -66,7 +68,7 @@ class Groups:
                 raise lost
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.ray.get(self.control.state.remote(), timeout=30)
+        state: dict[str, Any] = self.ray.get(self.control.state.remote(), timeout=PATIENCE_SECONDS)
         return state
 
     def _is_over(self) -> bool:
@@ -118,7 +120,7 @@ class Groups:
     def _train(self, members: list[Worker]) -> TrainingFailedError | None:
         """Run one group to its end; the error where a worker was lost without notice or failed."""
         before = self._state()
-        self.ray.get(self.control.begin.remote(), timeout=30)
+        self.ray.get(self.control.begin.remote(), timeout=PATIENCE_SECONDS)
         self.number, self.began, self.members, self.runs = self.number + 1, time.monotonic(), members, True
         self._idle_since, self._grows = None, False
         self._say(before, f"{len(members)} workers train")
@@ -151,9 +153,9 @@ class Groups:
         self._idle_since = now if self._idle_since is None else self._idle_since
         choice = keep_or_grow(self.sizes, self._running(state, now - self._idle_since), alive)
         if choice.verdict is Verdict.GROW and not self._grows:
+            self.ray.get(self.control.pause.remote(), timeout=10)
             self._grows = True
             self._say(state, f"save, then go on with {choice.workers} workers instead of {len(members)}")
-            self.ray.get(self.control.pause.remote(), timeout=10)
 
     def _running(self, state: dict[str, Any], idle: float) -> Running:
         left = eta_seconds(state["last"], self.context.config.spec.training.tokens)

@@ -9,6 +9,7 @@ from typing import Any
 from llmtrain.api.elastic import sizes_of
 from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
 from llmtrain.api.status import Stage
+from llmtrain.storage.errors import StorageError
 from llmtrain.storage.keys import training_key
 from llmtrain.storage.store import Store
 from llmtrain_jobs.cluster import connect, in_pods
@@ -78,30 +79,56 @@ def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[st
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,
           beside: Beside, groups: Groups | None) -> None:  # fmt: skip
-    """Pass the stop on; show the last step; keep the accounts where the next attempt finds them."""
-    tokens = context.config.spec.training.tokens
-    asked, kept_at, ending = False, time.monotonic(), Ending(tokens)
+    """Look again and again. A Ray or a storage that is slow to answer is asked again: without this thread no stop is heard."""
+    watcher = Watcher(context, ray, control, key, before, beside, groups)
     while not over.wait(WATCH_SECONDS):
-        if context.stop.is_set() and not asked:
-            asked = True
-            ray.get(control.request_stop.remote(), timeout=10)
-        state = ray.get(control.state.remote(), timeout=10)
-        if beside.below and state["last"] and not asked:
-            asked = True
-            ray.get(control.request_stop.remote(), timeout=10)
-        result = ending.look(state, asked, time.monotonic())
+        try:
+            watcher.look()
+        except (ray.exceptions.GetTimeoutError, StorageError) as error:
+            print(f"the training's state could not be read or kept now: {error}", flush=True)
+
+
+class Watcher:
+    """Passes the stop on, shows the last step, keeps the accounts where the next attempt finds them."""
+
+    def __init__(self, context: Context, ray: Any, control: Any, key: str, before: Accounts, beside: Beside,
+                 groups: Groups | None) -> None:  # fmt: skip
+        """`before` are the accounts of earlier attempts, `groups` those of an elastic training."""
+        self._context, self._ray, self._control, self._key = context, ray, control, key
+        self._before, self._beside, self._groups = before, beside, groups
+        self._tokens = context.config.spec.training.tokens
+        self._asked, self._kept_at, self._ending = False, time.monotonic(), Ending(self._tokens)
+
+    def look(self) -> None:
+        """Once."""
+        if self._context.stop.is_set():
+            self._ask_to_stop()
+        state = self._ray.get(self._control.state.remote(), timeout=10)
+        if self._beside.below and state["last"]:
+            self._ask_to_stop()
+        result = self._ending.look(state, self._asked, time.monotonic())
         if result:
-            leave(context, key, state, beside.verdict(result, context.stop.is_set()))
-        if groups:
-            groups.look(state, time.monotonic())
-        if not state["last"]:
-            continue
-        context.scratch.put_metrics(metrics_of(state, tokens) | beside.metrics())
+            leave(self._context, self._key, state, self._beside.verdict(result, self._context.stop.is_set()))
+        if self._groups:
+            self._groups.look(state, time.monotonic())
+        if state["last"]:
+            self._show(state)
+
+    def _ask_to_stop(self) -> None:
+        """Once it was heard it need not be said again."""
+        if not self._asked:
+            self._ray.get(self._control.request_stop.remote(), timeout=10)
+            self._asked = True
+
+    def _show(self, state: dict[str, Any]) -> None:
+        """The last step, and every few seconds the accounts."""
+        context, beside, groups = self._context, self._beside, self._groups
+        context.scratch.put_metrics(metrics_of(state, self._tokens) | beside.metrics())
         also = beside.progress() | (groups.progress() if groups else {})
-        context.scratch.put_progress(progress_of(state, tokens, before).model_copy(update=also))
-        if time.monotonic() - kept_at > ACCOUNT_SECONDS:
-            kept_at = time.monotonic()
-            write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
+        context.scratch.put_progress(progress_of(state, self._tokens, self._before).model_copy(update=also))
+        if time.monotonic() - self._kept_at > ACCOUNT_SECONDS:
+            self._kept_at = time.monotonic()
+            write_accounts(context.store, self._key, Accounts.from_dict(state["accounts"]))
 
 
 def leave(context: Context, key: str, state: dict[str, Any], result: Result) -> None:

@@ -1,0 +1,49 @@
+"""The driver's watcher: a Ray that is slow to answer must not cost the run its ears."""
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow  # importing Ray Train takes seconds
+
+
+class Slow(Exception):
+    """Ray's GetTimeoutError."""
+
+
+def test_a_stop_is_passed_on_though_an_answer_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmtrain_jobs.training import stage
+
+    monkeypatch.setattr(stage, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(stage.Watcher, "_show", lambda *_: None)
+    asked: list[str] = []
+
+    def get(answer: Any, timeout: float) -> Any:
+        asked.append(answer)
+        if len(asked) < 4:
+            raise Slow
+        return {"last": {"step": 5, "tokens": 50}, "fresh": False, "failure": None, "saved": 0, "checkpoint": ""}
+
+    control = SimpleNamespace(
+        state=SimpleNamespace(remote=lambda: "state"), request_stop=SimpleNamespace(remote=lambda: "stop")
+    )
+    ray: Any = SimpleNamespace(get=get, exceptions=SimpleNamespace(GetTimeoutError=Slow))
+    config = SimpleNamespace(spec=SimpleNamespace(training=SimpleNamespace(tokens=100)))
+    context: Any = SimpleNamespace(stop=threading.Event(), config=config)
+    beside: Any = SimpleNamespace(below="")
+    over = threading.Event()
+    watcher = threading.Thread(target=stage.watch, args=(context, ray, control, "key", over, None, beside, None))
+    watcher.start()
+    context.stop.set()
+    end = time.monotonic() + 20
+    while asked.count("stop") < 1 or asked[-1] != "state":
+        assert time.monotonic() < end, asked
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert watcher.is_alive()
+    over.set()
+    watcher.join()
+    assert "stop" not in asked[5:], "once it was heard it is not said again"
