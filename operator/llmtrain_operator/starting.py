@@ -30,7 +30,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.attempt += 1
     stage.state = StageState.RUNNING
     stage.start_time = stage.start_time or turn.stamp
-    stage.attempt_time, stage.not_before, stage.outcome = turn.stamp, None, None
+    stage.attempt_time, stage.not_before, stage.outcome, stage.message = turn.stamp, None, None, ""
     stage.progress_time, stage.worker_failures, stage.nonce = None, 0, turn.seen.nonce
     stage.image = turn.spec.image or turn.seen.image
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd

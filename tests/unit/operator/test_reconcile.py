@@ -66,6 +66,9 @@ async def test_suspension_saves_first_then_costs_nothing_and_resumes() -> None:
     await run.turn()
     assert run.status.ledger.total_micro_usd == spent
     run.job["spec"]["suspend"] = False
+    while not run.pods:
+        await run.turn()
+    assert [c.message for c in run.status.conditions if "suspend" in c.message] == []
     await finish(run)
     assert run.status.state == "Succeeded"
     assert "gpt-trn-2-head" in run.cluster.pods_created
