@@ -56,7 +56,7 @@ def test_training_went_on_while_the_evaluator_was_killed_and_replaced(stopped: l
     assert stage(NAME, "Training")["attempt"] == 1
     # The one that is counted is the requirement's own.
     assert stage(NAME, "Training")["failures"] == 1
-    assert stage(NAME, "Training")["workerFailures"] == 0
+    assert "workerFailures" not in stage(NAME, "Training"), "none is counted against the workers"
     found = [float(point["scores"]["held-out/bits_per_byte"]) for point in points()]
     assert found[-1] < found[0], "the model learnt meanwhile"
 
