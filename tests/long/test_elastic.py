@@ -87,6 +87,7 @@ class Pods:
     def lose(self, name: str) -> None:
         """Without a word."""
         kill(family_of(self.running[name]))
+        self.running[name].wait(30)
 
     def ask_to_go(self, name: str) -> int:
         """SIGTERM to PID 1; the exit code of the pod, and then nothing of it is left."""
@@ -139,6 +140,7 @@ def pods(folder: Path, ray_folder: str) -> Iterator[Pods]:
     finally:
         for process in made.running.values():
             kill(family_of(process))
+            process.wait(30)
         # Ray's daemons of a killed `ray start` have no parent any more.
         kill([p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("RAY_TMPDIR") == ray_folder])
 
