@@ -1,5 +1,6 @@
 """The commands as a person uses them, over a kubectl that says what it is told to say."""
 
+import io
 import json
 import os
 import re
@@ -245,9 +246,8 @@ def test_the_shell_completes_names_of_jobs(kubectl: Kubectl) -> None:
 
 
 def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115 - lives as long as the test
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(draw(view_of(job, now, None), now))
-    console.file.close()
     return console.export_text()
 
 

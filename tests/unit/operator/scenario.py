@@ -76,11 +76,15 @@ class Scenario:
                     raise
         return outlook
 
-    async def run_stage(self, seconds: int = 100) -> None:
-        """Let the current stage start, work and end well, and its cluster go."""
+    async def until_pods(self) -> None:
+        """Turns, a second apart, until the current stage has pods."""
         while not self.pods:
             await self.turn()
             self.cluster.tick(1)
+
+    async def run_stage(self, seconds: int = 100) -> None:
+        """Let the current stage start, work and end well, and its cluster go."""
+        await self.until_pods()
         await self.turn(2)
         for name in self.pods:
             self.cluster.run_pod(name)

@@ -75,7 +75,7 @@ async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_t
             with suppress(ApiError):
                 await shared.turn("team-a", "gpt", run.memory)
 
-    run.cluster.replace = replace_while_another_reads  # type: ignore[method-assign]
+    run.cluster.replace = replace_while_another_reads  # type: ignore[method-assign]  # one fake's, for this test
     for stage in range(4):
         await turn(8)
         assert not run.pods or budget_of(run).held
@@ -105,7 +105,7 @@ async def test_the_reservation_is_in_the_budget_before_the_first_pod_of_a_stage(
             held.append(budget_of(run).held)
         return await create(resource, namespace, body)
 
-    run.cluster.create = watch  # type: ignore[method-assign]
+    run.cluster.create = watch  # type: ignore[method-assign]  # one fake's, for this test
     await to_training(run)
     assert len(held) == 6
     assert all(held)

@@ -21,9 +21,7 @@ async def elastic(replicas: int, least: int, *placed: int, **spec: Any) -> Scena
     workers |= {"replicas": replicas, "minReplicas": least}
     await run.run_stage()
     await run.run_stage()
-    while not run.pods:
-        await run.turn()
-        run.cluster.tick(1)
+    await run.until_pods()
     await run.turn()
     for name in run.pods:
         if name.endswith("head") or any(name.endswith(f"w{index}-1") for index in placed):

@@ -47,7 +47,7 @@ class Watched:
                     self.snapshots.drop(("team-a", "gpt"))
             return outlook
 
-        self.run.turn = told  # type: ignore[method-assign]
+        self.run.turn = told  # type: ignore[method-assign]  # one fake's, for this test
 
     def restart(self) -> None:
         self.registry, self.snapshots = CollectorRegistry(), Snapshots(self.run.cluster.clock)

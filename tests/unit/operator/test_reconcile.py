@@ -42,7 +42,7 @@ async def test_no_stage_asks_for_pods_before_the_last_ones_are_gone() -> None:
         seen.append(stages)
         return answer
 
-    run.cluster.create = watch  # type: ignore[method-assign]
+    run.cluster.create = watch  # type: ignore[method-assign]  # one fake's, for this test
     await finish(run)
     assert max(len(stages) for stages in seen) == 1
 
@@ -103,7 +103,7 @@ async def test_what_was_created_is_deleted_without_being_looked_up() -> None:
         asked.append(resource)
         return await get(resource, namespace, name, not_before)
 
-    run.cluster.get = counting  # type: ignore[method-assign]
+    run.cluster.get = counting  # type: ignore[method-assign]  # one fake's, for this test
     await run.run_stage()
     assert "api/v1/services" not in asked
     assert not run.cluster.of("api/v1/services")

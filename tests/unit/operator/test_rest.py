@@ -25,9 +25,7 @@ async def training(**spec: Any) -> Scenario:
     run = Scenario(**spec)
     for _ in range(2):
         await run.run_stage()
-    while not run.pods:
-        await run.turn()
-        run.cluster.tick(1)
+    await run.until_pods()
     await run.turn()
     for name in run.pods:
         run.cluster.run_pod(name)

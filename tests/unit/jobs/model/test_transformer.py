@@ -208,7 +208,7 @@ def test_more_positions_than_are_learned_are_refused_and_alibi_takes_them() -> N
 )
 def test_what_does_not_divide_is_bad_input_that_names_the_field(change: dict[str, float], words: str) -> None:
     with pytest.raises(StageError, match=words) as caught:
-        Transformer(replace(LLAMA, **change))  # type: ignore[arg-type]
+        Transformer(replace(LLAMA, **change))  # type: ignore[arg-type]  # fields of several types
     assert caught.value.failure.value == "BadInput"
 
 
