@@ -4,8 +4,6 @@ The head tells what the attempt as a whole did, and which workers train. What it
 slot, so that time in which a paid pod did nothing never counts as work.
 """
 
-from collections.abc import Iterator
-
 from llmtrain.api.status import Elsewhere, Phases, Progress, StageStatus, WorkerState
 from llmtrain_operator.names import WORKER
 from llmtrain_operator.podstate import PodState
@@ -31,20 +29,30 @@ def attribute(stage: StageStatus, before: Phases, now: Phases, progress: Progres
         slot.elsewhere = Elsewhere(**{part: getattr(known, part) + grown[part] for part in PARTS})
 
 
-def own_phases(pod: PodState, stage: StageStatus) -> Phases:
-    """The attempt's phases as far as they are the pod's. A pod whose slot has a successor was there until that one came."""
-    slot = next(_slots(pod, stage), None)
-    if slot is None or slot.elsewhere is None:
-        return stage.phases
+class Shares:
+    """The phases of each of a stage's pods, as far as they are the pod's; made once a look, for there are many pods."""
+
+    def __init__(self, stage: StageStatus | None) -> None:
+        """`stage`: the one whose current attempt's phases are known."""
+        self._stage = stage
+        self._slots = {slot.index: slot for slot in (*stage.workers, *stage.parked)} if stage else {}
+
+    def of(self, pod: PodState) -> Phases:
+        """Of a pod of another stage or attempt nothing is known."""
+        stage = self._stage
+        if stage is None or (stage.name.value, stage.attempt) != (pod.stage, pod.attempt):
+            return Phases()
+        slot = self._slots.get(pod.index) if pod.role == WORKER else None
+        if slot is None or slot.elsewhere is None:
+            return stage.phases
+        return stage.phases.model_copy(update=_own(pod, slot, slot.elsewhere, stage.phases))
+
+
+def _own(pod: PodState, slot: WorkerState, elsewhere: Elsewhere, phases: Phases) -> dict[str, int]:
+    """A pod whose slot has a successor was there until that one came."""
     if slot.incarnation > pod.incarnation:
-        return stage.phases.model_copy(update=slot.elsewhere.model_dump())
-    own = {part: max(0, getattr(stage.phases, part) - getattr(slot.elsewhere, part)) for part in PARTS}
-    return stage.phases.model_copy(update=own)
-
-
-def _slots(pod: PodState, stage: StageStatus) -> Iterator[WorkerState]:
-    mine = [*stage.workers, *stage.parked] if pod.role == WORKER else []
-    return (slot for slot in mine if slot.index == pod.index)
+        return elsewhere.model_dump()
+    return {part: max(0, getattr(phases, part) - getattr(elsewhere, part)) for part in PARTS}
 
 
 def indices(text: str) -> list[int]:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from llmtrain.api.status import Amounts, Counted, HighWater, Ledger, Split, Stage, StageStatus
 from llmtrain_operator import wastesplit
+from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, condition_time
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import frozen_power, joules
-from llmtrain_operator.settlement import phases_of
 
 Key = tuple[Stage, str, str, str]
 CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind != "starting")
@@ -30,13 +30,13 @@ class Told(NamedTuple):
 
 def counted(ledger: Ledger, pods: Sequence[PodState], stage: StageStatus | None) -> list[Counted]:
     """One entry a stage, role, plan and tenure; none lower than in `ledger.counted`."""
-    alive = {pod.uid: pod for pod in pods}
+    alive, shares = {pod.uid: pod for pod in pods}, Shares(stage)
     sums: dict[Key, Told] = {}
     for entry in ledger.entries:
         _add(sums, entry, Told(wastesplit.seconds_of(entry.cost_split), entry.energy_joules))
     for mark in ledger.high_water:
         if mark.uid in alive:
-            _add(sums, mark, certain(alive[mark.uid], mark, stage))
+            _add(sums, mark, certain(alive[mark.uid], mark, shares))
     for told in ledger.counted:
         _raise(sums, told)
     order = [key_of(item) for item in ledger.counted]
@@ -44,13 +44,13 @@ def counted(ledger: Ledger, pods: Sequence[PodState], stage: StageStatus | None)
     return [_counted(key, sums[key]) for key in keys]
 
 
-def certain(pod: PodState, mark: HighWater, stage: StageStatus | None) -> Told:
+def certain(pod: PodState, mark: HighWater, shares: Shares) -> Told:
     """What the final bill of a pod that lives will contain, whatever comes."""
     start = condition_time(pod.raw, "PodScheduled", status="True")
     if start is None:
         return Told({}, 0)
     span = Interval(start, start + timedelta(seconds=mark.pod_seconds), final=False)
-    split = wastesplit.split_pod(pod.raw, span, mark.pod_seconds, phases_of(pod, stage))
+    split = wastesplit.split_pod(pod.raw, span, mark.pod_seconds, shares.of(pod))
     energy = joules(frozen_power(pod.raw), mark.pod_seconds, split)
     return Told(_worth(split, mark.micro_usd_per_hour), energy)
 

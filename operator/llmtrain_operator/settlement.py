@@ -13,7 +13,7 @@ from datetime import datetime
 from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
-from llmtrain_operator.attribution import own_phases
+from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, accelerators, bill, frozen_price, interval
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import frozen_power, joules
@@ -32,14 +32,14 @@ def settle(
     """The ledger after this observation; the one passed in is left alone. `stage`: the one whose phases are known."""
     entries = {_key(entry): entry.model_copy() for entry in ledger.entries}
     marks = {mark.uid: mark for mark in ledger.high_water}
-    alive = {pod.uid for pod in pods}
+    alive, shares = {pod.uid for pod in pods}, Shares(stage)
     settled = [uid for uid in ledger.settled if uid in alive]
     for pod in pods:
         if pod.uid in settled:
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
         if span.final:
-            _book(entries, final_entry(pod, span, nodes, phases_of(pod, stage)))
+            _book(entries, final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)
         else:
             marks[pod.uid] = raised(before, mark_of(pod, span, now))
@@ -125,12 +125,6 @@ def vanished_entry(mark: HighWater) -> LedgerEntry:
               "billed_seconds", "accelerator_seconds", "cost_micro_usd")}  # fmt: skip
     split, cost = Split(starting=owed.billed_seconds), Split(starting=owed.cost_micro_usd)
     return LedgerEntry(pods=1, split=split, cost_split=cost, **fields)
-
-
-def phases_of(pod: PodState, stage: StageStatus | None) -> Phases:
-    """Of the attempt that the pod belongs to, where it is the current one."""
-    same = stage is not None and (stage.name.value, stage.attempt) == (pod.stage, pod.attempt)
-    return own_phases(pod, stage) if same and stage is not None else Phases()
 
 
 def _key(item: LedgerEntry) -> Key:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from llmtrain_operator.attribution import attribute, indices, own_phases
+from llmtrain_operator.attribution import Shares, attribute, indices
 from llmtrain_operator.podstate import PodState
 
 from llmtrain.api.status import Phases, Progress, Stage, StageStatus, WorkerState
@@ -197,21 +197,24 @@ async def test_time_in_which_a_worker_did_not_train_is_not_work() -> None:
     assert run.status.ledger.total_micro_usd == recorded_micro_usd(run.cluster)
 
 
-def pod(index: int, incarnation: int, role: str = "worker") -> PodState:
-    names = {"role": role, "index": index, "incarnation": incarnation}
+def pod(index: int, incarnation: int, role: str = "worker", attempt: int = 1) -> PodState:
+    names = {"stage": "Training", "attempt": attempt, "role": role, "index": index, "incarnation": incarnation}
     labels = {f"llmtrain.dev/{key}": str(value) for key, value in names.items()}
     return PodState({"metadata": {"labels": labels}})
 
 
 def test_a_part_belongs_to_those_who_trained() -> None:
-    stage = StageStatus(name=Stage.TRAINING, workers=[WorkerState(index=0), WorkerState(index=1, incarnation=2)])
+    stage = StageStatus(name=Stage.TRAINING, attempt=1)
+    stage.workers = [WorkerState(index=0), WorkerState(index=1, incarnation=2)]
     stage.parked = [WorkerState(index=2)]
     stage.phases = Phases(working=100, redone=7)
     attribute(stage, Phases(working=60, redone=5), stage.phases, Progress(group="0"))
-    assert own_phases(pod(0, 1), stage).working == 100
-    assert (own_phases(pod(1, 2), stage).working, own_phases(pod(1, 2), stage).redone) == (60, 5)
-    assert own_phases(pod(2, 1), stage).working == 60
-    assert own_phases(pod(1, 1, role="head"), stage).working == 100
+    of = Shares(stage).of
+    assert of(pod(0, 1)).working == 100
+    assert (of(pod(1, 2)).working, of(pod(1, 2)).redone) == (60, 5)
+    assert of(pod(2, 1)).working == 60
+    assert of(pod(1, 1, role="head")).working == 100
+    assert of(pod(0, 1, attempt=2)) == Phases()
     assert indices("0-3,5") == [0, 1, 2, 3, 5]
     assert indices("x,2-") == []
 
