@@ -91,12 +91,12 @@ class Phases(StatusModel):
     head_end: Time | None = Field(None, description="When the head's container ended.")
 
 
-class Elsewhere(StatusModel):
-    """Seconds of an attempt's phases in which one worker was not there or did not train."""
+class PhaseSeconds(StatusModel):
+    """Seconds of an attempt's phases: those that one worker pod had a part in, or those that it had none in."""
 
-    working: int = Field(0, description="The work moved forward without it.")
-    redone: int = Field(0, description="Work that was done before was done again without it.")
-    checkpointing: int = Field(0, description="The others stood still for checkpoints.")
+    working: int = Field(0, description="The work moved forward.")
+    redone: int = Field(0, description="Work that was done before was done again.")
+    checkpointing: int = Field(0, description="Training stood still for checkpoints.")
 
 
 class WorkerState(StatusModel):
@@ -105,7 +105,10 @@ class WorkerState(StatusModel):
     index: int = Field(description="Slot of the worker.")
     incarnation: int = Field(1, description="Pods that the slot has had, this one included.")
     released: int = Field(0, description="Of these, pods that were given back; they are no losses.")
-    elsewhere: Elsewhere | None = Field(None, description="What the attempt did without this pod; absent: nothing.")
+    elsewhere: PhaseSeconds | None = Field(None, description="What the attempt did without this pod; absent: nothing.")
+    last_pod: PhaseSeconds | None = Field(
+        None, description="What it did with the slot's pod before this one, whose bill may still be open."
+    )
 
 
 class NodeLoss(StatusModel):

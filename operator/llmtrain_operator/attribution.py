@@ -4,16 +4,16 @@ The head tells what the attempt as a whole did, and which workers train. What it
 slot, so that time in which a paid pod did nothing never counts as work.
 """
 
-from llmtrain.api.status import Elsewhere, Phases, Progress, StageStatus, WorkerState
+from llmtrain.api.status import Phases, PhaseSeconds, Progress, StageStatus, WorkerState
 from llmtrain_operator.names import WORKER
 from llmtrain_operator.podstate import PodState
 
 PARTS = ("working", "redone", "checkpointing")
 
 
-def so_far(phases: Phases) -> Elsewhere:
+def so_far(phases: Phases) -> PhaseSeconds:
     """All that the attempt did before a pod that is made now."""
-    return Elsewhere(**{part: getattr(phases, part) for part in PARTS})
+    return PhaseSeconds(**{part: getattr(phases, part) for part in PARTS})
 
 
 def attribute(stage: StageStatus, before: Phases, now: Phases, progress: Progress | None) -> None:
@@ -25,8 +25,8 @@ def attribute(stage: StageStatus, before: Phases, now: Phases, progress: Progres
         return
     members = set(indices(progress.group))
     for slot in [*stage.parked, *(slot for slot in stage.workers if slot.index not in members)]:
-        known = slot.elsewhere or Elsewhere()
-        slot.elsewhere = Elsewhere(**{part: getattr(known, part) + grown[part] for part in PARTS})
+        known = slot.elsewhere or PhaseSeconds()
+        slot.elsewhere = PhaseSeconds(**{part: getattr(known, part) + grown[part] for part in PARTS})
 
 
 class Shares:
@@ -43,16 +43,22 @@ class Shares:
         if stage is None or (stage.name.value, stage.attempt) != (pod.stage, pod.attempt):
             return Phases()
         slot = self._slots.get(pod.index) if pod.role == WORKER else None
-        if slot is None or slot.elsewhere is None:
+        if slot is None:
             return stage.phases
-        return stage.phases.model_copy(update=_own(pod, slot, slot.elsewhere, stage.phases))
+        known = slot.last_pod if slot.incarnation > pod.incarnation else with_it(slot, stage.phases)
+        return stage.phases.model_copy(update=known.model_dump() if known else {})
 
 
-def _own(pod: PodState, slot: WorkerState, elsewhere: Elsewhere, phases: Phases) -> dict[str, int]:
-    """A pod whose slot has a successor was there until that one came."""
-    if slot.incarnation > pod.incarnation:
-        return elsewhere.model_dump()
-    return {part: max(0, getattr(phases, part) - getattr(elsewhere, part)) for part in PARTS}
+def with_it(slot: WorkerState, phases: Phases) -> PhaseSeconds:
+    """What the attempt has done with the slot's present pod."""
+    without = slot.elsewhere or PhaseSeconds()
+    return PhaseSeconds(**{part: max(0, getattr(phases, part) - getattr(without, part)) for part in PARTS})
+
+
+def hand_over(slot: WorkerState, phases: Phases) -> None:
+    """The slot gets its next pod. The last one may be billed much later, on a node that does not answer."""
+    slot.last_pod, slot.elsewhere = with_it(slot, phases), so_far(phases)
+    slot.incarnation += 1
 
 
 def indices(text: str) -> list[int]:

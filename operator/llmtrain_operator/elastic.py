@@ -5,13 +5,13 @@ not start or because too few others are there for a whole replica, it is given b
 asked for again later. No pod of the head's or of the workers that train is touched by that.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from llmtrain.api.elastic import sizes_of
 from llmtrain.api.status import StageStatus, WorkerState
 from llmtrain.cost.money import format_usd
-from llmtrain_operator.attribution import so_far
-from llmtrain_operator.billing import format_time, parse_time
+from llmtrain_operator.attribution import hand_over, so_far
+from llmtrain_operator.billing import condition_time, format_time, parse_time
 from llmtrain_operator.blueprints import is_elastic, least_workers, worker_count
 from llmtrain_operator.bounds import make_room
 from llmtrain_operator.budget import cluster_prices
@@ -75,7 +75,8 @@ def _give_back(turn: Turn, stage: StageStatus) -> None:
         return
     stage.idle_since = stage.idle_since or turn.stamp
     since = turn.now - (parse_time(stage.idle_since) or turn.now)
-    if since.total_seconds() <= turn.spec.start_deadline_seconds or not is_enough(turn, stage):
+    waited = min([since, *(turn.now - placed for placed in _placed(idle))])
+    if waited.total_seconds() <= turn.spec.start_deadline_seconds or not is_enough(turn, stage):
         return
     group = {pod.index for pod in started_workers(turn, stage)} - {pod.index for pod in idle}
     rest = [slot for slot in stage.workers if slot.index not in group]
@@ -86,6 +87,12 @@ def _give_back(turn: Turn, stage: StageStatus) -> None:
     what = f"{len(idle)} workers stood idle for {int(since.total_seconds())} s at ${format_usd(hour)} an hour"
     turn.tell("WorkersReleased", f"{what}; {len(rest)} are given back and asked for again at {stage.grow_after}", True)
     _park(turn, stage, rest)
+
+
+def _placed(pods: list[PodState]) -> list[datetime]:
+    """When nodes took them. The last of them may be whom the others need, and has its whole start deadline."""
+    times = (condition_time(pod.raw, "PodScheduled", status="True") for pod in pods)
+    return [time for time in times if time is not None]
 
 
 def _park(turn: Turn, stage: StageStatus, slots: list[WorkerState]) -> None:
@@ -118,9 +125,8 @@ def _ask_again(turn: Turn, stage: StageStatus) -> None:
 
 def _slot(before: WorkerState | None, index: int, stage: StageStatus) -> WorkerState:
     """A slot that comes, or comes back under its next incarnation."""
-    elsewhere = so_far(stage.phases)
     if before is None:
-        return WorkerState(index=index, elsewhere=elsewhere)
-    return WorkerState(
-        index=index, incarnation=before.incarnation + 1, released=before.released + 1, elsewhere=elsewhere
-    )
+        return WorkerState(index=index, elsewhere=so_far(stage.phases))
+    hand_over(before, stage.phases)
+    before.released += 1
+    return before

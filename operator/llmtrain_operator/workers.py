@@ -3,7 +3,7 @@
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.retry import RetryAction
 from llmtrain.api.status import Outcome, StageStatus, WorkerState
-from llmtrain_operator.attribution import so_far
+from llmtrain_operator.attribution import hand_over
 from llmtrain_operator.history import count_node_loss
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import PodState
@@ -59,7 +59,7 @@ def _ends_attempt(turn: Turn, failure: Failure) -> bool:
 
 
 def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure) -> None:
-    slot.incarnation, slot.elsewhere = slot.incarnation + 1, so_far(stage.phases)
+    hand_over(slot, stage.phases)
     count_node_loss(stage, failure.node)
     stage.worker_failures += int(failure.kind not in UNCOUNTED)
     turn.tell("WorkerReplaced", f"{failure.message}; incarnation {slot.incarnation} follows", warning=True)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from llmtrain_operator.attribution import Shares, attribute, indices
+from llmtrain_operator.attribution import Shares, attribute, hand_over, indices
 from llmtrain_operator.podstate import PodState
 
-from llmtrain.api.status import Phases, Progress, Stage, StageStatus, WorkerState
+from llmtrain.api.status import Phases, PhaseSeconds, Progress, Stage, StageStatus, WorkerState
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_metrics import KNOWN
 from tests.unit.operator.test_waiting import told, unschedulable
@@ -145,6 +145,33 @@ async def test_a_placed_worker_that_does_not_start_is_given_back_too() -> None:
     assert workers(run) == ["w0-1", "w1-1"]
 
 
+def place(run: Scenario, name: str) -> None:
+    """A node takes the pod; its image is still to be pulled."""
+    pod = run.cluster.pod(name)
+    pod["spec"]["nodeName"] = "node-1"
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": run.cluster.now.isoformat()}
+    pod["status"] = {"phase": "Pending", "conditions": [placed]}
+
+
+async def test_a_pod_has_its_whole_start_deadline_though_others_were_idle_before_it() -> None:
+    """The successor of one worker starts while that of another is awaited: nobody was idle for longer than 320 s."""
+    run = await elastic(3, 1, 0, 1, 2, startDeadlineSeconds=600)
+    for index, seconds in ((2, 300), (1, 20)):
+        run.cluster.end_pod(f"gpt-trn-1-w{index}-1", 137)
+        await run.turn(4)
+        place(run, f"gpt-trn-1-w{index}-2")
+        await run.turn()
+        run.cluster.tick(seconds)
+    run.cluster.run_pod("gpt-trn-1-w2-2")
+    await run.turn()
+    run.cluster.tick(300)
+    await run.turn()
+    assert workers(run) == ["w0-1", "w1-2", "w2-2"]
+    run.cluster.tick(290)
+    await run.turn()
+    assert workers(run) == ["w0-1", "w2-2"], "and no more than that"
+
+
 async def test_lowering_replicas_takes_the_highest_and_raising_brings_new_ones() -> None:
     run = await elastic(3, 1, 0, 1, 2, retry={"infrastructureLimit": 0})
     scale(run, 2)
@@ -217,6 +244,17 @@ def test_a_part_belongs_to_those_who_trained() -> None:
     assert of(pod(0, 1, attempt=2)) == Phases()
     assert indices("0-3,5") == [0, 1, 2, 3, 5]
     assert indices("x,2-") == []
+
+
+def test_a_pod_that_is_billed_after_its_successor_came_has_its_own_part_alone() -> None:
+    """It came when 60 s of work were done, and stayed to 100; what follows is its successor's, or nobody's."""
+    slot = WorkerState(index=0, elsewhere=PhaseSeconds(working=60))
+    stage = StageStatus(name=Stage.TRAINING, attempt=1, workers=[slot], phases=Phases(working=100))
+    hand_over(slot, stage.phases)
+    before, stage.phases = stage.phases, Phases(working=130)
+    attribute(stage, before, stage.phases, Progress(group="1"))
+    of = Shares(stage).of
+    assert (of(pod(0, 1)).working, of(pod(0, 2)).working) == (40, 0)
 
 
 async def test_more_workers_than_the_budget_pays_for_are_not_made_and_nothing_stops() -> None:
