@@ -1,10 +1,13 @@
 """What the current attempt's pods and head tell of its time, kept in the status for pods that end after the head."""
 
+from datetime import datetime
+
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Phases, Progress, StageStatus
 from llmtrain_operator.attribution import attribute
 from llmtrain_operator.billing import Pod, container_statuses, format_time, parse_time
 from llmtrain_operator.blueprints import is_elastic, least_workers
+from llmtrain_operator.podstate import PodState
 from llmtrain_operator.turn import Turn
 
 
@@ -47,12 +50,18 @@ def _completion(turn: Turn, stage: StageStatus) -> str | None:
     if stage.phases.complete_time:
         return stage.phases.complete_time
     pods = turn.crew_of(stage)
-    starts = [parse_time(_start_of(pod.raw)) for pod in pods]
-    known = [start for start in starts if start is not None]
     if is_elastic(turn.spec, stage.name):
-        needed = 1 + least_workers(turn.spec, stage.name)
-        return format_time(sorted(known)[needed - 1]) if len(known) >= needed else None
+        workers = sorted(_starts([pod for pod in pods if not pod.is_head]))
+        heads, least = _starts([pod for pod in pods if pod.is_head]), least_workers(turn.spec, stage.name)
+        return format_time(max(*heads, *workers[:least])) if heads and len(workers) >= least else None
+    known = _starts(pods)
     return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None
+
+
+def _starts(pods: list[PodState]) -> list[datetime]:
+    """When pods' containers started, of those that have."""
+    times = (parse_time(_start_of(pod.raw)) for pod in pods)
+    return [time for time in times if time is not None]
 
 
 def _start_of(pod: Pod) -> str | None:

@@ -7,6 +7,7 @@ from llmtrain_operator.attribution import Shares, attribute, hand_over, indices
 from llmtrain_operator.podstate import PodState
 
 from llmtrain.api.status import Phases, PhaseSeconds, Progress, Stage, StageStatus, WorkerState
+from tests.unit.operator.fake_cluster import stamp
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_metrics import KNOWN
 from tests.unit.operator.test_waiting import told, unschedulable
@@ -222,6 +223,23 @@ async def test_time_in_which_a_worker_did_not_train_is_not_work() -> None:
     entry = next(e for e in run.status.ledger.entries if e.stage is Stage.TRAINING and e.role == "worker")
     assert entry.split.working == 150 + 150 + 100
     assert run.status.ledger.total_micro_usd == recorded_micro_usd(run.cluster)
+
+
+async def test_workers_wait_for_their_head_however_many_of_them_there_are() -> None:
+    """Three workers run at once, one is enough, and the head starts 200 s later: until then all of them waited."""
+    run = Scenario()
+    run.job["spec"]["training"]["cluster"]["workers"] |= {"replicas": 3, "minReplicas": 1}
+    await run.run_stage()
+    await run.run_stage()
+    await run.until_pods()
+    await run.turn()
+    for name in sorted(run.pods, reverse=True):
+        if name.endswith("head"):
+            await run.turn()
+            run.cluster.tick(200)
+        run.cluster.run_pod(name)
+    await run.turn()
+    assert training(run).phases.complete_time == stamp(run.cluster.now)
 
 
 def pod(index: int, incarnation: int, role: str = "worker", attempt: int = 1) -> PodState:
