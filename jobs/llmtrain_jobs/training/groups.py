@@ -25,6 +25,8 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """A worker that does not run a trivial task within this is not there, whatever Ray's control store still says."""
+AGAIN_SECONDS = 60.0
+"""After that it is asked again: it may have been slow, not dead."""
 PATIENCE_SECONDS = 300.0
 """For an answer of the actor beside the driver, on a machine that is starved."""
 LONGEST_LINE = 1024
@@ -85,20 +87,21 @@ class Groups:
         """The workers of the next group; none: somebody asked to stop. `doubtful`: one was just lost without notice."""
         config, since = self.context.config, time.monotonic()
         patience = Patience(config.spec.training.cluster.workers.elastic_wait_seconds, config.wait_for_workers_seconds)
-        silent: set[str] = set()
+        silent: dict[str, float] = {}
         while not self._is_over():
-            state = self._state()
-            there = [worker for worker in self._there(state) if worker.node not in silent]
-            choice = start_or_wait(self.sizes, len(there), self.expected, time.monotonic() - since, patience)
+            state, now = self._state(), time.monotonic()
+            there = [worker for worker in self._there(state) if silent.get(worker.node, now) <= now]
+            choice = start_or_wait(self.sizes, len(there), self.expected, now - since, patience)
             if choice.verdict is Verdict.GIVE_UP:
                 raise unavailable(
                     f"{len(there)} of {self.sizes.least} workers are there after {patience.for_enough:.0f} s"
                 )
             if choice.verdict is Verdict.START:
                 members = there[: choice.workers]
-                silent = self._silent(members) if doubtful else set()
-                if not silent:
+                quiet = self._silent(members) if doubtful else set()
+                if not quiet:
                     return members
+                silent |= dict.fromkeys(quiet, time.monotonic() + AGAIN_SECONDS)
             self._tell(state, len(there))
             time.sleep(POLL_SECONDS)
         return []

@@ -21,14 +21,11 @@ from llmtrain_jobs.training.beside import Beside
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint
 from llmtrain_jobs.training.control import Control
 from llmtrain_jobs.training.ending import Ending
-from llmtrain_jobs.training.export import MODEL_FILE
 from llmtrain_jobs.training.groups import Groups
 from llmtrain_jobs.training.plans import retention_of
 from llmtrain_jobs.training.record import RECORD_FILE, record_of
 from llmtrain_jobs.training.telemetry import metrics_of, progress_of
 from llmtrain_jobs.training.trainer import make_trainer
-
-__all__ = ["MODEL_FILE", "run"]
 
 WATCH_SECONDS = 0.5
 ACCOUNT_SECONDS = 5.0
@@ -132,11 +129,14 @@ class Watcher:
 
 
 def leave(context: Context, key: str, state: dict[str, Any], result: Result) -> None:
-    """End this process here, with a result and with the accounts kept: see `ending`."""
+    """End this process here, with a result and, where the storage takes them, the accounts: see `ending`."""
     assert result.failure_class is not None, "only failures and interruptions end like this"
     context.scratch.put_result(result)
-    if state["last"]:
-        write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
+    try:
+        if state["last"]:
+            write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
+    except StorageError as error:
+        print(f"the accounts could not be kept: {error}", flush=True)
     os._exit(EXIT_CODES[result.failure_class])
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,9 +84,17 @@ class World:
     lives: list[Callable[["World"], None]] = field(default_factory=list)
 
     now: float = 0.0
+    wakes: float | None = None
+    """When all that are silent answer again."""
+    falls: tuple[float, str] | None = None
+    """When a node falls silent, and which."""
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+        if self.wakes is not None and self.now >= self.wakes:
+            self.ray.silent = set()
+        if self.falls is not None and self.now >= self.falls[0]:
+            self.ray.silent.add(self.falls[1])
 
     def fit(self) -> None:
         self.lives.pop(0)(self)
@@ -138,6 +146,38 @@ def test_a_lost_worker_is_waited_for_then_left_out_though_it_is_still_listed(wor
     world.groups.run()
     assert world.members == [[0, 1, 2], [0, 2]]
     assert world.now >= 10, "a successor had its time"
+
+
+def test_a_worker_that_did_not_answer_once_is_asked_again(world: World) -> None:
+    """The only one that is left: a starved machine is no reason to give the attempt up."""
+
+    def life(world: World) -> None:
+        step(world, 7)
+        world.ray.nodes_there, world.ray.silent = {"a": 0}, {"a"}
+        world.now, world.wakes = 0.0, 1.0
+        raise TrainingFailedError
+
+    context = world.groups.context
+    patient = context.config.model_copy(update={"wait_for_workers_seconds": 200})
+    world.groups.context = replace(context, config=patient)
+    world.lives = [life, trained]
+    world.groups.run()
+    assert world.members == [[0, 1, 2], [0]]
+
+
+def test_two_workers_that_fall_silent_one_after_the_other_are_both_left_out(world: World) -> None:
+    """The second while the first is waited for; each of them would be taken again for the other's sake."""
+
+    def life(world: World) -> None:
+        step(world, 7)
+        world.ray.silent = {"c"}
+        world.now, world.falls = 0.0, (5.0, "b")
+        raise TrainingFailedError
+
+    world.lives = [life, trained]
+    world.groups.run()
+    assert world.members == [[0, 1, 2], [0]]
+    assert world.now < 60
 
 
 def test_a_successor_that_comes_in_time_is_waited_for(world: World) -> None:

@@ -2,10 +2,15 @@
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from llmtrain_jobs.entrypoint.scratch import Scratch
+
+from llmtrain.api.stageconfig import FailureClass, Result
+from llmtrain.storage.errors import StorageError, StorageProblem
 
 pytestmark = pytest.mark.slow  # importing Ray Train takes seconds
 
@@ -47,3 +52,27 @@ def test_a_stop_is_passed_on_though_an_answer_was_late(monkeypatch: pytest.Monke
     over.set()
     watcher.join()
     assert "stop" not in asked[5:], "once it was heard it is not said again"
+
+
+class Left(BaseException):
+    """`os._exit`: nothing catches it."""
+
+
+def test_a_training_that_failed_ends_though_its_accounts_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it failed for, a full storage, keeps accounts out as well; the cluster would be paid for on and on."""
+    from llmtrain_jobs.training import stage
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    def full(*_: Any) -> None:
+        raise StorageError(StorageProblem.FULL, "the volume is full")
+
+    monkeypatch.setattr("os._exit", leave)
+    context: Any = SimpleNamespace(scratch=Scratch(tmp_path), store=SimpleNamespace(write=full))
+    result = Result(outcome="Failed", failure_class=FailureClass.STORAGE_FULL, reason="StorageFull", message="full")
+    with pytest.raises(Left, match="73"):
+        stage.leave(context, "key", {"last": {"step": 5}, "accounts": {}}, result)
+    assert context.scratch.result() == result
