@@ -193,12 +193,14 @@ def _check_lengths(layout: Layout, lengths: Sequence[int]) -> None:
     """Context parallelism divides every sequence, and sequence parallelism what that leaves."""
     together = layout.context * layout.tensor
     for length in lengths:
-        if length % together:
-            raise LayoutError(
-                f"`training.parallelism`: a sequence of {length} tokens (`model.contextLength`, `training.sequenceRamp`) / "
-                f"(context {layout.context} x tensor {layout.tensor} = {together}) leaves {length % together}; it must "
-                "divide without rest"
-            )
+        what = f"`training.parallelism`: a sequence of {length} tokens (`model.contextLength`, `training.sequenceRamp`)"
+        _must_divide(what, length, together, f"(context {layout.context} x tensor {layout.tensor} = {together})")
+
+
+def _must_divide(what: str, size: int, by: int, shown: str) -> None:
+    """`what` ends with the size, `shown` is what it is divided by, for people."""
+    if size % by:
+        raise LayoutError(f"{what} / {shown} leaves {size % by}; it must divide without rest")
 
 
 def _check_tensor(layout: Layout, model: ModelFacts) -> None:
@@ -217,11 +219,7 @@ def _check_tensor(layout: Layout, model: ModelFacts) -> None:
     divided = {"heads": model.heads, "key-value heads": model.key_value_heads, "feed-forward width": model.feed_forward,
                "vocabulary": model.vocabulary}  # fmt: skip
     for what, size in divided.items():
-        if size % layout.tensor:
-            raise LayoutError(
-                f"`training.parallelism.tensor`: {what} {size} / {layout.tensor} leaves {size % layout.tensor}; it must "
-                "divide without rest"
-            )
+        _must_divide(f"`training.parallelism.tensor`: {what} {size}", size, layout.tensor, str(layout.tensor))
 
 
 def _check_pipeline(layout: Layout, model: ModelFacts, windows: Sequence[int], masks: bool) -> None:
@@ -245,8 +243,5 @@ def _check_pipeline(layout: Layout, model: ModelFacts, windows: Sequence[int], m
         )
     together = layout.data * layout.micro_batches
     for size in windows:
-        if size % together:
-            raise LayoutError(
-                f"`training.globalBatchTokens` or `batchRamp`: {size} sequences / (data {layout.data} x micro-batches "
-                f"{layout.micro_batches} = {together}) leaves {size % together}; it must divide without rest"
-            )
+        what = f"`training.globalBatchTokens` or `batchRamp`: {size} sequences"
+        _must_divide(what, size, together, f"(data {layout.data} x micro-batches {layout.micro_batches} = {together})")
