@@ -15,8 +15,8 @@ from llmtrain.api.training import Training
 
 FROZEN_WHEN_STARTED = ("seed", "storage", "model")
 ALWAYS_MUTABLE = {"run_deadline_seconds"}
-ELASTIC = {"replicas", "min_replicas", "elastic_wait_seconds"}
-"""What may change of an elastic worker group while it runs."""
+ELASTIC = {"replicas", "elastic_wait_seconds"}
+"""What may change of an elastic worker group while it runs. Its head keeps the least number that it began with."""
 STAGES = {"curation": "Curation", "training": "Training", "evaluation": "Evaluation"}
 OWN_RULES = {
     "curation": {"cluster", "require"},
@@ -90,12 +90,12 @@ def _cluster(part: str) -> Rule:
 
 
 def _training_cluster(where: str) -> Rule:
-    """An elastic group changes its size as it runs; it stays elastic, for its attempt began as one."""
+    """An elastic group changes its size as it runs, not below the least number that its attempt began with."""
     rest = _all_same(Cluster, where, {*ALWAYS_MUTABLE, "workers"})
     workers, sizes = _same(Cluster, "workers", where), _all_same(ElasticWorkers, f"{where}.workers", ELASTIC)
-    elastic = " && ".join(f"{side}.{where}.workers.minReplicas > 0" for side in ("self", "oldSelf"))
+    elastic = f"self.{where}.workers.minReplicas > 0"
     rule = _while_idle("training", where, f"{rest} && ({workers} || ({elastic} && {sizes}))")
-    also = "; `replicas` and `minReplicas` of an elastic group (`minReplicas` above 0) at any time"
+    also = "; `replicas` of an elastic group (`minReplicas` above 0) at any time"
     return rule.model_copy(update={"message": rule.message + also})
 
 

@@ -63,8 +63,9 @@ def test_only_training_has_the_field(api: Api, demo_job: dict[str, Any], stage: 
     ("least", "changes", "message"),
     [
         (1, {"replicas": 1}, ""),
-        (1, {"replicas": 4, "minReplicas": 2, "elasticWaitSeconds": 5}, ""),
-        (1, {"minReplicas": 0}, "`replicas` and `minReplicas` of an elastic group"),
+        (1, {"replicas": 4, "elasticWaitSeconds": 5}, ""),
+        (1, {"minReplicas": 0}, "`replicas` of an elastic group"),
+        (1, {"replicas": 4, "minReplicas": 2}, "may only change while the stage has no pods"),
         (1, {"replicas": 4, "memory": "9Gi"}, "may only change while the stage has no pods"),
         (0, {"replicas": 4}, "may only change while the stage has no pods"),
         (0, {"minReplicas": 1}, "may only change while the stage has no pods"),

@@ -149,7 +149,7 @@ def ray_command(arguments: list[str]) -> list[str]:
 
 
 def worker_resources() -> list[str]:
-    """One training process a worker, whatever the CPU request; GPUs as Ray finds them. The driver knows it by its index."""
+    """One CPU for all training processes of a worker, whatever its request; GPUs as Ray finds them; its index."""
     return ["--num-cpus=1", f"--labels={INDEX_LABEL}={os.environ.get('LLMTRAIN_INDEX', '0')}"]
 
 
