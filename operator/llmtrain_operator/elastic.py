@@ -48,6 +48,16 @@ def is_enough(turn: Turn, stage: StageStatus) -> bool:
     return len(started_workers(turn, stage)) >= least_workers(turn.spec, stage.name)
 
 
+def due_successor(turn: Turn, stage: StageStatus) -> bool:
+    """A worker of an elastic stage has just ended, or its successor is yet to be made; a refused one is not on its way."""
+    if turn.seen.refusal or not is_elastic(turn.spec, stage.name):
+        return False
+    there = {
+        (pod.index, pod.incarnation) for pod in turn.crew_of(stage) if not (pod.is_head or pod.over or pod.deleted)
+    }
+    return any((slot.index, slot.incarnation) not in there for slot in stage.workers)
+
+
 def idle_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
     """Placed workers that cannot train: they have not started, or there are too few for a larger group."""
     started = started_workers(turn, stage)

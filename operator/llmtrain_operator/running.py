@@ -6,10 +6,11 @@ from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.blueprints import is_elastic
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
-from llmtrain_operator.elastic import is_enough, resize
+from llmtrain_operator.elastic import due_successor, is_enough, resize
 from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
@@ -112,14 +113,19 @@ def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
     fatal = next((reason for reason in reasons if reason[0] in FATAL_WAITS), None)
     if fatal:
         return after_failure(Failure(FailureClass.BAD_INPUT, *fatal), stage, turn.spec.retry)
-    if is_enough(turn, stage) or not (waiting or reasons) or not is_late(turn, stage, [pod for pod, _ in waiting]):
+    awaited = is_enough(turn, stage) or due_successor(turn, stage)
+    if awaited or not (waiting or reasons) or not is_late(turn, stage, [pod for pod, _ in waiting]):
         return None
     reason, message = reasons[0] if reasons else ("StartDeadlineExceeded", "pods were not started in time")
     return after_failure(Failure(FailureClass.NOT_STARTED, reason, message), stage, turn.spec.retry)
 
 
 def is_late(turn: Turn, stage: StageStatus, waiting: list[PodState]) -> bool:
-    """The oldest pod that waits, or the attempt that could create none, has waited for longer than is allowed."""
+    """The oldest pod that waits, or the attempt that could create none, has waited for longer than is allowed.
+
+    Of an elastic stage the newest: others waited while there were enough without them.
+    """
     asked = [time for time in (pod.created for pod in waiting) if time is not None]
-    since = min(asked, default=parse_time(stage.attempt_time) or turn.now)
+    last = max if is_elastic(turn.spec, stage.name) else min
+    since = last(asked, default=parse_time(stage.attempt_time) or turn.now)
     return turn.now - since > timedelta(seconds=turn.spec.start_deadline_seconds)

@@ -73,6 +73,23 @@ async def test_a_worker_that_no_node_takes_waits_for_free_while_training_runs() 
     assert workers(run) == ["w0-1", "w1-1", "w2-1"]
 
 
+async def test_a_successor_without_which_nobody_trains_has_its_own_start_deadline() -> None:
+    """Another worker has waited for hours, which counted for nothing while there were enough."""
+    run = await elastic(3, 2, 0, 1, startDeadlineSeconds=600)
+    run.cluster.tick(40_000)
+    await run.turn()
+    run.cluster.end_pod("gpt-trn-1-w1-1", 137)
+    await run.turn(4)
+    assert workers(run) == ["w0-1", "w1-2", "w2-1"]
+    unschedulable(run, "gpt-trn-1-w1-2")
+    run.cluster.tick(590)
+    await run.turn()
+    assert (training(run).state.value, training(run).attempt) == ("Running", 1)
+    run.cluster.tick(20)
+    await run.turn()
+    assert training(run).state.value == "Stopping"
+
+
 async def test_fewer_than_the_least_are_released_after_the_start_deadline() -> None:
     run = await elastic(3, 2, 0, startDeadlineSeconds=600)
     assert told(run).reason == "Unschedulable"
