@@ -76,12 +76,15 @@ def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[st
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,
           beside: Beside, groups: Groups | None) -> None:  # fmt: skip
-    """Look again and again. A Ray or a storage that is slow to answer is asked again: without this thread no stop is heard."""
+    """Look again and again. A Ray or a storage that is slow to answer is asked again, a full folder of the pod written again:
+
+    without this thread no stop is heard.
+    """
     watcher = Watcher(context, ray, control, key, before, beside, groups)
     while not over.wait(WATCH_SECONDS):
         try:
             watcher.look()
-        except (ray.exceptions.GetTimeoutError, StorageError) as error:
+        except (ray.exceptions.GetTimeoutError, StorageError, OSError) as error:
             print(f"the training's state could not be read or kept now: {error}", flush=True)
 
 

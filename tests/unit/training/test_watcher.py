@@ -19,7 +19,12 @@ class Slow(Exception):
     """Ray's GetTimeoutError."""
 
 
-def test_a_stop_is_passed_on_though_an_answer_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("trouble", [Slow(), StorageError(StorageProblem.UNAVAILABLE, "gone"), FULL])
+def test_a_stop_is_passed_on_though_a_look_went_wrong(trouble: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer was late, the storage was away, the pod's own folder was full."""
     from llmtrain_jobs.training import stage
 
     monkeypatch.setattr(stage, "WATCH_SECONDS", 0.01)
@@ -29,7 +34,7 @@ def test_a_stop_is_passed_on_though_an_answer_was_late(monkeypatch: pytest.Monke
     def get(answer: Any, timeout: float) -> Any:
         asked.append(answer)
         if len(asked) < 4:
-            raise Slow
+            raise trouble
         return {"last": {"step": 5, "tokens": 50}, "fresh": False, "failure": None, "saved": 0, "checkpoint": ""}
 
     control = SimpleNamespace(
