@@ -36,7 +36,7 @@ from llmtrain.storage.store import Store, open_store
 
 CONTEXT, VOCABULARY = 16, 64
 MODEL = ModelConfig(
-    layers=4, heads=4, embedding=16, feed_forward=32, context=CONTEXT, vocabulary=VOCABULARY, tied=False,
+    layers=2, heads=4, embedding=16, feed_forward=32, context=CONTEXT, vocabulary=VOCABULARY, tied=False,
     # Softmax does not see a bias of the keys: its gradient is rounding noise, which no two meshes share.
     biases=Biases.NONE,
 )  # fmt: skip

@@ -33,7 +33,7 @@ from tests.unit.training.test_parallel import close, compute
 from tests.unit.training.test_resume import ramped
 
 SHARDED, REPLICATED = Layout(context=2, sharding=Sharding.FSDP2), Layout(context=2, sharding=Sharding.DDP)
-PLAN = ComputePlan(micro_batch_sequences=2, recompute=Recompute.ALTERNATE, loss_chunk_tokens=5, z_loss=1e-3)
+PLAN = ComputePlan(micro_batch_sequences=4, recompute=Recompute.ALTERNATE, loss_chunk_tokens=5, z_loss=1e-3)
 ROPE = replace(MODEL, positions=PositionKind.ROPE, key_value_heads=2)
 BASE = Setup(Path(), steps=3, every=100, dtype=torch.float64, layout=SHARDED, compute=PLAN)
 CASES = {

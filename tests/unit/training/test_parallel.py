@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.training.checkpoints import plain
 from llmtrain_jobs.training.gloo import SERIAL
 from llmtrain_jobs.training.layout import TABLE, Layout, combination
@@ -15,7 +16,7 @@ from llmtrain_jobs.training.loop import Trainer
 from llmtrain_jobs.training.wrap import ComputePlan
 
 from llmtrain.api.training import PipelineSchedule, Recompute, Sharding
-from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds, write_shards
+from tests.unit.training.harness import MODEL, Setup, heard, in_mesh, trainer, weights, worlds, write_shards
 
 MESHES = {
     "ddp": Layout(data=4, sharding=Sharding.DDP),
@@ -44,7 +45,7 @@ MESHES = {
     "fsdp2 x context": Layout(data=2, context=2, sharding=Sharding.FSDP2, shard=2),
     "context x tensor": Layout(context=2, tensor=2, sharding=Sharding.FSDP2),
 }
-STEPS = 3
+PLAN = ComputePlan(micro_batch_sequences=2, recompute=Recompute.ALTERNATE)
 
 
 def first_gradients(made: Trainer) -> dict[str, torch.Tensor]:
@@ -71,7 +72,7 @@ def everything(rank: int, setups: dict[str, Setup]) -> dict[str, Any]:
     return answers
 
 
-def variants(folder: Path, meshes: dict[str, Layout], steps: int) -> dict[str, Setup]:
+def variants(folder: Path, meshes: dict[str, Layout], model: ModelConfig, steps: int) -> dict[str, Setup]:
     """Each mesh in fp64 (a run) and fp32 (gradients), each in a folder of its own."""
     made = {}
     for name, layout in meshes.items():
@@ -79,14 +80,14 @@ def variants(folder: Path, meshes: dict[str, Layout], steps: int) -> dict[str, S
             own = folder / f"{name}-{dtype}"
             own.mkdir()
             write_shards(own)
-            made[f"{name}-{dtype}"] = Setup(own, steps=steps, windows=8, every=100, dtype=dtype, layout=layout,
-                                            compute=ComputePlan(micro_batch_sequences=2, recompute=Recompute.ALTERNATE))  # fmt: skip
+            made[f"{name}-{dtype}"] = Setup(own, steps=steps, windows=8, every=100, model=model, dtype=dtype,
+                                            layout=layout, compute=PLAN)  # fmt: skip
     return made
 
 
-def compare(folder: Path, meshes: dict[str, Layout], steps: int) -> None:
+def compare(folder: Path, meshes: dict[str, Layout], model: ModelConfig, steps: int) -> None:
     """Each mesh against one process: fp64 run to 1e-9, first gradients in fp32 to 1e-5, both relative to the largest."""
-    setups = variants(folder, meshes, steps)
+    setups = variants(folder, meshes, model, steps)
     (processes,) = {layout.world for layout in meshes.values()}
     found = worlds(processes, folder, everything, setups)
     alone = folder / "alone"
@@ -119,18 +120,23 @@ def test_every_combination_that_is_allowed_is_tested_and_no_other() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_mesh_computes_what_one_process_computes(tmp_path: Path) -> None:
-    """The richest one; `tests/long` has them all, over 50 steps."""
-    compare(tmp_path, {"fsdp2 x tensor": MESHES["fsdp2 x tensor"]}, STEPS)
+    """The richest one over two steps; `tests/long` has them all, over 50."""
+    compare(tmp_path, {"fsdp2 x tensor": MESHES["fsdp2 x tensor"]}, MODEL, steps=2)
 
 
-def mixed(rank: int, setup: Setup) -> Any:
-    """Losses in bf16, and the types of what is kept and of what is exchanged."""
-    made = in_mesh(setup)
-    made.run()
-    mesh = made.parts.group.mesh
-    assert mesh is not None
-    assert {dist.get_backend(group) for group in mesh.get_all_groups()} == {SERIAL}
-    return [s.loss for s in heard(made)], {str(t.dtype) for n, t in made.tensors().items() if not n.endswith("/step")}
+def mixed(rank: int, setups: dict[str, Setup]) -> dict[str, Any]:
+    """Losses in bf16, and the types of what is kept and of what is exchanged, one mesh after the other."""
+    answers = {}
+    for name, setup in setups.items():
+        made = in_mesh(setup)
+        made.run()
+        mesh = made.parts.group.mesh
+        assert mesh is not None
+        assert {dist.get_backend(group) for group in mesh.get_all_groups()} == {SERIAL}
+        kinds = {str(t.dtype) for n, t in made.tensors().items() if not n.endswith("/step")}
+        answers[name] = [s.loss for s in heard(made)], kinds
+        dist.barrier()
+    return answers
 
 
 @pytest.mark.slow
@@ -142,12 +148,16 @@ def test_bf16_keeps_masters_in_fp32_and_sharding_changes_little(tmp_path: Path) 
     plain = trainer(Setup(tmp_path, steps=4, every=100))
     plain.run()
     expected = [s.loss for s in heard(plain)]
+    setups = {}
     for name in ("ddp", "fsdp2"):
         own = tmp_path / name
         own.mkdir()
         write_shards(own)
         layout = replace(MESHES[name], data=2, shard=2 if name == "fsdp2" else 1)
-        for losses, kinds in worlds(2, tmp_path, mixed, Setup(own, steps=4, every=100, layout=layout, compute=plan)):
+        setups[name] = Setup(own, steps=4, every=100, layout=layout, compute=plan)
+    for answers in worlds(2, tmp_path, mixed, setups):
+        assert answers.keys() == setups.keys()
+        for losses, kinds in answers.values():
             assert losses == pytest.approx(expected, rel=1e-2)
             assert losses != expected
             assert kinds == {"torch.float32"}

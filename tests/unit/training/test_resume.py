@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from llmtrain_jobs.training.layout import Layout
-from llmtrain_jobs.training.loop import Step
+from llmtrain_jobs.training.loop import Step, Trainer
 
 from llmtrain.api.training import Sharding
 from tests.unit.training.harness import (
@@ -35,10 +35,16 @@ def ramped(folder: Path) -> Setup:
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run that nothing interrupted."""
+    made = trainer(ramped(tmp_path_factory.mktemp("whole")))
+    assert made.run()
+    return made
+
+
 @pytest.mark.parametrize("kill_after", [1, 4, 6, 9])
-def test_a_stopped_run_goes_on_bit_by_bit(tmp_path: Path, kill_after: int) -> None:
-    whole = trainer(ramped(tmp_path / "whole"))
-    assert whole.run()
+def test_a_stopped_run_goes_on_bit_by_bit(tmp_path: Path, whole: Trainer, kill_after: int) -> None:
     setup = ramped(tmp_path / "parts")
     calls = iter([False] * (kill_after - 1) + [True])
     first = trainer(setup, stop=lambda: next(calls))
@@ -51,7 +57,9 @@ def test_a_stopped_run_goes_on_bit_by_bit(tmp_path: Path, kill_after: int) -> No
     assert same(weights(second), weights(whole))
 
 
-def test_a_killed_run_repeats_the_steps_since_the_last_checkpoint_with_the_same_losses(tmp_path: Path) -> None:
+def test_a_killed_run_repeats_the_steps_since_the_last_checkpoint_with_the_same_losses(
+    tmp_path: Path, whole: Trainer
+) -> None:
     class Killed(Exception):
         pass
 
@@ -59,8 +67,6 @@ def test_a_killed_run_repeats_the_steps_since_the_last_checkpoint_with_the_same_
         if step.number == 7:
             raise Killed
 
-    whole = trainer(ramped(tmp_path / "whole"))
-    whole.run()
     setup = ramped(tmp_path / "parts")
     first = trainer(setup)
     listener(first).after_step = kill_at_seven

@@ -1,5 +1,6 @@
 """Injected trouble: each policy recovers, and the ledger says exactly what happened, also after a kill in between."""
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -108,39 +109,48 @@ KILLS = [(Reaction.ROLL_BACK, 5), (Reaction.ROLL_BACK, 7), (Reaction.ROLL_BACK, 
          (Reaction.SKIP_STEP, 7), (Reaction.SKIP_STEP, 8), (Reaction.LOWER_RATE, 7), (Reaction.LOWER_RATE, 8)]  # fmt: skip
 
 
+class Killed(Exception):
+    pass
+
+
+def reacting(folder: Path, reaction: Reaction, kills: list[int]) -> Trainer:
+    """A run in which step 7 goes wrong, to its end; killed after so many steps, of all its attempts together."""
+    write_shards(folder)
+    setup = replace(Setup(folder), stability=replace(WATCHFUL, on_spike=reaction))
+    bad, done = batch_of_step(setup, 6), 0
+    for attempt in range(1, 5):
+        made = poisoned(trainer(replace(setup, attempt=attempt)), bad, 1e4)
+
+        def kill(_: Step) -> None:
+            nonlocal done
+            done += 1
+            if kills and done == kills[0]:
+                kills.pop()
+                raise Killed
+
+        listener(made).after_step = kill
+        try:
+            made.run()
+        except Killed:
+            made.parts.checkpoints.wait()
+            continue
+        assert len(ledger_lines(setup)) == 1
+        return made
+    raise AssertionError("never finished")
+
+
+@pytest.fixture(scope="module")
+def without_a_kill(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Reaction], Trainer]:
+    """The run to compare with, one for each reaction."""
+    return functools.cache(lambda reaction: reacting(tmp_path_factory.mktemp("whole"), reaction, []))
+
+
 @pytest.mark.parametrize(("reaction", "kill_after"), KILLS)
-def test_a_reaction_survives_a_kill_before_at_and_after_it(tmp_path: Path, reaction: Reaction, kill_after: int) -> None:
+def test_a_reaction_survives_a_kill_before_at_and_after_it(
+    tmp_path: Path, without_a_kill: Callable[[Reaction], Trainer], reaction: Reaction, kill_after: int
+) -> None:
     """Step 7 goes wrong; a kill comes after so many steps. Weights, data and ledger are those of a run without a kill."""
-
-    class Killed(Exception):
-        pass
-
-    def run(folder: Path, kills: list[int]) -> Trainer:
-        folder.mkdir()
-        write_shards(folder)
-        setup = replace(Setup(folder), stability=replace(WATCHFUL, on_spike=reaction))
-        bad, done = batch_of_step(setup, 6), 0
-        for attempt in range(1, 5):
-            made = poisoned(trainer(replace(setup, attempt=attempt)), bad, 1e4)
-
-            def kill(_: Step) -> None:
-                nonlocal done
-                done += 1
-                if kills and done == kills[0]:
-                    kills.pop()
-                    raise Killed
-
-            listener(made).after_step = kill
-            try:
-                made.run()
-            except Killed:
-                made.parts.checkpoints.wait()
-                continue
-            assert len(ledger_lines(setup)) == 1
-            return made
-        raise AssertionError("never finished")
-
-    whole, killed = run(tmp_path / "whole", []), run(tmp_path / "killed", [kill_after])
+    whole, killed = without_a_kill(reaction), reacting(tmp_path, reaction, [kill_after])
     assert killed.parts.ledger.entries == whole.parts.ledger.entries
     assert killed.parts.stream.digest == whole.parts.stream.digest
     assert same(weights(killed), weights(whole))
