@@ -76,10 +76,7 @@ def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[st
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,
           beside: Beside, groups: Groups | None) -> None:  # fmt: skip
-    """Look again and again. A Ray or a storage that is slow to answer is asked again, a full folder of the pod written again:
-
-    without this thread no stop is heard.
-    """
+    """Look again and again, whatever is slow to answer or full at the moment: without this thread no stop is heard."""
     watcher = Watcher(context, ray, control, key, before, beside, groups)
     while not over.wait(WATCH_SECONDS):
         try:
@@ -132,14 +129,14 @@ class Watcher:
 
 
 def leave(context: Context, key: str, state: dict[str, Any], result: Result) -> None:
-    """End this process here, with a result and, where the storage takes them, the accounts: see `ending`."""
+    """End this process here, with a result and the accounts where they can be kept, else by its code: see `ending`."""
     assert result.failure_class is not None, "only failures and interruptions end like this"
-    context.scratch.put_result(result)
     try:
+        context.scratch.put_result(result)
         if state["last"]:
             write_accounts(context.store, key, Accounts.from_dict(state["accounts"]))
-    except StorageError as error:
-        print(f"the accounts could not be kept: {error}", flush=True)
+    except (StorageError, OSError) as error:
+        print(f"{result.message}; result or accounts could not be kept: {error}", flush=True)
     os._exit(EXIT_CODES[result.failure_class])
 
 

@@ -81,3 +81,19 @@ def test_a_training_that_failed_ends_though_its_accounts_cannot_be_kept(
     with pytest.raises(Left, match="73"):
         stage.leave(context, "key", {"last": {"step": 5}, "accounts": {}}, result)
     assert context.scratch.result() == result
+
+
+def test_a_driver_that_cannot_leave_a_result_ends_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmtrain_jobs.training import stage
+
+    def full(_: Result) -> None:
+        raise FULL
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    monkeypatch.setattr("os._exit", leave)
+    context: Any = SimpleNamespace(scratch=SimpleNamespace(put_result=full))
+    result = Result(outcome="Failed", failure_class=FailureClass.DENIED, reason="Denied", message="no right")
+    with pytest.raises(Left, match="77"):
+        stage.leave(context, "key", {"last": {}}, result)
