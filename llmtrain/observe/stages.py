@@ -3,6 +3,7 @@
 Names that end in `_total` rise within an attempt. Prometheus adds namespace, name, stage, role, attempt and pod.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -66,6 +67,7 @@ FAMILIES = (
 )
 
 
+@functools.cache
 def family_of(name: str) -> Family | None:
     """The family of a metric."""
     return next((family for family in FAMILIES if family.matches(name)), None)

@@ -35,6 +35,8 @@ class Head:
     address: str
     port: int
     token: str
+    first: tuple[int, str]
+    """What it answered to whoever has the token: exit code and words."""
     ports: frozenset[int]
     """Where it and its children listen."""
 
@@ -85,9 +87,9 @@ def head() -> Iterator[Head]:
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            words = until_the_node_is_there(f"{address}:{port}", token)
-            assert words.endswith("1"), words + (Path(folder) / "log").read_text()[-2000:]
-            yield Head(address, port, token, listening(process.pid))
+            first = until_the_node_is_there(address, port, token)
+            assert first[1].endswith("1"), first[1] + (Path(folder) / "log").read_text()[-2000:]
+            yield Head(address, port, token, first, listening(process.pid))
         finally:
             family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
             for member in family:
@@ -96,12 +98,22 @@ def head() -> Iterator[Head]:
             process.wait(20)
 
 
-def until_the_node_is_there(address: str, token: str) -> str:
+def until_the_node_is_there(address: str, port: int, token: str) -> tuple[int, str]:
     """Ask until the head knows of itself, two minutes at most; the last answer."""
-    end, words = time.monotonic() + 120, ""
+    end, code, words = time.monotonic() + 120, 1, ""
+    # Whoever asks is a process that costs a second to start, so not before anybody listens.
+    while not answers(address, port) and time.monotonic() < end:
+        time.sleep(0.2)
     while not words.endswith("1") and time.monotonic() < end:
-        words = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)[1].strip()
-    return words
+        code, words = ask(f"{address}:{port}", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+        words = words.strip()
+    return code, words
+
+
+def answers(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address, port)) == 0
 
 
 def ask(address: str, **environment: str) -> tuple[int, str]:
@@ -116,8 +128,8 @@ def ask(address: str, **environment: str) -> tuple[int, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_with_the_token_the_control_store_answers(head: Head) -> None:
-    code, words = ask(f"{head.address}:{head.port}", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=head.token)
-    assert (code, words.strip().splitlines()[-1]) == (0, "1")
+    code, words = head.first
+    assert (code, words.splitlines()[-1]) == (0, "1")
 
 
 @pytest.mark.slow

@@ -308,8 +308,8 @@ def slow(run: Scenario, method: str, rng: random.Random) -> None:
     setattr(run.cluster, method, call)
 
 
-# Five hundred more in tests/long.
-@pytest.mark.parametrize("seed", range(6))
+# Jobs that do run into their limit within the turns; five hundred more in tests/long.
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5, 9])
 async def test_a_running_job_on_a_budget_never_ends_above_its_limit(seed: int) -> None:
     await run_into_the_limit(seed)
 

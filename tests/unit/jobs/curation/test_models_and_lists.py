@@ -13,7 +13,6 @@ from llmtrain_jobs.curation.lists import Phrases, from_domain
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import StageError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from tests.unit.jobs.curation.world import WORDS, World, jsonl, prose
 
@@ -56,6 +55,8 @@ def test_the_shipped_model_is_the_one_that_a_mounted_copy_of_it_is() -> None:
 
 def classifier_in(folder: Path, outputs: int) -> Any:
     """A random encoder of two layers, as Hugging Face writes it; the model."""
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
     vocabulary = {word: number for number, word in enumerate(["[UNK]", "[PAD]", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

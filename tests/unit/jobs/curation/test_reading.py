@@ -144,9 +144,9 @@ def test_a_nul_within_a_text_is_removed_as_an_edit(world: World) -> None:
 
 
 def test_the_same_texts_come_from_every_format_and_from_any_split_of_a_file(world: World) -> None:
-    kept = {}
+    kept, lines = {}, b"".join(LINES.splitlines(keepends=True)[:20])
     for name, data in {
-        "plain.jsonl": LINES, "packed.jsonl.gz": gzip.compress(LINES), "packed.jsonl.zst": pa.compress(LINES, "zstd", asbytes=True),
+        "plain.jsonl": lines, "packed.jsonl.gz": gzip.compress(lines), "packed.jsonl.zst": pa.compress(lines, "zstd", asbytes=True),
     }.items():  # fmt: skip
         written(name, data)(world.root)
         for size in (1000, 3333, 10**9) if name == "plain.jsonl" else (10**9,):
@@ -155,7 +155,7 @@ def test_the_same_texts_come_from_every_format_and_from_any_split_of_a_file(worl
             kept[name, size] = {
                 k: v for k, v in world.hashes(result).items() if k.startswith(("train/", "validation/", "tok"))
             }
-    pq.write_table(pa.Table.from_pylist(GOOD), world.root / "in" / "rows.parquet", row_group_size=7)
+    pq.write_table(pa.Table.from_pylist(GOOD[:20]), world.root / "in" / "rows.parquet", row_group_size=7)
     for size in (1000, 10**9):
         result = world.run({"sources": [{"name": "docs", "path": "in/rows.parquet"}], "limits": {"partBytes": size}})
         kept["parquet", size] = {

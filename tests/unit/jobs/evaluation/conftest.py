@@ -1,7 +1,6 @@
 """A tokenizer and a model that several files of tests use."""
 
 import pytest
-import torch
 from llmtrain_jobs.evaluation.harness import prepare
 from llmtrain_jobs.model.transformer import Transformer
 from tokenizers import Tokenizer
@@ -9,7 +8,6 @@ from tokenizers import Tokenizer
 from tests.unit.jobs.evaluation.models import make_model, make_tokenizer
 
 prepare(needs_hub=False)
-torch.set_num_threads(1)  # Many threads only wait for each other on models this small.
 
 
 @pytest.fixture(scope="session")
