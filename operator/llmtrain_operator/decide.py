@@ -1,5 +1,6 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
+from llmtrain.api.job import JobSpec
 from llmtrain.api.status import Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name
 from llmtrain_operator.budget import warn
@@ -26,6 +27,7 @@ from llmtrain_operator.settlement import settle, vanished
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid
+from llmtrain_operator.together import awaiting_others
 from llmtrain_operator.ttl import expire
 from llmtrain_operator.turn import Turn
 
@@ -37,7 +39,26 @@ def decide(seen: Observation) -> Decision:
         return Decision(seen.job.status, [*held])
     if seen.job.spec is None:
         return _decide_invalid(seen)
-    turn = Turn(seen, seen.job.spec, seen.job.status.duplicate())
+    turn = _moved(seen, seen.job.spec)
+    update_estimate(turn)
+    update_forecast(turn)
+    update_comparison(turn)
+    return _decision(turn)
+
+
+def foresee(seen: Observation) -> Decision:
+    """The same of a job for which nothing is to be done now, without the forecasts: nothing follows from them."""
+    return _decide_invalid(seen) if seen.job.spec is None else _decision(_moved(seen, seen.job.spec))
+
+
+def _decision(turn: Turn) -> Decision:
+    return Decision(turn.status, turn.actions, turn.events, derived=bool(turn.awaiting) and not turn.events)
+
+
+def _moved(seen: Observation, spec: JobSpec) -> Turn:
+    """The job one step further: its bill, its stage, what people are told of both."""
+    turn = Turn(seen, spec, seen.job.status.duplicate())
+    turn.awaiting = awaiting_others(turn)
     _bill(turn)
     prune_stages(turn)
     if seen.job.deleted:
@@ -58,11 +79,8 @@ def decide(seen: Observation) -> Decision:
         if beside:
             stage.evaluator_plan, stage.evaluator_tenure = beside.name, beside.spec.tenure.value
     warn(turn)
-    update_estimate(turn)
-    update_forecast(turn)
-    update_comparison(turn)
     summarize(turn)
-    return Decision(turn.status, turn.actions, turn.events)
+    return turn
 
 
 def _decide_invalid(seen: Observation) -> Decision:
@@ -83,7 +101,8 @@ def _bill(turn: Turn) -> None:
     for mark in vanished(turn.status.ledger, turn.seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
     observe_phases(turn)
-    turn.status.ledger = settle(turn.status.ledger, turn.seen.pods, turn.seen.nodes, turn.now, turn.stage)
+    seen = turn.seen
+    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, turn.awaiting)
     turn.status.ledger.counted = counted(turn.status.ledger, turn.seen.pods, turn.stage)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -88,7 +89,8 @@ class Jobs:
 
     def _start(self, key: Key, loop: Loop) -> None:
         self.health.turned(key)
-        loop.task = asyncio.create_task(self._run(key, loop), name=f"job {'/'.join(key)}")
+        # A context of its own: that of kopf's handler, who asks for this, holds the whole event for as long as the task lives.
+        loop.task = asyncio.create_task(self._run(key, loop), name=f"job {'/'.join(key)}", context=Context())
         loop.task.add_done_callback(partial(self._ended, key, loop))
 
     def _ended(self, key: Key, loop: Loop, task: "asyncio.Task[None]") -> None:

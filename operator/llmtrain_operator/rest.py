@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from llmtrain_operator.client import Object
-from llmtrain_operator.decide import decide
+from llmtrain_operator.decide import foresee
 from llmtrain_operator.observation import Decision, Observation
 
 LIVE_SECONDS = 60
@@ -32,7 +32,7 @@ def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]
         return None
     until = seen.now + timedelta(seconds=until_live(seen.job.uid, seen.now))
     job = replace(seen.job, status=decision.status)
-    then = decide(replace(seen, job=job, now=until, progress=None))
+    then = foresee(replace(seen, job=job, now=until, progress=None))
     still = not then.actions and not then.events and lasting(then.status.to_dict()) == lasting(status)
     return until if still else None
 
