@@ -11,7 +11,7 @@ from llmtrain_jobs.training.wrap import ComputePlan
 from llmtrain.api.training import PipelineSchedule, Sharding
 from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds
 from tests.unit.training.test_parallel import close
-from tests.unit.training.test_resume import ramped
+from tests.unit.training.test_resume import change_sizes, ramped
 
 STOP_AFTER, GROW_AFTER = 7, 9
 INTERLEAVED = Layout(
@@ -51,6 +51,11 @@ def test_a_run_that_shrinks_and_grows_ends_as_one_that_never_did(tmp_path: Path)
     assert end.worlds[:3] == [[0, 2], [STOP_AFTER, 1], [GROW_AFTER, 2]]
     close(weights(end), weights(whole), 1e-9)
     assert end.parts.stream.digest == whole.parts.stream.digest
+
+
+@pytest.mark.timeout(300)
+def test_a_run_may_grow_at_every_resume_and_sees_the_same_tokens(tmp_path: Path) -> None:
+    change_sizes(tmp_path, second=2, third=4)
 
 
 def first_part(rank: int, setup: Setup) -> list[float]:

@@ -15,8 +15,8 @@ from llmtrain_jobs.cluster import connect
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 ray = connect(SimpleNamespace(config=SimpleNamespace(workers=1)))
-waits = ray.remote(num_cpus=0)(lambda: time.sleep(3)).remote()
-threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+waits = ray.remote(num_cpus=0)(lambda: time.sleep(1.5)).remote()
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
 ray.get(waits)
 print("stopped" if stop.is_set() else "nobody heard")
 """

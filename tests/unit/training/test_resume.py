@@ -83,16 +83,20 @@ def test_a_killed_run_repeats_the_steps_since_the_last_checkpoint_with_the_same_
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_may_change_its_size_at_every_resume_and_sees_the_same_tokens(tmp_path: Path) -> None:
-    """1 -> 2 -> 4 processes, stopped in between; the stream's digest is that of one process alone."""
-    whole = trainer(replace(ramped(tmp_path / "whole"), dtype=torch.float64))
+    """1 -> 2 -> 1 processes; `tests/long` grows to four."""
+    change_sizes(tmp_path, second=2, third=1)
+
+
+def change_sizes(folder: Path, second: int, third: int) -> None:
+    """One process, then so many, then so many, stopped in between; the stream's digest is that of one process alone."""
+    whole = trainer(replace(ramped(folder / "whole"), dtype=torch.float64))
     whole.run()
-    setup = replace(ramped(tmp_path / "parts"), dtype=torch.float64)
+    setup = replace(ramped(folder / "parts"), dtype=torch.float64)
     calls = iter([False] * 3 + [True])
     trainer(setup, stop=lambda: next(calls)).run()
-    for world, start in ((2, 4), (4, 8)):
-        sized = replace(setup, layout=Layout(data=world, sharding=Sharding.FSDP2, shard=world))
-        stop_at = 8 if world == 2 else 99
-        answers = worlds(world, tmp_path, run_until, sized, stop_at)
+    for world, start, stop_at in ((second, 4, 8), (third, 8, 99)):
+        layout = Layout(data=world, sharding=Sharding.FSDP2, shard=world) if world > 1 else Layout()
+        answers = worlds(world, folder, run_until, replace(setup, layout=layout), stop_at)
         assert {answer[1] for answer in answers} == {start}
     digests = {answer[0] for answer in answers}
     assert digests == {whole.parts.stream.digest.hex()}
