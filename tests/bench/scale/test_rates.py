@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, space, template_of
+from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, bare_end, space, template_of
 from tests.bench.scale.observer import Observer
 from tests.kwok.plane import ROOT, Admin, Plane
 from tests.kwok.stages import Timing
@@ -30,7 +30,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "4"))
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
 CPU = {True: "ms of its CPU time for a pod that comes", False: "ms of its CPU time for a pod that goes"}
-BARE = "bare client"
+BARE, GONE = "bare client", "s until none is left"
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +109,15 @@ class Course:
         return pod
 
     async def bare(self, shape: Shape, sample: dict[str, Any]) -> None:
-        """The same number of the same pods, by nobody's operator."""
+        """The same number of the same pods, by nobody's operator; they come, and go with their ends seen."""
         namespace = f"bare-{shape.clusters}"
         begun = time.monotonic()
         await bare(self.admin, namespace, shape.total, template_of(sample))
         end = await self.observer.reach(namespace, shape.total, PATIENCE)
         self.note(BARE, shape, RATE, shape.total / (end - begun))
-        await self.admin.delete(f"/api/v1/namespaces/{namespace}/pods", grace=0)
-        await self.observer.reach(namespace, 0, PATIENCE)
+        begun = time.monotonic()
+        await bare_end(self.admin, namespace)
+        self.note(BARE, shape, GONE, await self.observer.reach(namespace, 0, PATIENCE) - begun)
 
     async def play(self, shape: Shape, contenders: list[Contender]) -> None:
         """All of them in turn, and that several times, so that what else the machine does meets all alike."""
@@ -166,3 +167,7 @@ def report(course: Course, shape: Shape, peers: list[str]) -> None:
         print(f"{shape}, {unit}: " + ", ".join(f"{name} {course.median(name, shape, unit):.1f}" for name in who))
     share = course.median(Ours.name, shape, RATE) / course.median(BARE, shape, RATE)
     print(f"{shape}, {RATE}: bare client {course.median(BARE, shape, RATE):.1f}; ours is {share:.0%} of it")
+    least = course.median(BARE, shape, GONE)
+    print(
+        f"{shape}, {GONE}: bare client {least:.1f}; ours {course.median(Ours.name, shape, SUSPENDED) / least:.1f} times that"
+    )
