@@ -9,6 +9,8 @@ from llmtrain_jobs.curation.signals.words import normal_hashes
 
 from tests.unit.jobs.curation.world import World, jsonl, prose
 
+pytestmark = pytest.mark.timeout(300)
+"""The first use of a signal on a machine is compiled, beside other tests."""
 LONG = "which gas do plants take in from the air when they make sugar from sunlight and water carbon dioxide"
 NINE = "the capital of france is the city of paris"
 SIX = "two plus two is equal four"
