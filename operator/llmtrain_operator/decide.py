@@ -39,7 +39,9 @@ def decide(seen: Observation) -> Decision:
         return Decision(seen.job.status, [*held])
     if seen.job.spec is None:
         return _decide_invalid(seen)
-    turn = _moved(seen, seen.job.spec)
+    turn = _billed(seen, seen.job.spec)
+    turn.status.ledger.counted = counted(turn.status.ledger, seen.pods, turn.stage)
+    _move(turn)
     update_estimate(turn)
     update_forecast(turn)
     update_comparison(turn)
@@ -47,19 +49,21 @@ def decide(seen: Observation) -> Decision:
 
 
 def foresee(seen: Observation) -> Decision:
-    """The same of a job for which nothing is to be done now, without the forecasts: nothing follows from them."""
-    return _decide_invalid(seen) if seen.job.spec is None else _decision(_moved(seen, seen.job.spec))
+    """The same of a job for which nothing is to be done now, without counters and forecasts: nothing follows from them."""
+    if seen.job.spec is None:
+        return _decide_invalid(seen)
+    turn = _billed(seen, seen.job.spec)
+    _move(turn)
+    return _decision(turn)
 
 
 def _decision(turn: Turn) -> Decision:
     return Decision(turn.status, turn.actions, turn.events, derived=bool(turn.awaiting) and not turn.events)
 
 
-def _moved(seen: Observation, spec: JobSpec) -> Turn:
-    """The job one step further: its bill, its stage, what people are told of both."""
-    turn = Turn(seen, spec, seen.job.status.duplicate())
-    turn.awaiting = awaiting_others(turn)
-    _bill(turn)
+def _move(turn: Turn) -> None:
+    """The job one step further, and what people are told of it."""
+    seen = turn.seen
     prune_stages(turn)
     if seen.job.deleted:
         _remove(turn)
@@ -80,7 +84,6 @@ def _moved(seen: Observation, spec: JobSpec) -> Turn:
             stage.evaluator_plan, stage.evaluator_tenure = beside.name, beside.spec.tenure.value
     warn(turn)
     summarize(turn)
-    return turn
 
 
 def _decide_invalid(seen: Observation) -> Decision:
@@ -97,13 +100,15 @@ def _decide_invalid(seen: Observation) -> Decision:
     return decision
 
 
-def _bill(turn: Turn) -> None:
-    for mark in vanished(turn.status.ledger, turn.seen.pods):
+def _billed(seen: Observation, spec: JobSpec) -> Turn:
+    """A turn that begins with the bill."""
+    turn = Turn(seen, spec, seen.job.status.duplicate())
+    turn.awaiting = awaiting_others(turn)
+    for mark in vanished(turn.status.ledger, seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
     observe_phases(turn)
-    seen = turn.seen
     turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, turn.awaiting)
-    turn.status.ledger.counted = counted(turn.status.ledger, turn.seen.pods, turn.stage)
+    return turn
 
 
 def _advance(turn: Turn) -> None:
