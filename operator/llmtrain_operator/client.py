@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 from pydantic_core import from_json
 
+from llmtrain.api import API_VERSION
 from llmtrain_operator import connection
 from llmtrain_operator.connection import Connection
 
@@ -33,7 +34,6 @@ RETRIED_READS = RETRIED | {500, 502, 504}
 JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-"""Understood by every apiserver since 1.15; it spares a large answer to each write, the apiserver's time most of all."""
 IDENTITY = {"name", "namespace", "uid", "resourceVersion"}
 REMEMBERED_WRITES = 10_000
 WATCH_SECONDS = 300
@@ -73,13 +73,13 @@ class Cluster(Protocol):
         """The metadata of all objects that match, in all namespaces where none is given; a fraction of a list's size."""
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
-        """Create, and return its metadata; ApiError 409 where the name is taken."""
+        """Create; ApiError 409 where the name is taken."""
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
         """Delete the object with this uid (any, where empty); gone already is fine."""
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
-        """Replace, and return the new metadata; ApiError 409 where `metadata.resourceVersion` is not the newest."""
+        """Replace; ApiError 409 where `metadata.resourceVersion` is not the newest."""
 
     async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
         """Set the finalizers of the object with this uid; gone already is fine."""
@@ -200,7 +200,8 @@ class KubernetesCluster:
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         """See Cluster."""
-        sent = _status_alone(body) if subresource == "status" else body
+        custom = resource.startswith(f"apis/{API_VERSION}/")
+        sent = _status_alone(body) if custom and subresource == "status" else body
         return await self._send("PUT", object_path(resource, namespace, name, subresource), sent)
 
     async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
@@ -240,9 +241,7 @@ class KubernetesCluster:
         found = await self._or_none(self._send("GET", path))
         return found is not None and found["metadata"]["uid"] == uid
 
-    async def _send(self, method: str, path: str, body: Object | None = None, accept: str = "") -> Object:
-        """Who writes knows what was written: no more than its metadata comes back, unless `accept` asks for more."""
-        accept = accept or (JSON if method == "GET" else METADATA)
+    async def _send(self, method: str, path: str, body: Object | None = None, accept: str = JSON) -> Object:
         text = None if body is None else json.dumps(body).encode()
         for attempt in range(1, TRIES + 1):
             async with self._turn():

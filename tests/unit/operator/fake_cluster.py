@@ -32,11 +32,6 @@ class Crash(Exception):
     """The operator was killed here."""
 
 
-def metadata(body: Object) -> Object:
-    """What comes back of a write."""
-    return {"metadata": body["metadata"]}
-
-
 class FakeCluster:
     def __init__(self) -> None:
         self.now = START
@@ -93,8 +88,8 @@ class FakeCluster:
                 raise ApiError(409, "AlreadyExists", "exists")
             if resource == "api/v1/pods":
                 self.pods_created.append(body["metadata"]["name"])
-                return metadata(self.add(resource, {**body, "status": {"phase": "Pending"}}))
-            return metadata(self.add(resource, body))
+                return self.add(resource, {**body, "status": {"phase": "Pending"}})
+            return self.add(resource, body)
 
         made: Object = self.add(resource, body) if resource == "api/v1/events" else self._write(write)
         return made
@@ -124,7 +119,7 @@ class FakeCluster:
             new = {**there, "status": json.loads(json.dumps(body["status"]))} if subresource else clone(body)
             new["metadata"] = {**there["metadata"], "resourceVersion": str(next(self._numbers))}
             self.objects[(resource, namespace, name)] = new
-            return metadata(clone(new))
+            return clone(new)
 
         answer: Object = self._write(write)
         return answer
