@@ -27,7 +27,6 @@ from llmtrain_operator.settlement import settle, vanished
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid
-from llmtrain_operator.together import awaiting_others
 from llmtrain_operator.ttl import expire
 from llmtrain_operator.turn import Turn
 
@@ -45,7 +44,7 @@ def decide(seen: Observation) -> Decision:
     update_estimate(turn)
     update_forecast(turn)
     update_comparison(turn)
-    return _decision(turn)
+    return Decision(turn.status, turn.actions, turn.events)
 
 
 def foresee(seen: Observation) -> Decision:
@@ -54,11 +53,7 @@ def foresee(seen: Observation) -> Decision:
         return _decide_invalid(seen)
     turn = _billed(seen, seen.job.spec)
     _move(turn)
-    return _decision(turn)
-
-
-def _decision(turn: Turn) -> Decision:
-    return Decision(turn.status, turn.actions, turn.events, derived=bool(turn.awaiting) and not turn.events)
+    return Decision(turn.status, turn.actions, turn.events)
 
 
 def _move(turn: Turn) -> None:
@@ -103,11 +98,10 @@ def _decide_invalid(seen: Observation) -> Decision:
 def _billed(seen: Observation, spec: JobSpec) -> Turn:
     """A turn that begins with the bill."""
     turn = Turn(seen, spec, seen.job.status.duplicate())
-    turn.awaiting = awaiting_others(turn)
     for mark in vanished(turn.status.ledger, seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
     observe_phases(turn)
-    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, turn.awaiting)
+    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage)
     return turn
 
 

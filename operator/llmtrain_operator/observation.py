@@ -197,5 +197,3 @@ class Decision:
     status: JobStatus
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    derived: bool = False
-    """Whatever is new in the status follows from pods that will still be there at the next look; it need not be written."""

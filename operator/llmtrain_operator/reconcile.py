@@ -219,7 +219,7 @@ class Reconciler:
     async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> bool:
         """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
         status, before = decision.status.to_dict(), raw.get("status") or {}
-        moved = not decision.derived and lasting(status) != lasting(before)
+        moved = lasting(status) != lasting(before)
         last = memory.billed_at or status_written(raw)
         due = last is None or (seen.now - last).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == before):

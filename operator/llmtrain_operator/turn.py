@@ -30,8 +30,6 @@ class Turn:
     status: JobStatus
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    awaiting: frozenset[str] = frozenset()
-    """Uids of pods that have ended and are booked later, with the others."""
     blocked: tuple[str, str] | None = None
     """Why nothing was started: reason and message."""
 

@@ -57,7 +57,9 @@ async def test_a_stage_that_does_not_fit_is_not_started_and_says_by_how_much() -
     assert condition(run, "BudgetAvailable").status == "False"
 
 
-async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_that_is_stopped_again() -> None:
+async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_that_is_stopped_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Whatever was read while a reservation was written is old news in the same second."""
     run, replace = Scenario(), FakeCluster.replace
     add_budget(run, "100000")
@@ -75,7 +77,7 @@ async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_t
             with suppress(ApiError):
                 await shared.turn("team-a", "gpt", run.memory)
 
-    run.cluster.replace = replace_while_another_reads  # type: ignore[method-assign]  # one fake's, for this test
+    monkeypatch.setattr(run.cluster, "replace", replace_while_another_reads)
     for stage in range(4):
         await turn(8)
         assert not run.pods or budget_of(run).held
@@ -94,7 +96,9 @@ async def test_a_budget_that_another_job_asked_for_meanwhile_starts_no_cluster_t
     assert [stage.attempt for stage in run.status.stages] == [1, 1, 1, 1]
 
 
-async def test_the_reservation_is_in_the_budget_before_the_first_pod_of_a_stage() -> None:
+async def test_the_reservation_is_in_the_budget_before_the_first_pod_of_a_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = Scenario()
     add_budget(run, "100")
     held: list[int] = []
@@ -105,7 +109,7 @@ async def test_the_reservation_is_in_the_budget_before_the_first_pod_of_a_stage(
             held.append(budget_of(run).held)
         return await create(resource, namespace, body)
 
-    run.cluster.create = watch  # type: ignore[method-assign]  # one fake's, for this test
+    monkeypatch.setattr(run.cluster, "create", watch)
     await to_training(run)
     assert len(held) == 6
     assert all(held)

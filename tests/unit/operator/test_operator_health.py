@@ -87,7 +87,7 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     ), registry
 
 
-async def test_a_turn_reads_no_older_job_than_anybody_told_of() -> None:
+async def test_a_turn_reads_no_older_job_than_anybody_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = Scenario(), list[str]()
     get = run.cluster.get
 
@@ -95,7 +95,7 @@ async def test_a_turn_reads_no_older_job_than_anybody_told_of() -> None:
         asked.extend([not_before] if resource == JOBS else [])
         return await get(resource, namespace, name, not_before)
 
-    run.cluster.get = noted  # type: ignore[method-assign]  # one fake's, for this test
+    monkeypatch.setattr(run.cluster, "get", noted)
     jobs, _ = make_jobs(Reconciler(run.cluster, run.cluster.clock, "jobs:1").turn)
     jobs.ensure("team-a", "gpt", "1")
     await asyncio.sleep(0.05)
@@ -138,11 +138,11 @@ async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:
     async def refused(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         raise ApiError(504, "Timeout", "Too large resource version")
 
-    reconciler, get = Reconciler(run.cluster, run.cluster.clock, "jobs:1"), run.cluster.get
-    run.cluster.get = refused  # type: ignore[method-assign]  # one fake's, for this test
-    with pytest.raises(ApiError):
-        await reconciler.turn("team-a", "gpt", run.memory)
-    run.cluster.get = get  # type: ignore[method-assign]  # one fake's, for this test
+    reconciler = Reconciler(run.cluster, run.cluster.clock, "jobs:1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run.cluster, "get", refused)
+        with pytest.raises(ApiError):
+            await reconciler.turn("team-a", "gpt", run.memory)
     assert (run.memory.told_version, run.memory.job_version) == ("", "")
     await run.turn()
 

@@ -27,18 +27,14 @@ def lives(seed: int, count: int = 12) -> list[Life]:
 
 
 def look(ledger: Ledger, born: list[Life], released: set[str], second: int, order: random.Random) -> Ledger:
-    """One turn of an operator that starts from the stored ledger: settle, write, release what is settled.
-
-    Some pods may be booked at a later look, as those are that wait for others.
-    """
+    """One turn of an operator that starts from the stored ledger: settle, write, release what is settled."""
     stored = Ledger.model_validate(json.loads(json.dumps(ledger.to_dict())))
     pods = [PodState(pod) for one in born if one.uid not in released and (pod := one.seen_at(second))]
     order.shuffle(pods)
     nodes = {f"node-{one.uid[4:]}": Node(True, at(0)) for one in born
              if one.node_gone_at is None or second < one.node_gone_at}  # fmt: skip
-    waiting = {pod.uid for pod in pods if second < END and order.random() < 0.3}
-    after = settle(stored, pods, nodes, at(second), STAGE, waiting)
-    assert settle(after, pods, nodes, at(second), STAGE, waiting) == after, "a repeated event changes nothing"
+    after = settle(stored, pods, nodes, at(second), STAGE)
+    assert settle(after, pods, nodes, at(second), STAGE) == after, "a repeated event changes nothing"
     released |= set(after.settled)
     return after
 

@@ -285,7 +285,7 @@ def test_training_is_ended_by_a_missed_requirement_from_its_tokens_on(world: Wor
 
 
 def test_a_requirement_that_cannot_be_judged_and_a_file_that_cannot_be_read_end_no_training(
-    world: World, capsys: pytest.CaptureFixture[str]
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside, over = beside_of(world, {"metric": "held-out/no_such", "atLeast": "1"}), threading.Event()
     write_point(world.store, KEY, point(600, "2.5"))
@@ -294,7 +294,7 @@ def test_a_requirement_that_cannot_be_judged_and_a_file_that_cannot_be_read_end_
     assert "cannot be judged" in capsys.readouterr().out
     world.store.write(f"artifacts/training/{KEY}/evaluations/step-00000700-a1.json", b"{")
     waits = iter([False, True])
-    over.wait = lambda timeout=None: next(waits)  # type: ignore[method-assign]  # one look, no time passes
+    monkeypatch.setattr(over, "wait", lambda timeout=None: next(waits))
     beside._follow(over)
     assert re.search("step-00000700-a1.json` is not what an evaluator writes", capsys.readouterr().out)
 

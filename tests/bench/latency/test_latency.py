@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import images, namespace, node, operator, recorder, runtime  # noqa: F401 - fixtures; one is autouse, which no other bench wants
 from tests.e2e.jobs import job
 from tests.e2e.kube import NAMESPACE, apply, kubectl, pods, stage, status, wait, wait_succeeded
 from tests.e2e.recorder import Recorder, span
@@ -48,7 +47,7 @@ class Names:
 
 
 @pytest.fixture
-def names(namespace: None) -> Iterator[Names]:  # noqa: F811 - the fixture
+def names(namespace: None) -> Iterator[Names]:
     names = Names()
     yield names
     names.close()
@@ -72,7 +71,7 @@ def test_apply_to_preflight_pod(names: Names) -> None:
     )
 
 
-def test_stage_end_to_next_pods_and_overhead(recorder: Recorder) -> None:  # noqa: F811 - the fixture
+def test_stage_end_to_next_pods_and_overhead(recorder: Recorder) -> None:
     apply(job("bench-run", seed=200))
     wait_succeeded("bench-run", 900)
     wait("the last pod gone", lambda: not pods("bench-run"), 30)
