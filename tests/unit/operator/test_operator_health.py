@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -106,6 +107,26 @@ async def test_a_turn_reads_no_older_job_than_anybody_told_of(monkeypatch: pytes
     assert "1000000" in asked
     told = asked.index("1000000")
     assert all(version.isdecimal() for version in asked[1:told]), "its own last write, or what it read last"
+
+
+EVENT: ContextVar[str] = ContextVar("EVENT")
+
+
+async def test_a_loop_keeps_nothing_of_the_event_that_began_it() -> None:
+    """kopf's handlers run in a context that holds the whole event; a task begun there would hold it for as long as it lives."""
+    seen = list[str]()
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        seen.append(EVENT.get("nothing"))
+        return Outlook(0, gone=True)
+
+    jobs, _ = make_jobs(turn)
+    token = EVENT.set("a large object")
+    jobs.ensure("a", "b")
+    EVENT.reset(token)
+    await asyncio.gather(*(loop.task for loop in list(jobs.loops.values()) if loop.task))
+    await jobs.close()
+    assert seen == ["nothing"]
 
 
 async def test_a_thousand_loops_that_begin_together_have_their_turns_in_order() -> None:
