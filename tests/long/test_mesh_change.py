@@ -9,7 +9,7 @@ from llmtrain_jobs.training.layout import Layout
 from llmtrain_jobs.training.wrap import ComputePlan
 
 from llmtrain.api.training import PipelineSchedule, Sharding
-from tests.unit.training.harness import Setup, heard, in_mesh, trainer, weights, worlds
+from tests.unit.training.harness import DEEP, Setup, heard, in_mesh, trainer, weights, worlds
 from tests.unit.training.test_parallel import close
 from tests.unit.training.test_resume import change_sizes, ramped
 
@@ -23,7 +23,9 @@ CONTEXT = Layout(context=2, sharding=Sharding.FSDP2)
 
 def through_ramps(folder: Path) -> Setup:
     """A batch ramp, a sequence ramp and a change of phase, in fp64, with z-loss."""
-    return replace(ramped(folder), dtype=torch.float64, compute=ComputePlan(micro_batch_sequences=2, z_loss=1e-4))
+    return replace(
+        ramped(folder), model=DEEP, dtype=torch.float64, compute=ComputePlan(micro_batch_sequences=2, z_loss=1e-4)
+    )
 
 
 def part(rank: int, setup: Setup, steps: int) -> list[float]:

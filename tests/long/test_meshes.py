@@ -1,15 +1,11 @@
 """All meshes of docs/parallelism.md over 50 steps."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.unit.training.harness import MODEL
+from tests.unit.training.harness import DEEP
 from tests.unit.training.test_parallel import MESHES, compare
-
-DEEP = replace(MODEL, layers=4)
-"""A layer for each of four stages."""
 
 
 @pytest.mark.parametrize("name", list(MESHES))

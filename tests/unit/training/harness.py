@@ -3,7 +3,7 @@
 import os
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ MODEL = ModelConfig(
     # Softmax does not see a bias of the keys: its gradient is rounding noise, which no two meshes share.
     biases=Biases.NONE,
 )  # fmt: skip
+DEEP = replace(MODEL, layers=4)
+"""A layer for each of four stages."""
 VOLUME = Storage.model_validate({"persistentVolumeClaim": {"claimName": "llm"}})
 KEY = "0123456789abcdef"
 
