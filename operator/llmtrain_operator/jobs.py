@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from llmtrain_operator.client import ApiError, includes
+from llmtrain_operator.gate import Gate
 from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.progress import ProgressReader
@@ -21,10 +22,8 @@ SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
 
 Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
 """
-SIDE_BY_SIDE = 50
-"""Turns under way at once, as many as requests: each holds its job and pods, and of a thousand that began together all
-would end late. Against an apiserver that lets each request hang, a thousand jobs still have their turns within the time
-after which the operator is taken for stuck."""
+NEWS_A_SECOND = 16
+"""Statuses written a second only because heads have said something, all jobs together: a thousand jobs' bills cost as much."""
 Key = tuple[str, str]
 
 
@@ -38,6 +37,10 @@ class Loop:
     crashes: int = 0
     memory: Memory = field(default_factory=Memory)
 
+    def rests(self) -> bool:
+        """Nobody has touched the job or its pods since its last turn, and nothing followed from that."""
+        return self.memory.kept is not None and not self.wake.is_set()
+
 
 @dataclass
 class Jobs:
@@ -50,7 +53,7 @@ class Jobs:
     monotonic: Callable[[], float]
     health: Health
     loops: dict[Key, Loop] = field(default_factory=dict)
-    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SIDE_BY_SIDE))
+    _gate: Gate = field(default_factory=Gate)
 
     def wake(self, namespace: str, name: str) -> None:
         """Make a job's loop look now."""
@@ -72,6 +75,7 @@ class Jobs:
         if not loop.wake.is_set():
             loop.woken = self.monotonic()
         loop.wake.set()
+        self._gate.admit()
 
     def waiting(self) -> int:
         """Jobs woken whose turn has not begun."""
@@ -120,7 +124,7 @@ class Jobs:
         loop.memory = memory
         while True:
             began = self.monotonic()
-            glance = None if loop.wake.is_set() else self.reconciler.glance(memory)
+            glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._pace())
             try:
                 outlook = glance or await self._turn(key, loop)
                 failures = loop.crashes = 0
@@ -139,11 +143,12 @@ class Jobs:
             await _wait(loop.wake, outlook.seconds)
 
     async def _turn(self, key: Key, loop: Loop) -> Outlook:
-        async with self._gate:
+        async with self._gate.place(loop.rests):
             self._begin(loop)
             started, ok = self.monotonic(), False
             try:
-                outlook = await self.reconciler.turn(*key, loop.memory)
+                rested = await self.reconciler.rested_turn(loop.memory, self._pace())
+                outlook = rested or await self.reconciler.turn(*key, loop.memory)
                 ok = True
             finally:
                 self.metrics.observe_turn(self.monotonic() - started, ok)
@@ -152,8 +157,14 @@ class Jobs:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
 
+    def _pace(self) -> float:
+        """Seconds between two writes of what a job's head says."""
+        return len(self.loops) / NEWS_A_SECOND
+
     def _begin(self, loop: Loop) -> None:
         """What woke the loop before this is seen by the turn that begins now."""
+        if loop.wake.is_set():
+            loop.memory.kept = None
         loop.wake.clear()
         if loop.woken is not None:
             self.metrics.observe_wait(self.monotonic() - loop.woken)

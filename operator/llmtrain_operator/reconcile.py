@@ -43,7 +43,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import lasting, quiet_until
+from llmtrain_operator.rest import FRESH, Kept, is_calm, keep, lasting, quiet_until, stand
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -55,7 +55,7 @@ TOLD_BY_PODS = (CreateHead, CreateWorker, CreateEvaluator, DeletePod, ReleasePod
 """Acts that show as changes of pods, which wake the loop."""
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
 PROVISIONAL_SECONDS = 45
-"""A job at rest has a live turn every minute, and each of these writes the bill."""
+"""A job at rest is looked at every minute, and each of these looks writes the bill."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Memory:
     """That of the last change of the job which somebody told of."""
     refusal: str = ""
     billed_at: datetime | None = None
+    kept: Kept | None = None
+    """What the last live turn saw, where nothing followed from it and nobody has touched the job or its pods since."""
     quiet_until: datetime | None = None
     """Until then nothing follows from time alone, if nobody touches anything."""
     head: Head | None = None
@@ -123,14 +125,17 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
-        memory.quiet_until = None
+        memory.quiet_until = memory.kept = None
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
-        seen = await self._observe(raw, memory)
+        job = read_job(raw)
+        seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
-        moved = await self._write_status(raw, decision, seen, memory)
+        status = decision.status.to_dict()
+        moved = lasting(status) != lasting(raw.get("status") or {})
+        raw = await self._write_status(raw, status, moved, seen.now, memory)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
         try:
             memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
@@ -143,9 +148,48 @@ class Reconciler:
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
         memory.head = _live_head(seen.pods)
-        if not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS:
-            memory.quiet_until = quiet_until(seen, decision, decision.status.to_dict())
+        still = not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS
+        if still and is_calm(seen, decision):
+            memory.kept, memory.quiet_until = keep(raw, seen), quiet_until(seen, decision, status)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
+
+    async def rested_turn(self, memory: Memory, pace: float) -> Outlook | None:
+        """A turn of a job that nobody has touched: the running bill, and what its head says.
+
+        None, and nothing done, where more follows or nothing is kept: that is for a live turn. The status is written on
+        condition that the job is as it was.
+        """
+        kept, memory.kept, memory.quiet_until = memory.kept, None, None
+        if kept is None or self.clock() - kept.read >= FRESH:
+            return None
+        raw, pods = kept.recall()
+        seen = await self._observe(read_job(raw), pods, memory)
+        news = self._has_news(memory, pace)
+        seen = seen if news else replace(seen, progress=None)
+        decision = decide(seen)
+        if decision.actions or decision.events or stand(decision.status) != stand(seen.job.status):
+            return None
+        if news:
+            memory.told, memory.progress = memory.progress, None
+        status = decision.status.to_dict()
+        written = await self._write_status(raw, status, lasting(status) != lasting(raw["status"]), seen.now, memory)
+        memory.kept = kept if written is raw else kept.with_job(written)
+        memory.quiet_until = quiet_until(seen, decision, status)
+        return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
+
+    def glance(self, memory: Memory, pace: float) -> Outlook | None:
+        """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
+        now = self.clock()
+        if memory.quiet_until is None or now >= memory.quiet_until or self._has_news(memory, pace):
+            return None
+        return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
+
+    def _has_news(self, memory: Memory, pace: float) -> bool:
+        """The head has said something new, and `pace` seconds have passed since a status was written, or the bill is due."""
+        if memory.progress in (None, memory.told):
+            return False
+        since = (self.clock() - memory.billed_at).total_seconds() if memory.billed_at else PROVISIONAL_SECONDS
+        return since >= min(pace, PROVISIONAL_SECONDS)
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
@@ -155,17 +199,14 @@ class Reconciler:
         memory.job_version = raw["metadata"]["resourceVersion"] if raw else ""
         return raw
 
-    def glance(self, memory: Memory) -> Outlook | None:
-        """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
-        now = self.clock()
-        if memory.quiet_until is None or now >= memory.quiet_until or memory.progress not in (None, memory.told):
-            return None
-        return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
-
-    async def _observe(self, raw: Object, memory: Memory) -> Observation:
-        job = read_job(raw)
+    async def _pods(self, job: Job, memory: Memory) -> list[PodState]:
+        """The job's pods as they are now."""
         found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
-        memory.pods_version, pods = found.version, own_pods(job, found.items)
+        memory.pods_version = found.version
+        return own_pods(job, found.items)
+
+    async def _observe(self, job: Job, pods: Sequence[PodState], memory: Memory) -> Observation:
+        """The job and its pods with all that a decision needs beside them."""
         doubtful = any(pod.deleted or pod.cut_off for pod in pods)
         nodes = await self.recent.nodes({pod.node for pod in pods if pod.node}) if doubtful else {}
         plans = await self._plans(job.spec) if job.spec else {}
@@ -216,19 +257,17 @@ class Reconciler:
                 plans[name] = read_plan(raw)
         return plans
 
-    async def _write_status(self, raw: Object, decision: Decision, seen: Observation, memory: Memory) -> bool:
-        """Written where anything but the running bill changed, which is what is returned, and once a minute for that."""
-        status, before = decision.status.to_dict(), raw.get("status") or {}
-        moved = lasting(status) != lasting(before)
+    async def _write_status(self, raw: Object, status: Object, moved: bool, now: datetime, memory: Memory) -> Object:
+        """The job as it is stored then. Written where anything but the running bill has moved, and once a minute for that."""
         last = memory.billed_at or status_written(raw)
-        due = last is None or (seen.now - last).total_seconds() >= PROVISIONAL_SECONDS
-        if not moved and (not due or status == before):
-            return False
-        body = {**raw, "status": status}
-        memory.job_version = ""
-        written = await self.cluster.replace(JOBS, seen.job.namespace, seen.job.name, body, "status")
-        memory.billed_at, memory.job_version = seen.now, written["metadata"]["resourceVersion"]
-        return moved
+        due = last is None or (now - last).total_seconds() >= PROVISIONAL_SECONDS
+        if not moved and (not due or status == (raw.get("status") or {})):
+            return raw
+        body, memory.job_version = {**raw, "status": status}, ""
+        metadata = raw["metadata"]
+        written = await self.cluster.replace(JOBS, metadata["namespace"], metadata["name"], body, "status")
+        memory.billed_at, memory.job_version = now, written["metadata"]["resourceVersion"]
+        return written
 
     async def _act(self, actor: Actor, actions: Sequence[Action]) -> str:
         """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""

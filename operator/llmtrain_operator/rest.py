@@ -3,34 +3,82 @@
 A job that nobody touches changes only by the clock: deadlines, its budget, the bill. Each of these is a limit that is
 passed once and stays passed. So a turn from which nothing followed looks at what it saw with the time of its next look:
 where nothing follows from that either, nothing does in between. Any change of the job or its pods wakes it before.
+
+What a live turn saw is kept, packed, and the next looks begin with it instead of asking the apiserver for what it would
+have told: they may write the running bill and what the head says, and leave whatever else follows to a live turn.
 """
 
 import zlib
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
+from llmtrain.api.status import JobStatus
 from llmtrain_operator.client import Object
 from llmtrain_operator.decide import foresee
 from llmtrain_operator.observation import Decision, Observation
+from llmtrain_operator.podstate import PodState
 
-LIVE_SECONDS = 60
+LOOK_SECONDS = 60
+FRESH = timedelta(minutes=5)
+"""What is kept is read anew after that, in case a watch has missed something without noticing."""
 GROWING = {"podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"}
 """Of a pod that lives."""
 
 
-def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]) -> datetime | None:
-    """When a job must be looked at again; None where that is soon: something would follow, or others decide too.
+@dataclass(frozen=True)
+class Kept:
+    """A job and its pods as a live turn read them at `read`; compressed, a tenth of their size."""
 
-    `status`: the decision's, as JSON. Budgets are shared, pods that end move the job, and what a job waits for before it
-    has pods, a plan for example, wakes nobody.
+    read: datetime
+    job: bytes
+    pods: bytes
+
+    def with_job(self, raw: Object) -> "Kept":
+        """The same pods of a job whose status was written since."""
+        return replace(self, job=_packed(_less_owners(raw)))
+
+    def recall(self) -> tuple[Object, list[PodState]]:
+        """Both, as they were read."""
+        return from_json(zlib.decompress(self.job)), [PodState(pod) for pod in from_json(zlib.decompress(self.pods))]
+
+
+def keep(raw: Object, seen: Observation) -> Kept:
+    """What was seen, with the job as it is stored now."""
+    return Kept(seen.now, _packed(_less_owners(raw)), _packed([_less_owners(pod.raw) for pod in seen.pods]))
+
+
+def _packed(json: Object | Sequence[Object]) -> bytes:
+    return zlib.compress(to_json(json), 1)
+
+
+def _less_owners(raw: Mapping[str, Any]) -> Object:
+    """Without `managedFields`, a third of an object: they say who wrote what, and decide nothing."""
+    return {**raw, "metadata": less(raw["metadata"], {"managedFields"})}
+
+
+def is_calm(seen: Observation, decision: Decision) -> bool:
+    """Nobody is about to move the job: pods that end do, and what it waits for before it has any wakes nobody."""
+    waits = bool(seen.refusal) or decision.status.state == "Pending"
+    return not waits and not any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods)
+
+
+def stand(status: JobStatus) -> object:
+    """Where the job and its stages stand; what moves that is for a live turn."""
+    return status.state, [(stage.state, stage.attempt, stage.outcome) for stage in status.stages]
+
+
+def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]) -> datetime | None:
+    """When a calm job must be looked at again; None where that is soon: something would follow, or a budget is shared.
+
+    `status`: the decision's, as JSON.
     """
-    if seen.budgets or seen.refusal or decision.status.state == "Pending":
+    if seen.budgets:
         return None
-    if any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods):
-        return None
-    until = seen.now + timedelta(seconds=until_live(seen.job.uid, seen.now))
+    until = seen.now + timedelta(seconds=until_look(seen.job.uid, seen.now))
     job = replace(seen.job, status=decision.status)
     then = foresee(replace(seen, job=job, now=until, progress=None))
     still = not then.actions and not then.events and lasting(then.status.to_dict()) == lasting(status)
@@ -60,6 +108,6 @@ def less(whole: Mapping[str, Any], parts: Collection[str]) -> Object:
     return {key: value for key, value in whole.items() if key not in parts}
 
 
-def until_live(uid: str, now: datetime) -> float:
+def until_look(uid: str, now: datetime) -> float:
     """Seconds to the next second that is the job's own within the minute, so that a thousand jobs never turn at once."""
-    return LIVE_SECONDS - (now.timestamp() + zlib.crc32(uid.encode()) % LIVE_SECONDS) % LIVE_SECONDS
+    return LOOK_SECONDS - (now.timestamp() + zlib.crc32(uid.encode()) % LOOK_SECONDS) % LOOK_SECONDS

@@ -13,8 +13,9 @@ import pytest
 from llmtrain_operator import jobs as jobs_module
 from llmtrain_operator.batches import LARGEST, runs, side_by_side
 from llmtrain_operator.client import ApiError, Object, object_path, retry_after
+from llmtrain_operator.gate import SIDE_BY_SIDE
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
-from llmtrain_operator.jobs import SIDE_BY_SIDE, Jobs
+from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob, ReleasePod
@@ -22,6 +23,7 @@ from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import JOBS, Memory, Outlook, Reconciler
+from llmtrain_operator.rest import Kept
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
@@ -78,10 +80,18 @@ def test_the_probes_answer_from_a_thread_of_their_own() -> None:
         server.server_close()
 
 
+RESTED = Outlook(0)
+"""Of a turn of a job at rest."""
+
+
 def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry, lambda: 0.0, "1")
-    reconciler: Any = SimpleNamespace(turn=turn, glance=lambda memory: None)
+
+    async def rested_turn(memory: Memory, pace: float) -> Outlook | None:
+        return RESTED if memory.kept else None
+
+    reconciler: Any = SimpleNamespace(turn=turn, glance=lambda memory, pace: None, rested_turn=rested_turn)
     clock = Clock()
     return Jobs(
         reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
@@ -107,6 +117,25 @@ async def test_a_turn_reads_no_older_job_than_anybody_told_of(monkeypatch: pytes
     assert "1000000" in asked
     told = asked.index("1000000")
     assert all(version.isdecimal() for version in asked[1:told]), "its own last write, or what it read last"
+
+
+async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_none() -> None:
+    live = 0
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        nonlocal live
+        live += 1
+        memory.kept = Kept(datetime.now(UTC), b"", b"")
+        return Outlook(0)
+
+    jobs, _ = make_jobs(turn)
+    jobs.ensure("a", "b", "1")
+    await asyncio.sleep(0.5)
+    assert live == 1
+    jobs.ensure("a", "b", "2")
+    await asyncio.sleep(0.5)
+    await jobs.close()
+    assert live == 2
 
 
 EVENT: ContextVar[str] = ContextVar("EVENT")

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from llmtrain_operator.client import ApiError
-from llmtrain_operator.reconcile import PROVISIONAL_SECONDS, Memory, Outlook, Reconciler
-from llmtrain_operator.rest import LIVE_SECONDS, until_live
+from llmtrain_operator.client import ApiError, Found, Object
+from llmtrain_operator.jobs import NEWS_A_SECOND
+from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS, Memory, Outlook, Reconciler
+from llmtrain_operator.rest import LOOK_SECONDS, until_look
 
 from llmtrain.api.status import JobStatus, Progress
 from tests.unit.operator.scenario import Scenario
@@ -16,8 +17,42 @@ def reconciler(run: Scenario) -> Reconciler:
     return Reconciler(run.cluster, run.cluster.clock, "jobs:1", run.network)
 
 
-def glance(run: Scenario) -> Outlook | None:
-    return reconciler(run).glance(run.memory)
+def glance(run: Scenario, pace: float = 0) -> Outlook | None:
+    return reconciler(run).glance(run.memory, pace)
+
+
+async def rested(run: Scenario, pace: float = 0) -> Outlook | None:
+    return await reconciler(run).rested_turn(run.memory, pace)
+
+
+def say(run: Scenario, done: int) -> None:
+    """The head says how far it is."""
+    head = next(pod for name in run.pods if (pod := run.cluster.pod(name)) and name.endswith("head"))
+    run.memory.progress, run.memory.progress_of = Progress(done=done), head["metadata"]["uid"]
+
+
+def said(run: Scenario) -> int:
+    """What the status has of that."""
+    return (run.status.stages[2].progress or Progress()).done
+
+
+class Away:
+    """The job and its pods cannot be read."""
+
+    def __init__(self, run: Scenario, patched: pytest.MonkeyPatch) -> None:
+        self.run, self.get = run, run.cluster.get
+        patched.setattr(run.cluster, "get", self.refuse_job)
+        patched.setattr(run.cluster, "find", self.refuse_pods)
+
+    async def refuse_job(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        if resource == JOBS:
+            raise AssertionError("the job was read")
+        return await self.get(resource, namespace, name, not_before)
+
+    async def refuse_pods(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
+        if resource == "api/v1/pods":
+            raise AssertionError("the pods were listed")
+        return Found([], "")
 
 
 async def training(**spec: Any) -> Scenario:
@@ -29,11 +64,11 @@ async def training(**spec: Any) -> Scenario:
     await run.turn()
     for name in run.pods:
         run.cluster.run_pod(name)
-    for _ in range(LIVE_SECONDS + 1):
+    for _ in range(LOOK_SECONDS + 1):
         run.cluster.tick(1)
         await run.turn()
         until = run.memory.quiet_until
-        if until and (until - run.cluster.now).total_seconds() == LIVE_SECONDS:
+        if until and (until - run.cluster.now).total_seconds() == LOOK_SECONDS:
             return run
     raise AssertionError("the job never came to rest")
 
@@ -73,8 +108,8 @@ async def test_a_job_at_rest_asks_nothing_until_its_next_live_turn() -> None:
 async def test_no_rest_reaches_beyond_a_deadline(seconds_left: int) -> None:
     run = await training(maxPodLifetimeSeconds=4000)
     assert run.memory.quiet_until is not None
-    while rotates_in(run) > LIVE_SECONDS:
-        run.cluster.tick(LIVE_SECONDS)
+    while rotates_in(run) > LOOK_SECONDS:
+        run.cluster.tick(LOOK_SECONDS)
         await run.turn()
     run.cluster.tick(int(rotates_in(run)) - seconds_left)
     await run.turn()
@@ -86,13 +121,100 @@ async def test_no_rest_reaches_beyond_a_deadline(seconds_left: int) -> None:
     assert run.status.state == "Stopping"
 
 
-async def test_what_the_head_says_is_left_to_a_live_turn() -> None:
+async def test_what_the_head_says_is_written_without_reading_the_job_or_its_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = await training()
-    head = next(pod for name in run.pods if (pod := run.cluster.pod(name)) and name.endswith("head"))
-    run.memory.progress, run.memory.progress_of = Progress(done=7), head["metadata"]["uid"]
+    say(run, 7)
     assert glance(run) is None
+    with monkeypatch.context() as patched:
+        Away(run, patched)
+        assert await rested(run)
+    assert said(run) == 7
+    assert run.memory.told == Progress(done=7)
+
+
+async def test_a_bill_is_written_without_reading_the_job_or_its_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await training()
+    with monkeypatch.context() as patched:
+        Away(run, patched)
+        for _ in range(4):
+            run.cluster.tick(LOOK_SECONDS)
+            assert glance(run) is None
+            assert await rested(run)
+            assert alive_seconds(run.status) == 3 * running_seconds(run)
+
+
+async def test_turns_at_rest_write_what_live_turns_would_have_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmtrain_operator.reconcile.secrets.token_hex", lambda count: "00000000")
+    live, resting = await training(), await training()
+    for minute in range(1, 5):
+        for run in (live, resting):
+            run.cluster.tick(LOOK_SECONDS)
+            say(run, minute)
+        await live.turn()
+        assert await rested(resting)
+    assert resting.status.to_dict() == live.status.to_dict()
+
+
+async def test_after_five_minutes_a_turn_is_live() -> None:
+    run = await training()
+    for _ in range(4):
+        run.cluster.tick(LOOK_SECONDS)
+        assert await rested(run)
+    run.cluster.tick(LOOK_SECONDS)
+    assert await rested(run) is None
+
+
+async def test_a_job_that_was_changed_is_not_written_from_what_was_kept() -> None:
+    run = await training()
+    run.job["metadata"]["resourceVersion"] = "999999"
+    run.cluster.tick(LOOK_SECONDS)
+    before = run.job["status"]
+    with pytest.raises(ApiError, match="409"):
+        await rested(run)
+    assert run.job["status"] == before
+    assert await rested(run) is None, "the next turn is live"
+
+
+async def test_a_stop_that_is_due_is_left_to_a_live_turn() -> None:
+    run = await training(maxPodLifetimeSeconds=4000)
+    while rotates_in(run) > 0:
+        run.cluster.tick(LOOK_SECONDS)
+        before, written = run.job["status"], run.cluster.writes
+        if await rested(run) is None and rotates_in(run) > 0:
+            await run.turn()
+    assert (run.job["status"], run.cluster.writes) == (before, written)
+    assert run.status.state == "Running"
     await run.turn()
-    assert (run.status.stages[2].progress or Progress()).done == 7
+    assert run.status.state == "Stopping"
+
+
+async def test_a_crowd_writes_what_heads_say_as_often_as_bills_and_a_few_jobs_at_once() -> None:
+    run = await training()
+    crowd = 1000 / NEWS_A_SECOND
+    heard = []
+    for second in range(15, 4 * LOOK_SECONDS + 1, 15):
+        run.cluster.tick(15)
+        say(run, second)
+        if glance(run, crowd) is None:
+            assert await rested(run, crowd)
+        heard.append(said(run))
+        assert second - said(run) <= LOOK_SECONDS
+    assert len(set(heard)) <= 7, "more than seven of sixteen were written"
+    run.cluster.tick(15)
+    say(run, 999)
+    assert glance(run, 3 / NEWS_A_SECOND) is None
+    assert await rested(run, 3 / NEWS_A_SECOND)
+    assert said(run) == 999
+
+
+async def test_nothing_is_kept_of_a_job_whose_pods_end() -> None:
+    run = await training()
+    name = next(name for name in run.pods if not name.endswith("head"))
+    run.cluster.end_pod(name, 0, "")
+    await run.turn()
+    assert run.memory.kept is None
 
 
 async def test_after_a_turn_that_failed_nothing_is_taken_from_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,18 +248,20 @@ async def test_after_a_restart_a_bill_that_was_just_written_is_not_written_again
     assert alive_seconds(run.status) == 3 * running_seconds(run)
 
 
-async def test_a_job_that_shares_a_budget_has_live_turns_only() -> None:
+async def test_a_job_that_shares_a_budget_is_looked_at_every_quarter_of_a_minute() -> None:
     run = await training()
     assert run.memory.quiet_until is not None
     budget = {"metadata": {"name": "team", "namespace": "team-a"}, "spec": {"limitUsd": "1000", "period": "Month"}}
     run.cluster.add("apis/llmtrain.dev/v1alpha1/trainingbudgets", budget)
     await run.turn(5)
     assert run.memory.quiet_until is None
+    run.cluster.tick(15)
+    assert await rested(run), "but not read"
 
 
-async def test_jobs_have_their_live_turns_at_seconds_of_their_own() -> None:
+async def test_jobs_are_looked_at_at_seconds_of_their_own() -> None:
     run = Scenario()
-    seconds = [until_live(f"uid-{number}", run.cluster.now) for number in range(1000)]
-    assert all(0 < each <= LIVE_SECONDS for each in seconds)
+    seconds = [until_look(f"uid-{number}", run.cluster.now) for number in range(1000)]
+    assert all(0 < each <= LOOK_SECONDS for each in seconds)
     fullest = max(seconds.count(each) for each in set(seconds))
     assert fullest < 40, "a thousand jobs would turn at once"
