@@ -59,6 +59,8 @@ class Actor:
     ) -> None:
         """`cluster` is where it acts, `ledgers` keeps what deleted jobs have cost, `made` uids of what was created."""
         self._cluster, self._ledgers, self._job, self._clock, self._made = cluster, ledgers, job, clock, made
+        self.pods = list[str]()
+        """resourceVersions of the pods that it made; an empty one for each that was there already."""
 
     async def perform(self, action: Action) -> None:
         """Do it."""
@@ -101,12 +103,15 @@ class Actor:
     async def _create(self, resource: str, body: Object) -> None:
         try:
             made = await self._cluster.create(resource, self._job.namespace, body)
-            if resource != PODS:
+            if resource == PODS:
+                self.pods.append(made["metadata"]["resourceVersion"])
+            else:
                 self._made[f"{resource}/{body['metadata']['name']}"] = made["metadata"]["uid"]
         except ApiError as error:
             # Two creates that count against one quota at once are a conflict as well: nothing was made then.
             if error.code != 409 or error.reason != "AlreadyExists":
                 raise
+            self.pods += [""] if resource == PODS else []
             if resource != SECRETS:
                 await self._check_owner(resource, body["metadata"]["name"])
 

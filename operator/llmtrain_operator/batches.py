@@ -5,7 +5,9 @@ and a quota then costs one request, not all. What takes a cluster down waits for
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
@@ -20,8 +22,11 @@ from llmtrain_operator.observation import (
     ShortenPod,
 )
 
-LARGEST = 25
+LARGEST, SMALLEST = 25, 5
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
+SLOW_SECONDS, SLOW_TIMES = 0.1, 3
+"""An answer that takes longer, and thrice as long as the quickest, comes from an apiserver with no time left: more under way
+make none of them sooner, and everybody else's later. One fewer then, one more otherwise."""
 CREATING = (CreateHead, CreateWorker, CreateEvaluator)
 ENDING = (DeletePod, ShortenPod, DeleteObjects)
 RELEASING = (ReleasePod,)
@@ -49,24 +54,43 @@ def _kind(action: Action) -> tuple[type, ...]:
 
 
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
-    """Carry out a run: 25 side by side, of creates the first alone.
+    """Carry out a run: up to 25 side by side, fewer where answers take long, of creates the first alone.
 
     After an error nothing more is begun; what is under way ends, then the first error is raised.
     """
-    left, window = iter(actions), 1 if isinstance(actions[0], CREATING) else LARGEST
+    left, window = iter(actions), Window(1 if isinstance(actions[0], CREATING) else LARGEST)
     under_way: set[asyncio.Task[None]] = set()
     error: BaseException | None = None
     try:
         while True:
-            while error is None and len(under_way) < window and (action := next(left, None)) is not None:
-                under_way.add(asyncio.create_task(performer.perform(action)))
+            while error is None and len(under_way) < window.size and (action := next(left, None)) is not None:
+                under_way.add(asyncio.create_task(window.timed(performer.perform(action))))
             if not under_way:
                 break
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             error = error or next((task.exception() for task in done if task.exception()), None)
-            window = LARGEST
     finally:
         for task in under_way:
             task.cancel()
     if error is not None:
         raise error
+
+
+@dataclass
+class Window:
+    """How many acts may be under way."""
+
+    size: int
+    quickest: float = math.inf
+
+    async def timed(self, act: Awaitable[None]) -> None:
+        """Do it, and learn from how long it took."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        await act
+        taken = clock() - begun
+        self.quickest = min(self.quickest, taken)
+        if taken > max(SLOW_SECONDS, SLOW_TIMES * self.quickest):
+            self.size = max(SMALLEST, self.size - 1)
+        else:
+            self.size = LARGEST if self.size == 1 else min(LARGEST, self.size + 1)

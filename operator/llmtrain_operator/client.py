@@ -69,6 +69,9 @@ class Cluster(Protocol):
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
         """All objects that match, read live; ApiError 0 for a list older than the list of version `not_before`."""
 
+    async def find_since(self, resource: str, namespace: str, selector: str, version: str) -> "Found":
+        """The same out of the apiserver's cache, at least as new as `version`: a live list waits for it to catch up."""
+
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
         """The metadata of all objects that match, in all namespaces where none is given; a fraction of a list's size."""
 
@@ -103,6 +106,11 @@ def is_older(version: str, than: str) -> bool:
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
+def newer(one: str, other: str) -> str:
+    """The newer of two resourceVersions; the other where nobody can say."""
+    return one if is_older(other, one) or not other else other
+
+
 def includes(read: str, version: str) -> bool:
     """Whether what was read at one resourceVersion has the change that made another; False where nobody can say."""
     return read.isdecimal() and version.isdecimal() and int(version) <= int(read)
@@ -127,9 +135,17 @@ class KubernetesCluster:
         return await self._or_none(self._send("GET", object_path(resource, namespace, name) + query))
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
-        """See Cluster. A stale list could make a settled pod look gone, and its bill be booked twice."""
-        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
-        answer = await self._send("GET", object_path(resource, namespace) + query)
+        """See Cluster."""
+        return await self._find(resource, namespace, {"labelSelector": selector} if selector else {}, not_before)
+
+    async def find_since(self, resource: str, namespace: str, selector: str, version: str) -> "Found":
+        """See Cluster."""
+        query = {"labelSelector": selector, "resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
+        return await self._find(resource, namespace, query, version)
+
+    async def _find(self, resource: str, namespace: str, query: Mapping[str, str], not_before: str) -> "Found":
+        """A stale list could make a settled pod look gone, and its bill be booked twice."""
+        answer = await self._send("GET", f"{object_path(resource, namespace)}{'?' if query else ''}{urlencode(query)}")
         version = str(answer.get("metadata", {}).get("resourceVersion", ""))
         if is_older(version, not_before):
             raise ApiError(NO_ANSWER, "StaleList", f"a list of {resource} is older than the one before it")

@@ -7,7 +7,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 
-from llmtrain_operator.client import ApiError, includes
+from llmtrain_operator.client import ApiError, includes, newer
 from llmtrain_operator.gate import Gate
 from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics
@@ -34,6 +34,7 @@ class Loop:
     wake: asyncio.Event
     task: "asyncio.Task[None] | None" = None
     woken: float | None = None
+    turning: bool = False
     crashes: int = 0
     memory: Memory = field(default_factory=Memory)
 
@@ -61,14 +62,16 @@ class Jobs:
             self._wake(loop)
 
     def wake_all(self) -> None:
-        """Make every loop look now."""
+        """Make every loop look now: nobody told of what has happened."""
         for loop in self.loops.values():
+            loop.memory.gap = True
             self._wake(loop)
 
     def pod_changed(self, namespace: str, name: str, version: str) -> None:
         """Make a job's loop look now, unless its last look had this change of a pod in it."""
         loop = self.loops.get((namespace, name))
         if loop and not includes(loop.memory.pods_version, version):
+            loop.memory.pods_told = newer(version, loop.memory.pods_told)
             self._wake(loop)
 
     def _wake(self, loop: Loop) -> None:
@@ -77,17 +80,29 @@ class Jobs:
         loop.wake.set()
         self._gate.admit()
 
+    def _wake_if_told(self, loop: Loop) -> None:
+        """Unless what was told of the job is what it is known to be."""
+        if includes(loop.memory.job_version, loop.memory.told_version):
+            loop.memory.told_version = ""
+        else:
+            self._wake(loop)
+
     def waiting(self) -> int:
         """Jobs woken whose turn has not begun."""
         return sum(loop.wake.is_set() for loop in self.loops.values())
 
     def ensure(self, namespace: str, name: str, version: str = "") -> None:
-        """Start a job's loop if it has none, and wake it, unless this version of the job is its own work."""
+        """Start a job's loop if it has none, and wake it, unless this version of the job is its own work.
+
+        Its own work is often told of before the apiserver has answered: a turn under way says at its end whose it was.
+        """
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
-        if not includes(loop.memory.job_version, version):
-            loop.memory.told_version = version
+        loop.memory.told_version = newer(version, loop.memory.told_version)
+        if not version:
             self._wake(loop)
+        elif not loop.turning:
+            self._wake_if_told(loop)
         if loop.task is None:
             self._start(key, loop)
 
@@ -145,7 +160,7 @@ class Jobs:
     async def _turn(self, key: Key, loop: Loop) -> Outlook:
         async with self._gate.place(loop.rests):
             self._begin(loop)
-            started, ok = self.monotonic(), False
+            started, ok, loop.turning = self.monotonic(), False, True
             try:
                 rested = await self.reconciler.rested_turn(loop.memory, self._pace())
                 outlook = rested or await self.reconciler.turn(*key, loop.memory)
@@ -153,6 +168,9 @@ class Jobs:
             finally:
                 self.metrics.observe_turn(self.monotonic() - started, ok)
                 self.health.turned(key)
+                loop.turning = False
+                if loop.memory.told_version:
+                    self._wake_if_told(loop)
         if outlook.status is not None:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
@@ -163,7 +181,8 @@ class Jobs:
 
     def _begin(self, loop: Loop) -> None:
         """What woke the loop before this is seen by the turn that begins now."""
-        if loop.wake.is_set():
+        loop.memory.woken = loop.wake.is_set()
+        if loop.memory.woken:
             loop.memory.kept = None
         loop.wake.clear()
         if loop.woken is not None:

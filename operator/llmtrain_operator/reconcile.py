@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import reduce
 
 from pydantic import ValidationError
 
@@ -15,12 +16,12 @@ from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import JobStatus, Progress, StageState
-from llmtrain_operator.act import CONFIG_MAPS, Actor, NameTakenError, is_owned
+from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, NameTakenError, is_owned
 from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.budget_state import BudgetState, read_budget
-from llmtrain_operator.client import ApiError, Cluster, Object, is_older
+from llmtrain_operator.client import ApiError, Cluster, Object, newer
 from llmtrain_operator.decide import decide
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
@@ -78,6 +79,14 @@ class Memory:
     """What it had said before the last turn."""
     pods_version: str = ""
     """resourceVersion of the last list of pods; an older list is stale."""
+    pods_told: str = ""
+    """That of the newest change of a pod that somebody told of, or that this operator made."""
+    woken: bool = False
+    """Somebody told of a change of the job or its pods."""
+    sure: bool = False
+    """The last turn came to its end: no change of a pod is missing from what was read, made and told."""
+    gap: bool = False
+    """A watch has had a gap since the pods were listed: nobody told of what happened then."""
     job_version: str = ""
     """resourceVersion of the job as it was last read or written; empty where a write failed."""
     told_version: str = ""
@@ -145,6 +154,7 @@ class Reconciler:
         cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         memory.cleared = "" if memory.refusal else cleared
         await actor.post(decision.events, self.clock())
+        memory.pods_told, memory.sure = reduce(newer, actor.pods, memory.pods_told), "" not in actor.pods
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
         memory.head = _live_head(seen.pods)
@@ -193,15 +203,21 @@ class Reconciler:
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
-        newest = memory.told_version if is_older(memory.job_version, memory.told_version) else memory.job_version
+        newest = memory.job_version and newer(memory.told_version, memory.job_version)
         memory.job_version = memory.told_version = ""
         raw = await self.cluster.get(JOBS, namespace, name, newest)
         memory.job_version = raw["metadata"]["resourceVersion"] if raw else ""
         return raw
 
     async def _pods(self, job: Job, memory: Memory) -> list[PodState]:
-        """The job's pods as they are now."""
-        found = await self.cluster.find("api/v1/pods", job.namespace, job_selector(job.uid), memory.pods_version)
+        """The job's pods: as they are now, or, for a loop that was told of a change, at least as new as anybody told of."""
+        told = memory.woken and memory.sure and not memory.gap
+        memory.woken = memory.sure = memory.gap = False
+        where = (PODS, job.namespace, job_selector(job.uid))
+        if told:
+            found = await self.cluster.find_since(*where, newer(memory.pods_told, memory.pods_version))
+        else:
+            found = await self.cluster.find(*where, memory.pods_version)
         memory.pods_version = found.version
         return own_pods(job, found.items)
 

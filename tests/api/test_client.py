@@ -57,6 +57,16 @@ async def test_a_job_is_read_at_least_as_new_as_was_asked_for(
         await cluster.get(JOBS, "default", "fresh", "9" * 15)
 
 
+async def test_a_list_since_a_write_has_it(cluster: KubernetesCluster) -> None:
+    for number in range(20):
+        made = await cluster.create(CONFIG_MAPS, "default", config_map("since", n=str(number)))
+        found = await cluster.find_since(CONFIG_MAPS, "default", "a=since", made["metadata"]["resourceVersion"])
+        assert [body["data"]["n"] for body in found.items] == [str(number)]
+        await cluster.delete(CONFIG_MAPS, "default", "since", "", None)
+    with pytest.raises(ApiError, match=r"[Tt]oo large resource version"):
+        await cluster.find_since(CONFIG_MAPS, "default", "a=since", "9" * 15)
+
+
 async def test_a_delete_with_another_uid_deletes_nothing(cluster: KubernetesCluster) -> None:
     made = await cluster.create(CONFIG_MAPS, "default", config_map("uids"))
     await cluster.delete(CONFIG_MAPS, "default", "uids", "00000000-0000-0000-0000-000000000000", None)

@@ -75,6 +75,9 @@ class FakeCluster:
         found = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
         return Found([clone(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
 
+    async def find_since(self, resource: str, namespace: str, selector: str, version: str) -> Found:
+        return await self.find(resource, namespace, selector, version)
+
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
         bodies = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
         found = [clone({"metadata": body["metadata"]}) for body in bodies]

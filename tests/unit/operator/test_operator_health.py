@@ -125,6 +125,7 @@ async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_n
     async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
         nonlocal live
         live += 1
+        memory.told_version = ""  # as a read of the job has it
         memory.kept = Kept(datetime.now(UTC), b"", b"")
         return Outlook(0)
 
@@ -136,6 +137,29 @@ async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_n
     await asyncio.sleep(0.5)
     await jobs.close()
     assert live == 2
+
+
+@pytest.mark.parametrize(("told", "turns"), [("7", 1), ("8", 2)])
+async def test_a_change_told_of_during_a_turn_wakes_nobody_if_the_turn_made_it(told: str, turns: int) -> None:
+    """The watch is often quicker than the answer to the write that it tells of."""
+    live = 0
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        nonlocal live
+        live += 1
+        memory.told_version = ""  # as a read of the job has it
+        if live == 1:
+            jobs.ensure("a", "b", told)
+            memory.job_version = "7"
+        else:
+            memory.job_version = told
+        return Outlook(1000)
+
+    jobs, _ = make_jobs(turn)
+    jobs.ensure("a", "b", "1")
+    await asyncio.sleep(0.5)
+    await jobs.close()
+    assert live == turns
 
 
 EVENT: ContextVar[str] = ContextVar("EVENT")
@@ -298,6 +322,24 @@ async def test_what_takes_a_cluster_down_does_not_wait_for_its_first_act() -> No
     await side_by_side(performer, [DeletePod(pod(str(n))) for n in range(300)])
     assert performer.begun[:26] == [*range(1, 26), 1]
     assert max(performer.begun) == LARGEST
+
+
+class Crowded(Slow):
+    """An apiserver with time for ten: each answer takes as long as the queue before it."""
+
+    async def perform(self, action: Action) -> None:
+        self.under_way += 1
+        self.begun.append(self.under_way)
+        await asyncio.sleep(0.012 * self.under_way)
+        self.under_way -= 1
+
+
+async def test_an_apiserver_with_no_time_left_is_asked_for_less_at_once() -> None:
+    performer = Crowded()
+    await side_by_side(performer, creates(150))
+    late = performer.begun[-50:]
+    assert len(performer.begun) == 150
+    assert 5 <= sum(late) / len(late) <= 12
 
 
 class Refusing:
