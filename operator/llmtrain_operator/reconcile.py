@@ -174,13 +174,12 @@ class Reconciler:
             return None
         raw, pods = kept.recall()
         seen = await self._observe(read_job(raw), pods, memory)
-        news = self._has_news(memory, pace)
-        seen = seen if news else replace(seen, progress=None)
-        decision = decide(seen)
+        later = memory.progress not in (None, memory.told) and not self._has_news(memory, pace)
+        decision = decide(replace(seen, progress=None) if later else seen)
         if decision.actions or decision.events or stand(decision.status) != stand(seen.job.status):
             return None
-        if news:
-            memory.told, memory.progress = memory.progress, None
+        if not later:
+            memory.told, memory.progress = memory.progress or memory.told, None
         status = decision.status.to_dict()
         written = await self._write_status(raw, status, lasting(status) != lasting(raw["status"]), seen.now, memory)
         memory.kept = kept if written is raw else kept.with_job(written)

@@ -190,6 +190,23 @@ async def test_a_stop_that_is_due_is_left_to_a_live_turn() -> None:
     assert run.status.state == "Stopping"
 
 
+async def test_a_job_at_rest_that_gets_nowhere_is_found() -> None:
+    run = await training(stallDeadlineSeconds=200, retry={"limit": 0})
+    say(run, 7)
+    assert await rested(run)
+    for _ in range(3):
+        run.cluster.tick(LOOK_SECONDS)
+        say(run, 7)
+        assert await rested(run)
+    run.cluster.tick(LOOK_SECONDS)
+    say(run, 7)
+    assert await rested(run) is None
+    await run.turn()
+    assert run.status.state == "Stopping"
+    assert run.status.stages[2].outcome is not None
+    assert run.status.stages[2].outcome.reason == "Stalled"
+
+
 async def test_a_crowd_writes_what_heads_say_as_often_as_bills_and_a_few_jobs_at_once() -> None:
     run = await training()
     crowd = 1000 / NEWS_A_SECOND
