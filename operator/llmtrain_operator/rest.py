@@ -88,18 +88,16 @@ def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]
 def lasting(status: Mapping[str, Any]) -> Object:
     """The status less what grows by itself while pods run, and less uids of settled pods: any new one has its bill.
 
-    One that is dropped, its object being gone, leaves with whatever is written next.
+    A uid that is dropped, its object being gone, leaves with whatever is written next. What people are told grows as well: it says
+    how much is held idle, and what is left of a budget; its reason does not.
     """
     kept = less(status, {"comparison", "forecast", "etaSeconds"})
     ledger = less(status.get("ledger", {}), {"totalMicroUsd", "costUsd", "counted", "settled"})
     ledger["highWater"] = [less(mark, GROWING) for mark in ledger.get("highWater", [])]
-    conditions = [
-        less(one, {"message"}) if one["type"] == "BudgetAvailable" else one for one in status.get("conditions", [])
-    ]
     return kept | {
         "ledger": ledger,
-        "waiting": less(status.get("waiting") or {}, {"heldMicroUsd"}),
-        "conditions": conditions,
+        "waiting": less(status.get("waiting") or {}, {"heldMicroUsd", "message"}),
+        "conditions": [less(one, {"message"}) for one in status.get("conditions", [])],
     }
 
 

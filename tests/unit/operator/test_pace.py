@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from llmtrain_operator.client import Found, Object
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.reconcile import JOBS
+from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS
 
 from tests.unit.operator.fake_cluster import START, FakeCluster
 from tests.unit.operator.scenario import Scenario
+from tests.unit.operator.test_waiting import told, training_of, unschedulable
 
 
 class Counting(FakeCluster):
@@ -110,6 +111,32 @@ class Statuses(FakeCluster):
         return await super().replace(resource, namespace, name, body, subresource)
 
 
+def count_statuses(run: Scenario) -> Statuses:
+    """From now on."""
+    counting = Statuses()
+    vars(counting).update({key: value for key, value in vars(run.cluster).items() if key != "statuses"})
+    run.cluster = counting
+    return counting
+
+
+async def test_what_is_held_idle_is_told_once_a_minute_not_at_every_look() -> None:
+    """Its dollars grow with every second; a cluster may lack a pod for hours."""
+    run = await training_of(8)
+    for number in range(3):
+        run.cluster.run_pod(f"gpt-trn-1-w{number}-1")
+    for number in range(3, 8):
+        unschedulable(run, f"gpt-trn-1-w{number}-1")
+    await run.turn(3)
+    counting, before = count_statuses(run), told(run).message
+    pauses = list[float]()
+    for _ in range(120):
+        run.cluster.tick(1)
+        pauses.append((await run.turn()).seconds)
+    assert len(counting.statuses) <= 120 / PROVISIONAL_SECONDS
+    assert min(pauses) > 0, "the loop ran hot"
+    assert told(run).message != before
+
+
 async def test_a_suspension_is_written_when_it_begins_when_bills_are_made_and_when_it_is_over() -> None:
     run = Scenario()
     await run.run_stage()
@@ -119,9 +146,7 @@ async def test_a_suspension_is_written_when_it_begins_when_bills_are_made_and_wh
     for name in run.pods:
         run.cluster.run_pod(name)
     await run.turn(2)
-    counting = Statuses()
-    vars(counting).update({key: value for key, value in vars(run.cluster).items() if key != "statuses"})
-    run.cluster = counting
+    counting = count_statuses(run)
     run.job["spec"]["suspend"] = True
     for _ in range(8):
         await run.drain_step()
