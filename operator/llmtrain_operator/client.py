@@ -35,6 +35,9 @@ JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 IDENTITY = {"name", "namespace", "uid", "resourceVersion"}
+LONG = {"managedFields", "annotations", "ownerReferences"}
+"""Parts of an object's metadata that are most of its size."""
+PAGE = 500
 REMEMBERED_WRITES = 10_000
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90
@@ -73,7 +76,7 @@ class Cluster(Protocol):
         """The same out of the apiserver's cache, at least as new as `version`: a live list waits for it to catch up."""
 
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        """The metadata of all objects that match, in all namespaces where none is given; a fraction of a list's size."""
+        """The metadata of all objects that match, in all namespaces where none is given, less what is long and names nobody."""
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         """Create; ApiError 409 where the name is taken."""
@@ -152,11 +155,17 @@ class KubernetesCluster:
         return Found(answer.get("items") or [], version)
 
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        """See Cluster."""
-        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
-        answer = await self._send("GET", object_path(resource, namespace) + query, accept=METADATA_LIST)
-        items: list[Object] = answer.get("items") or []
-        return items
+        """See Cluster. In pages: that of eight thousand pods at once took 130 MB."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        items: list[Object] = []
+        while True:
+            path = f"{object_path(resource, namespace)}?{urlencode(query)}"
+            answer = await self._send("GET", path, accept=METADATA_LIST)
+            for item in answer.get("items") or []:
+                items.append({"metadata": {key: part for key, part in item["metadata"].items() if key not in LONG}})
+            if not answer["metadata"].get("continue"):
+                return items
+            query["continue"] = answer["metadata"]["continue"]
 
     async def newest_version(self, resource: str, namespace: str) -> str:
         """The resourceVersion of a collection now."""

@@ -91,7 +91,7 @@ class Jobs:
         """Jobs woken whose turn has not begun."""
         return sum(loop.wake.is_set() for loop in self.loops.values())
 
-    def ensure(self, namespace: str, name: str, version: str = "") -> None:
+    def ensure(self, namespace: str, name: str, version: str) -> None:
         """Start a job's loop if it has none, and wake it, unless this version of the job is its own work.
 
         Its own work is often told of before the apiserver has answered: a turn under way says at its end whose it was.
@@ -99,9 +99,7 @@ class Jobs:
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
         loop.memory.told_version = newer(version, loop.memory.told_version)
-        if not version:
-            self._wake(loop)
-        elif not loop.turning:
+        if not loop.turning:
             self._wake_if_told(loop)
         if loop.task is None:
             self._start(key, loop)

@@ -34,7 +34,7 @@ class Sweeper:
     ledgers: Ledgers
     namespaces: list[str]
     clock: Callable[[], datetime]
-    ensure: Callable[[str, str], None]
+    ensure: Callable[[str, str, str], None]
 
     async def sweep(self) -> int:
         """Look at everything once; how many orphans were seen."""
@@ -44,7 +44,8 @@ class Sweeper:
             pods = await self.cluster.list_metadata(PODS, namespace, LABEL_JOB)
             jobs = await self.cluster.list_metadata(JOBS, namespace, "")
             for job in jobs:
-                self.ensure(job["metadata"]["namespace"], job["metadata"]["name"])
+                meta = job["metadata"]
+                self.ensure(meta["namespace"], meta["name"], meta["resourceVersion"])
             uids = {job["metadata"]["uid"] for job in jobs}
             orphans += [pod for pod in pods if self._suspicious(pod, uids)]
         if orphans:

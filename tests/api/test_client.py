@@ -67,6 +67,16 @@ async def test_a_list_since_a_write_has_it(cluster: KubernetesCluster) -> None:
         await cluster.find_since(CONFIG_MAPS, "default", "a=since", "9" * 15)
 
 
+async def test_metadata_is_listed_page_by_page(cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmtrain_operator.client.PAGE", 2)
+    for number in range(5):
+        await cluster.create(CONFIG_MAPS, "default", config_map(f"page-{number}") | {"data": {"a": "long"}})
+    found = await cluster.list_metadata(CONFIG_MAPS, "default", "a")
+    names = {body["metadata"]["name"] for body in found if body["metadata"]["name"].startswith("page-")}
+    assert names == {f"page-{number}" for number in range(5)}
+    assert all(set(body) == {"metadata"} and "managedFields" not in body["metadata"] for body in found)
+
+
 async def test_a_delete_with_another_uid_deletes_nothing(cluster: KubernetesCluster) -> None:
     made = await cluster.create(CONFIG_MAPS, "default", config_map("uids"))
     await cluster.delete(CONFIG_MAPS, "default", "uids", "00000000-0000-0000-0000-000000000000", None)

@@ -175,7 +175,7 @@ async def test_a_loop_keeps_nothing_of_the_event_that_began_it() -> None:
 
     jobs, _ = make_jobs(turn)
     token = EVENT.set("a large object")
-    jobs.ensure("a", "b")
+    jobs.ensure("a", "b", "1")
     EVENT.reset(token)
     await asyncio.gather(*(loop.task for loop in list(jobs.loops.values()) if loop.task))
     await jobs.close()
@@ -197,7 +197,7 @@ async def test_a_thousand_loops_that_begin_together_have_their_turns_in_order() 
     jobs, _ = make_jobs(turn)
     names = [f"job-{number}" for number in range(1000)]
     for name in names:
-        jobs.ensure("a", name)
+        jobs.ensure("a", name, "1")
     await asyncio.gather(*(loop.task for loop in list(jobs.loops.values()) if loop.task))
     await jobs.close()
     assert begun == names
@@ -233,7 +233,7 @@ async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.Mon
         return Outlook(0, gone=True)
 
     jobs, registry = make_jobs(turn)
-    jobs.ensure("a", "b")
+    jobs.ensure("a", "b", "1")
     for _ in range(200):
         await asyncio.sleep(0.01)
         if not jobs.loops:
@@ -252,7 +252,7 @@ async def test_the_wait_from_wake_up_to_turn_is_measured_and_the_queue_counted()
         return Outlook(1000)
 
     jobs, registry = make_jobs(turn)
-    jobs.ensure("a", "b")
+    jobs.ensure("a", "b", "1")
     assert jobs.waiting() == 1
     await began.wait()
     assert jobs.waiting() == 0
@@ -418,8 +418,8 @@ async def test_pods_of_living_jobs_and_young_pods_are_left_alone() -> None:
 
 async def test_the_sweep_starts_the_loop_of_a_job_that_no_event_told_of() -> None:
     run = Scenario()
-    seen: list[tuple[str, str]] = []
+    seen: list[tuple[str, str, str]] = []
     await Sweeper(
         run.cluster, Ledgers(run.cluster), ["team-a"], run.cluster.clock, lambda *key: seen.append(key)
     ).sweep()
-    assert seen == [("team-a", "gpt")]
+    assert seen == [("team-a", "gpt", run.job["metadata"]["resourceVersion"])]
