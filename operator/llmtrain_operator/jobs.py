@@ -148,7 +148,7 @@ class Jobs:
             if outlook.gone:
                 self._forget(key)
                 return
-            if outlook.head is not None:
+            if outlook.head is not None and self.reconciler.hears(memory, self._pace(), outlook.seconds):
                 self.progress.ask(outlook.head, memory)
             # A resync is not hurried, and a wake-up waits while others have their turn.
             shortest = SHORTEST_GAP if outlook.seconds else 0.0

@@ -44,7 +44,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import FRESH, Kept, is_calm, keep, lasting, quiet_until, stand
+from llmtrain_operator.rest import FRESH, Kept, is_calm, keep, lasting, next_look, stand, stays
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -95,8 +95,10 @@ class Memory:
     billed_at: datetime | None = None
     kept: Kept | None = None
     """What the last live turn saw, where nothing followed from it and nobody has touched the job or its pods since."""
+    still_until: datetime | None = None
+    """Until then nothing follows from time alone, if nobody touches anything and the head says nothing new."""
     quiet_until: datetime | None = None
-    """Until then nothing follows from time alone, if nobody touches anything."""
+    """Until then nothing is to be done either: no bill is due, no budget is shared."""
     head: Head | None = None
     """Who may be asked how it goes meanwhile."""
     made: dict[str, str] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
-        memory.quiet_until = memory.kept = None
+        memory.quiet_until = memory.still_until = memory.kept = None
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
@@ -160,7 +162,8 @@ class Reconciler:
         memory.head = _live_head(seen.pods)
         still = not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS
         if still and is_calm(seen, decision):
-            memory.kept, memory.quiet_until = keep(raw, seen), quiet_until(seen, decision, status)
+            memory.kept = keep(raw, seen)
+            _rest(seen, decision, status, memory)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
 
     async def rested_turn(self, memory: Memory, pace: float) -> Outlook | None:
@@ -181,9 +184,11 @@ class Reconciler:
         if not later:
             memory.told, memory.progress = memory.progress or memory.told, None
         status = decision.status.to_dict()
-        written = await self._write_status(raw, status, lasting(status) != lasting(raw["status"]), seen.now, memory)
+        moved = lasting(status) != lasting(raw["status"])
+        written = await self._write_status(raw, status, moved, seen.now, memory)
         memory.kept = kept if written is raw else kept.with_job(written)
-        memory.quiet_until = quiet_until(seen, decision, status)
+        memory.still_until = None if moved else memory.still_until
+        _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
 
     def glance(self, memory: Memory, pace: float) -> Outlook | None:
@@ -194,11 +199,12 @@ class Reconciler:
         return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
 
     def _has_news(self, memory: Memory, pace: float) -> bool:
-        """The head has said something new, and `pace` seconds have passed since a status was written, or the bill is due."""
-        if memory.progress in (None, memory.told):
-            return False
+        return memory.progress not in (None, memory.told) and self.hears(memory, pace, 0)
+
+    def hears(self, memory: Memory, pace: float, ahead: float) -> bool:
+        """Whether what the head says is taken in so many seconds: `pace` after a status was written, or once the bill is due."""
         since = (self.clock() - memory.billed_at).total_seconds() if memory.billed_at else PROVISIONAL_SECONDS
-        return since >= min(pace, PROVISIONAL_SECONDS)
+        return since + ahead >= min(pace, PROVISIONAL_SECONDS)
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
@@ -330,6 +336,15 @@ def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:
     """Without what was done in the turn before."""
     done = memory.cleared
     return [act for act in actions if not (isinstance(act, DeleteObjects) and act.attempt.cluster == done)]
+
+
+def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory) -> None:
+    """How long a calm job may be left alone. Looking five minutes ahead once saves looking ahead every minute."""
+    look = next_look(seen.job.uid, seen.now)
+    if memory.still_until is None or memory.still_until < look:
+        ahead = (seen.now + FRESH, look)
+        memory.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
+    memory.quiet_until = look if memory.still_until is not None and not seen.budgets else None
 
 
 def _pause(seen: Observation, decision: Decision, moved: bool) -> float:

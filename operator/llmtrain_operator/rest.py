@@ -71,18 +71,16 @@ def stand(status: JobStatus) -> object:
     return status.state, [(stage.state, stage.attempt, stage.outcome) for stage in status.stages]
 
 
-def quiet_until(seen: Observation, decision: Decision, status: Mapping[str, Any]) -> datetime | None:
-    """When a calm job must be looked at again; None where that is soon: something would follow, or a budget is shared.
+def next_look(uid: str, now: datetime) -> datetime:
+    """When a job at rest is looked at again, a minute later at most: its bill is due."""
+    return now + timedelta(seconds=until_look(uid, now))
 
-    `status`: the decision's, as JSON.
-    """
-    if seen.budgets:
-        return None
-    until = seen.now + timedelta(seconds=until_look(seen.job.uid, seen.now))
+
+def stays(seen: Observation, decision: Decision, status: Mapping[str, Any], then: datetime) -> bool:
+    """Whether nothing follows from time alone until then. `status`: the decision's, as JSON."""
     job = replace(seen.job, status=decision.status)
-    then = foresee(replace(seen, job=job, now=until, progress=None))
-    still = not then.actions and not then.events and lasting(then.status.to_dict()) == lasting(status)
-    return until if still else None
+    ahead = foresee(replace(seen, job=job, now=then, progress=None))
+    return not ahead.actions and not ahead.events and lasting(ahead.status.to_dict()) == lasting(status)
 
 
 def lasting(status: Mapping[str, Any]) -> Object:

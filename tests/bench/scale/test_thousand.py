@@ -61,11 +61,18 @@ async def timed(act: Callable[[], Awaitable[Any]], seen: Callable[[], Awaitable[
 
 
 async def all_running(admin: Admin, observer: Observer) -> float:
-    """Start everything; seconds until all pods are there and every job knows it."""
+    """Start everything; seconds until all pods are there. They run when this returns."""
     begun = time.monotonic()
     await each(SHAPE, lambda i: admin.post(jobs_in(SPACE), curating(f"c{i}", SHAPE.pods - 1)))
     await observer.reach(SPACE, SHAPE.total, PATIENCE)
-    return time.monotonic() - begun
+    seconds = time.monotonic() - begun
+
+    async def nobody_waits() -> bool:
+        url = f"/api/v1/namespaces/{SPACE}/pods?limit=1&fieldSelector=status.phase%21%3DRunning"
+        return not (await admin.get(url))["items"]
+
+    await until("all pods run", nobody_waits, PATIENCE, every=2)
+    return seconds
 
 
 async def rest(ours: Ours) -> None:

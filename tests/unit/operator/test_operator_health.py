@@ -91,7 +91,13 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     async def rested_turn(memory: Memory, pace: float) -> Outlook | None:
         return RESTED if memory.kept else None
 
-    reconciler: Any = SimpleNamespace(turn=turn, glance=lambda memory, pace: None, rested_turn=rested_turn)
+    def hears(memory: Memory, pace: float, ahead: float) -> bool:
+        return True
+
+    def glance(memory: Memory, pace: float) -> None:
+        return None
+
+    reconciler: Any = SimpleNamespace(turn=turn, glance=glance, rested_turn=rested_turn, hears=hears)
     clock = Clock()
     return Jobs(
         reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
