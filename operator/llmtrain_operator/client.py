@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from llmtrain.api import API_VERSION
 from llmtrain_operator import connection
@@ -190,7 +190,7 @@ class KubernetesCluster:
                 async for line in answer.content:
                     event = from_json(line)
                     if event["type"] == "ERROR":
-                        raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
+                        raise _error(event["object"].get("code", 500), to_json(event["object"]))
                     yield event["type"], event["object"]["metadata"]
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
@@ -267,7 +267,7 @@ class KubernetesCluster:
         return found is not None and found["metadata"]["uid"] == uid
 
     async def _send(self, method: str, path: str, body: Object | None = None, accept: str = JSON) -> Object:
-        text = None if body is None else json.dumps(body).encode()
+        text = None if body is None else to_json(body)
         for attempt in range(1, TRIES + 1):
             async with self._turn():
                 status, headers, data = await self._once(method, path, text, accept)
@@ -311,7 +311,7 @@ class KubernetesCluster:
                 return response.status, response.headers, await response.read()
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
             text = {"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}
-            return NO_ANSWER, {}, json.dumps(text).encode()
+            return NO_ANSWER, {}, to_json(text)
 
 
 def retry_after(headers: Mapping[str, str], attempt: int) -> float:
