@@ -26,8 +26,12 @@ class RequestCollector(Collector):
         """Reads the client's counter at every scrape."""
         self._cluster = cluster
 
+    def describe(self) -> Iterable[Metric]:
+        """Its names, by which a scrape may ask for it alone."""
+        return self.collect()
+
     def collect(self) -> Iterable[Metric]:
-        """One family."""
+        """Requests by verb and code, and how many are under way."""
         family = CounterMetricFamily(
             "llmtrain_operator_api_requests", "Requests to the apiserver.", labels=["verb", "code"]
         )

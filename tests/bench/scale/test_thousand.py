@@ -21,7 +21,7 @@ from tests.kwok.plane import Admin, Plane, scrape, until
 from tests.kwok.stages import Timing
 
 SHAPE = Shape(int(os.environ.get("JOBS", "1000")), 8)
-SPACE = "thousand"
+SPACE, TURNS = "thousand", "llmtrain_operator_reconcile_total"
 REST_SECONDS = 120
 PATIENCE = 3600.0
 PROBES = 30
@@ -48,8 +48,7 @@ def resident_mb(pid: int) -> float:
 
 def requests(ours: Ours) -> float:
     """Requests that the operator has made so far."""
-    samples = scrape(ours.metrics_port).items()
-    return sum(value for name, value in samples if name.startswith("llmtrain_operator_api_requests_total"))
+    return sum(scrape(ours.metrics_port, "llmtrain_operator_api_requests_total").values())
 
 
 async def timed(act: Callable[[], Awaitable[Any]], seen: Callable[[], Awaitable[Any]]) -> float:
@@ -116,7 +115,7 @@ async def restarted(admin: Admin, ours: Ours, observer: Observer) -> None:
 
     async def looked() -> bool:
         try:
-            return scrape(ours.metrics_port).get("llmtrain_operator_reconcile_total", 0) >= SHAPE.clusters
+            return sum(scrape(ours.metrics_port, TURNS).values()) >= SHAPE.clusters
         except OSError:
             return False
 
