@@ -13,6 +13,7 @@ from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
+from llmtrain_operator.rest import Crowd
 from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")
@@ -22,8 +23,6 @@ SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
 
 Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
 """
-NEWS_A_SECOND = 16
-"""Statuses written a second only because heads have said something, all jobs together: a thousand jobs' bills cost as much."""
 Key = tuple[str, str]
 
 
@@ -137,7 +136,7 @@ class Jobs:
         loop.memory = memory
         while True:
             began = self.monotonic()
-            glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._pace())
+            glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._crowd())
             try:
                 outlook = glance or await self._turn(key, loop)
                 failures = loop.crashes = 0
@@ -148,7 +147,7 @@ class Jobs:
             if outlook.gone:
                 self._forget(key)
                 return
-            if outlook.head is not None and self.reconciler.hears(memory, self._pace(), outlook.seconds):
+            if outlook.head is not None and self.reconciler.hears(memory, self._crowd(), outlook.seconds):
                 self.progress.ask(outlook.head, memory)
             # A resync is not hurried, and a wake-up waits while others have their turn.
             shortest = SHORTEST_GAP if outlook.seconds else 0.0
@@ -160,7 +159,7 @@ class Jobs:
             self._begin(loop)
             started, ok, loop.turning = self.monotonic(), False, True
             try:
-                rested = await self.reconciler.rested_turn(loop.memory, self._pace())
+                rested = await self.reconciler.rested_turn(loop.memory, self._crowd())
                 outlook = rested or await self.reconciler.turn(*key, loop.memory)
                 ok = True
             finally:
@@ -173,9 +172,8 @@ class Jobs:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
 
-    def _pace(self) -> float:
-        """Seconds between two writes of what a job's head says."""
-        return len(self.loops) / NEWS_A_SECOND
+    def _crowd(self) -> Crowd:
+        return Crowd(len(self.loops))
 
     def _begin(self, loop: Loop) -> None:
         """What woke the loop before this is seen by the turn that begins now."""

@@ -44,7 +44,7 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import FRESH, Kept, is_calm, keep, lasting, next_look, stand, stays
+from llmtrain_operator.rest import LONGEST_TRUST, Crowd, Kept, is_calm, keep, lasting, next_look, stand, stays
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -166,18 +166,18 @@ class Reconciler:
             _rest(seen, decision, status, memory)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
 
-    async def rested_turn(self, memory: Memory, pace: float) -> Outlook | None:
+    async def rested_turn(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """A turn of a job that nobody has touched: the running bill, and what its head says.
 
         None, and nothing done, where more follows or nothing is kept: that is for a live turn. The status is written on
         condition that the job is as it was.
         """
         kept, memory.kept, memory.quiet_until = memory.kept, None, None
-        if kept is None or self.clock() - kept.read >= FRESH:
+        if kept is None or self.clock() - kept.read >= crowd.trust:
             return None
         raw, pods = kept.recall()
         seen = await self._observe(read_job(raw), pods, memory)
-        later = memory.progress not in (None, memory.told) and not self._has_news(memory, pace)
+        later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
         decision = decide(replace(seen, progress=None) if later else seen)
         if decision.actions or decision.events or stand(decision.status) != stand(seen.job.status):
             return None
@@ -191,20 +191,20 @@ class Reconciler:
         _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
 
-    def glance(self, memory: Memory, pace: float) -> Outlook | None:
+    def glance(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
         now = self.clock()
-        if memory.quiet_until is None or now >= memory.quiet_until or self._has_news(memory, pace):
+        if memory.quiet_until is None or now >= memory.quiet_until or self._has_news(memory, crowd):
             return None
         return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
 
-    def _has_news(self, memory: Memory, pace: float) -> bool:
-        return memory.progress not in (None, memory.told) and self.hears(memory, pace, 0)
+    def _has_news(self, memory: Memory, crowd: Crowd) -> bool:
+        return memory.progress not in (None, memory.told) and self.hears(memory, crowd, 0)
 
-    def hears(self, memory: Memory, pace: float, ahead: float) -> bool:
-        """Whether what the head says is taken in so many seconds: `pace` after a status was written, or once the bill is due."""
+    def hears(self, memory: Memory, crowd: Crowd, ahead: float) -> bool:
+        """Whether what the head says is taken in so many seconds: at the crowd's pace, or once the bill is due."""
         since = (self.clock() - memory.billed_at).total_seconds() if memory.billed_at else PROVISIONAL_SECONDS
-        return since + ahead >= min(pace, PROVISIONAL_SECONDS)
+        return since + ahead >= min(crowd.pace, PROVISIONAL_SECONDS)
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
@@ -342,7 +342,7 @@ def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory)
     """How long a calm job may be left alone. Looking five minutes ahead once saves looking ahead every minute."""
     look = next_look(seen.job.uid, seen.now)
     if memory.still_until is None or memory.still_until < look:
-        ahead = (seen.now + FRESH, look)
+        ahead = (seen.now + LONGEST_TRUST, look)
         memory.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
     memory.quiet_until = look if memory.still_until is not None and not seen.budgets else None
 

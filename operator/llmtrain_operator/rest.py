@@ -23,10 +23,31 @@ from llmtrain_operator.observation import Decision, Observation
 from llmtrain_operator.podstate import PodState
 
 LOOK_SECONDS = 60
-FRESH = timedelta(minutes=5)
-"""What is kept is read anew after that, in case a watch has missed something without noticing."""
+LONGEST_TRUST = timedelta(minutes=5)
+LIVE_A_SECOND, NEWS_A_SECOND = 4, 16
+"""Live looks at jobs that nobody has touched, and statuses written only because heads have said something, all jobs together.
+
+The bills of a thousand jobs are sixteen writes a second.
+"""
 GROWING = {"podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"}
 """Of a pod that lives."""
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The jobs that share an apiserver: the more they are, the more is taken on trust, and the later news are told."""
+
+    jobs: int
+
+    @property
+    def trust(self) -> timedelta:
+        """How old what was kept may be; then it is read anew, in case a watch has missed something without noticing."""
+        return min(LONGEST_TRUST, timedelta(seconds=self.jobs / LIVE_A_SECOND))
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two writes of what a job's head says."""
+        return self.jobs / NEWS_A_SECOND
 
 
 @dataclass(frozen=True)

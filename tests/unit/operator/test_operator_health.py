@@ -23,7 +23,7 @@ from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import JOBS, Memory, Outlook, Reconciler
-from llmtrain_operator.rest import Kept
+from llmtrain_operator.rest import Crowd, Kept
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
@@ -88,13 +88,13 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry, lambda: 0.0, "1")
 
-    async def rested_turn(memory: Memory, pace: float) -> Outlook | None:
+    async def rested_turn(memory: Memory, crowd: Crowd) -> Outlook | None:
         return RESTED if memory.kept else None
 
-    def hears(memory: Memory, pace: float, ahead: float) -> bool:
+    def hears(memory: Memory, crowd: Crowd, ahead: float) -> bool:
         return True
 
-    def glance(memory: Memory, pace: float) -> None:
+    def glance(memory: Memory, crowd: Crowd) -> None:
         return None
 
     reconciler: Any = SimpleNamespace(turn=turn, glance=glance, rested_turn=rested_turn, hears=hears)

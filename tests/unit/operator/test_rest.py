@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError, Found, Object
-from llmtrain_operator.jobs import NEWS_A_SECOND
 from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS, Memory, Outlook, Reconciler
-from llmtrain_operator.rest import LOOK_SECONDS, until_look
+from llmtrain_operator.rest import LOOK_SECONDS, Crowd, until_look
 
 from llmtrain.api.status import JobStatus, Progress
 from tests.unit.operator.scenario import Scenario
@@ -17,12 +16,15 @@ def reconciler(run: Scenario) -> Reconciler:
     return Reconciler(run.cluster, run.cluster.clock, "jobs:1", run.network)
 
 
-def glance(run: Scenario, pace: float = 0) -> Outlook | None:
-    return reconciler(run).glance(run.memory, pace)
+MANY, FEW = Crowd(1000), Crowd(3)
 
 
-async def rested(run: Scenario, pace: float = 0) -> Outlook | None:
-    return await reconciler(run).rested_turn(run.memory, pace)
+def glance(run: Scenario, crowd: Crowd = MANY) -> Outlook | None:
+    return reconciler(run).glance(run.memory, crowd)
+
+
+async def rested(run: Scenario, crowd: Crowd = MANY) -> Outlook | None:
+    return await reconciler(run).rested_turn(run.memory, crowd)
 
 
 def say(run: Scenario, done: int) -> None:
@@ -125,6 +127,7 @@ async def test_what_the_head_says_is_written_without_reading_the_job_or_its_pods
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = await training()
+    run.cluster.tick(LOOK_SECONDS - 1)
     say(run, 7)
     assert glance(run) is None
     with monkeypatch.context() as patched:
@@ -157,13 +160,14 @@ async def test_turns_at_rest_write_what_live_turns_would_have_written(monkeypatc
     assert resting.status.to_dict() == live.status.to_dict()
 
 
-async def test_after_five_minutes_a_turn_is_live() -> None:
+@pytest.mark.parametrize(("jobs", "looks"), [(3, 0), (100, 0), (500, 2), (1000, 4), (10_000, 4)])
+async def test_the_more_jobs_there_are_the_rarer_is_a_live_turn(jobs: int, looks: int) -> None:
     run = await training()
-    for _ in range(4):
+    for _ in range(looks):
         run.cluster.tick(LOOK_SECONDS)
-        assert await rested(run)
+        assert await rested(run, Crowd(jobs))
     run.cluster.tick(LOOK_SECONDS)
-    assert await rested(run) is None
+    assert await rested(run, Crowd(jobs)) is None
 
 
 async def test_a_job_that_was_changed_is_not_written_from_what_was_kept() -> None:
@@ -191,10 +195,8 @@ async def test_a_stop_that_is_due_is_left_to_a_live_turn() -> None:
 
 
 async def test_a_job_at_rest_that_gets_nowhere_is_found() -> None:
-    run = await training(stallDeadlineSeconds=200, retry={"limit": 0})
-    say(run, 7)
-    assert await rested(run)
-    for _ in range(3):
+    run = await training(stallDeadlineSeconds=100, retry={"limit": 0})
+    for _ in range(2):
         run.cluster.tick(LOOK_SECONDS)
         say(run, 7)
         assert await rested(run)
@@ -209,21 +211,19 @@ async def test_a_job_at_rest_that_gets_nowhere_is_found() -> None:
 
 async def test_a_crowd_writes_what_heads_say_as_often_as_bills_and_a_few_jobs_at_once() -> None:
     run = await training()
-    crowd = 1000 / NEWS_A_SECOND
     heard = []
     for second in range(15, 4 * LOOK_SECONDS + 1, 15):
         run.cluster.tick(15)
         say(run, second)
-        if glance(run, crowd) is None:
-            assert await rested(run, crowd)
+        if glance(run) is None:
+            assert await rested(run)
         heard.append(said(run))
         assert second - said(run) <= LOOK_SECONDS
     assert len(set(heard)) <= 7, "more than seven of sixteen were written"
     run.cluster.tick(15)
     say(run, 999)
-    assert glance(run, 3 / NEWS_A_SECOND) is None
-    assert await rested(run, 3 / NEWS_A_SECOND)
-    assert said(run) == 999
+    assert glance(run) is not None
+    assert glance(run, FEW) is None
 
 
 async def test_nothing_is_kept_of_a_job_whose_pods_end() -> None:
@@ -273,7 +273,7 @@ async def test_a_job_that_shares_a_budget_is_looked_at_every_quarter_of_a_minute
     await run.turn(5)
     assert run.memory.quiet_until is None
     run.cluster.tick(15)
-    assert await rested(run), "but not read"
+    assert await rested(run), "but, where jobs are many, not read"
 
 
 async def test_jobs_are_looked_at_at_seconds_of_their_own() -> None:
