@@ -22,9 +22,9 @@ from llmtrain_operator.observation import (
     ShortenPod,
 )
 
-LARGEST, SMALLEST = 25, 5
+LARGEST, SMALLEST = 25, 10
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
-SLOW_SECONDS, SLOW_TIMES = 0.1, 3
+SLOW_SECONDS, SLOW_TIMES = 0.2, 3
 """An answer that takes longer, and thrice as long as the quickest, comes from an apiserver with no time left: more under way
 make none of them sooner, and everybody else's later. One fewer then, one more otherwise."""
 CREATING = (CreateHead, CreateWorker, CreateEvaluator)
