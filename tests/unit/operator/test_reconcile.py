@@ -31,7 +31,7 @@ async def test_the_ledger_equals_the_recorder_to_the_microdollar() -> None:
     assert sum(e.pods for e in entries) == len(run.cluster.pods_created)
 
 
-async def test_no_stage_asks_for_pods_before_the_last_ones_are_gone() -> None:
+async def test_no_stage_asks_for_pods_before_the_last_ones_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Scenario()
     seen: list[set[str]] = []
     create = run.cluster.create
@@ -42,7 +42,7 @@ async def test_no_stage_asks_for_pods_before_the_last_ones_are_gone() -> None:
         seen.append(stages)
         return answer
 
-    run.cluster.create = watch  # type: ignore[method-assign]  # one fake's, for this test
+    monkeypatch.setattr(run.cluster, "create", watch)
     await finish(run)
     assert max(len(stages) for stages in seen) == 1
 
@@ -94,7 +94,7 @@ async def test_a_job_resumed_in_the_last_moment_of_its_suspension_starts_at_once
     assert run.pods == ["gpt-pre-2-head"]
 
 
-async def test_what_was_created_is_deleted_without_being_looked_up() -> None:
+async def test_what_was_created_is_deleted_without_being_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Scenario()
     asked: list[str] = []
     get = run.cluster.get
@@ -103,7 +103,7 @@ async def test_what_was_created_is_deleted_without_being_looked_up() -> None:
         asked.append(resource)
         return await get(resource, namespace, name, not_before)
 
-    run.cluster.get = counting  # type: ignore[method-assign]  # one fake's, for this test
+    monkeypatch.setattr(run.cluster, "get", counting)
     await run.run_stage()
     assert "api/v1/services" not in asked
     assert not run.cluster.of("api/v1/services")

@@ -1,7 +1,6 @@
 """A small training without Ray: a model, two sources of random tokens, a store in a folder."""
 
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,22 +200,15 @@ def worlds(size: int, folder: Path, work: Callable[..., Any], *arguments: Any) -
         process.join(900)
         process.kill()
     silent = {rank: p.exitcode for rank, p in enumerate(processes) if not Path(f"{meeting}-{rank}").exists()}
-    assert not silent, f"processes that ended without an answer, by rank, with their exit codes: {silent}"
+    assert not silent, f"processes that ended without an answer, by rank, with their exit codes (see stderr): {silent}"
     # Tensors in a multiprocessing queue would need their sender to live on.
-    answers = [torch.load(f"{meeting}-{rank}", weights_only=False) for rank in range(size)]
-    problems = [answer for ok, answer in answers if not ok]
-    assert not problems, problems[0]
-    return [answer for _, answer in answers]
+    return [torch.load(f"{meeting}-{rank}", weights_only=False) for rank in range(size)]
 
 
 def _joined(rank: int, size: int, meeting: str, work: Callable[..., Any], arguments: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
-    try:
-        answer = (True, work(rank, *arguments))
-    except Exception:  # noqa: BLE001  -- whatever it was, the parent must hear of it
-        answer = (False, traceback.format_exc())
-    torch.save(answer, f"{meeting}-{rank}")
+    torch.save(work(rank, *arguments), f"{meeting}-{rank}")
     dist.destroy_process_group()
 
 

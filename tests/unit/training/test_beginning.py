@@ -1,10 +1,13 @@
 """A training that starts from a Hugging Face model computes what transformers computes."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from llmtrain_jobs.context import Context
+from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
@@ -13,6 +16,8 @@ from llmtrain_jobs.training.export import read_model
 
 from llmtrain.api.base import parse_manifest
 from llmtrain.api.job import JobSpec
+from llmtrain.api.stageconfig import StageConfig
+from llmtrain.api.status import Stage
 from llmtrain.api.training import ContinueFrom
 from tests.unit.training.harness import store_in
 from tests.unit.training.test_build import DATA, KEY, built, job_in, refused, spec_of
@@ -90,15 +95,10 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     assert "`training.continueFrom.huggingFace`: `models/llama` holds no model" in refused(job)
 
 
-def context_of(folder: Path, spec: JobSpec) -> Any:
-    from llmtrain_jobs.context import Context
-
-    from llmtrain.api.stageconfig import StageConfig
-    from llmtrain.api.status import Stage
-
+def context_of(folder: Path, spec: JobSpec) -> Context:
     config = StageConfig(job="gpt", namespace="a", job_uid="u", stage=Stage.PREFLIGHT, attempt=1, workers=0,
                          head_address="h", spec=spec)  # fmt: skip
-    return Context(config, store_in(folder), None, None)  # type: ignore[arg-type]
+    return Context(config, store_in(folder), Scratch(folder / "scratch"), threading.Event())
 
 
 def test_preflight_refuses_another_model_before_anything_is_paid_for(tmp_path: Path, llama: Any) -> None:

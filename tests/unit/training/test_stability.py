@@ -33,7 +33,7 @@ def poisoned(made: Trainer, bad: Poison, factor: float) -> Trainer:
             sums = sums * factor
         return sums
 
-    made.parts.engine.accumulate = accumulate  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(made.parts.engine, "accumulate", accumulate)  # for as long as this trainer lives
     return made
 
 
