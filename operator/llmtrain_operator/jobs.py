@@ -80,10 +80,10 @@ class Jobs:
         self._gate.admit()
 
     def _wake_if_told(self, loop: Loop) -> None:
-        """Unless what was told of the job is what it is known to be."""
+        """Unless what was told of the job, if anything, is what it is known to be."""
         if includes(loop.memory.job_version, loop.memory.told_version):
             loop.memory.told_version = ""
-        else:
+        elif loop.memory.told_version:
             self._wake(loop)
 
     def waiting(self) -> int:
@@ -166,8 +166,7 @@ class Jobs:
                 self.metrics.observe_turn(self.monotonic() - started, ok)
                 self.health.turned(key)
                 loop.turning = False
-                if loop.memory.told_version:
-                    self._wake_if_told(loop)
+                self._wake_if_told(loop)
         if outlook.status is not None:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
