@@ -25,8 +25,8 @@ from tests.kwok.plane import ROOT, Admin, Plane
 from tests.kwok.stages import Timing
 
 SHAPES = [Shape(*map(int, text.split("x"))) for text in os.environ.get("SHAPES", "20x8,100x4,1x301").split(",")]
-ROUNDS = int(os.environ.get("ROUNDS", "4"))
-"""Each ends with a suspension, the last with a deletion."""
+ROUNDS = max(2, int(os.environ.get("ROUNDS", "4")))
+"""Each ends with a suspension, the last with a deletion: two at least."""
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
 CPU = {True: "ms of its CPU time for a pod that comes", False: "ms of its CPU time for a pod that goes"}
