@@ -26,7 +26,7 @@ LARGEST, SMALLEST = 25, 10
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
 SLOW_SECONDS, SLOW_TIMES = 0.2, 3
 """An answer that takes longer, and thrice as long as the quickest, comes from an apiserver with no time left: more under way
-make none of them sooner, and everybody else's later. One fewer then, one more otherwise."""
+make none of them sooner, and everybody else's later. A tenth fewer then, one more otherwise."""
 CREATING = (CreateHead, CreateWorker, CreateEvaluator)
 ENDING = (DeletePod, ShortenPod, DeleteObjects)
 RELEASING = (ReleasePod,)
@@ -91,6 +91,6 @@ class Window:
         taken = clock() - begun
         self.quickest = min(self.quickest, taken)
         if taken > max(SLOW_SECONDS, SLOW_TIMES * self.quickest):
-            self.size = max(SMALLEST, self.size - 1)
+            self.size = max(SMALLEST, self.size * 9 // 10)
         else:
             self.size = LARGEST if self.size == 1 else min(LARGEST, self.size + 1)

@@ -9,7 +9,7 @@ SIDE_BY_SIDE = 50
 """Turns under way at once, as many as requests: each holds its job and pods, and of a thousand that began together all
 would end late. Against an apiserver that lets each request hang, a thousand jobs still have their turns within the time
 after which the operator is taken for stuck."""
-RESTING = 10
+RESTING = 5
 """Of these, turns of jobs at rest: each of their requests delays those of a job that somebody waits for."""
 
 

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -173,11 +174,12 @@ async def _checked(answer: aiohttp.ClientResponse) -> Any:
 
 
 async def follow(
-    admin: Admin, path: str, version: str, accept: str = "application/json"
+    admin: Admin, path: str, version: str, accept: str = "application/json", fields: str = ""
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Every event after `version`, without end: an apiserver that is short of time ends the watches that lag."""
     while True:
-        url, timeout = f"{path}?watch=1&resourceVersion={version}", aiohttp.ClientTimeout(total=None)
+        query = urlencode({"watch": "1", "resourceVersion": version, "fieldSelector": fields})
+        url, timeout = f"{path}?{query}", aiohttp.ClientTimeout(total=None)
         async with admin.session.get(url, headers={"Accept": accept}, timeout=timeout, read_bufsize=2**24) as answer:
             async for line in answer.content:
                 event = json.loads(line)
