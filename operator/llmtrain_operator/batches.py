@@ -54,11 +54,11 @@ def _kind(action: Action) -> tuple[type, ...]:
 
 
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
-    """Carry out a run: up to 25 side by side, fewer where answers take long, of creates the first alone.
+    """Carry out a run: ten side by side, up to 25 where answers come quickly, of creates the first alone.
 
     After an error nothing more is begun; what is under way ends, then the first error is raised.
     """
-    left, window = iter(actions), Window(1 if isinstance(actions[0], CREATING) else LARGEST)
+    left, window = iter(actions), Window(1 if isinstance(actions[0], CREATING) else SMALLEST)
     under_way: set[asyncio.Task[None]] = set()
     error: BaseException | None = None
     try:
@@ -93,4 +93,4 @@ class Window:
         if taken > max(SLOW_SECONDS, SLOW_TIMES * self.quickest):
             self.size = max(SMALLEST, self.size * 9 // 10)
         else:
-            self.size = LARGEST if self.size == 1 else min(LARGEST, self.size + 1)
+            self.size = max(SMALLEST, min(LARGEST, self.size + 1))
