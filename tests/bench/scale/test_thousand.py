@@ -10,6 +10,7 @@ import math
 import os
 import statistics
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -77,6 +78,15 @@ async def rest(ours: Ours) -> None:
     seconds = time.monotonic() - begun
     print(f"at rest: {(ours.process.cpu_seconds - cpu) / seconds:.2f} core, {resident_mb(pid):.0f} MB, "
           f"{(requests(ours) - asked) / seconds:.0f} requests/s", flush=True)  # fmt: skip
+
+
+def whole_scrape(ours: Ours) -> None:
+    """What Prometheus costs the operator each time it asks for everything."""
+    cpu = ours.process.cpu_seconds
+    with urllib.request.urlopen(f"http://127.0.0.1:{ours.metrics_port}/metrics", timeout=60) as answer:
+        size = len(answer.read())
+    print(f"a scrape of everything: {size / 1e6:.1f} MB, {ours.process.cpu_seconds - cpu:.1f} s of its CPU time",
+          flush=True)  # fmt: skip
 
 
 async def answered(admin: Admin, name: str) -> float:
@@ -154,6 +164,7 @@ async def test_a_thousand_jobs(plane: Plane, admin: Admin) -> None:
     try:
         print(f"\n{SHAPE}: all pods there after {await all_running(admin, observer):.0f} s", flush=True)
         await rest(ours)
+        whole_scrape(ours)
         await wakes(admin, ours, a_hundred())
         await restarted(admin, ours, observer)
         print(f"beside a job whose {LARGE} pods are created: ", end="")
