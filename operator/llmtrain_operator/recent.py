@@ -7,19 +7,23 @@ bills, and is always read anew. Pods and jobs are never read through this.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
 
 from llmtrain_operator.billing import Node
 from llmtrain_operator.budget_release import BUDGETS
-from llmtrain_operator.client import Cluster, Object
+from llmtrain_operator.client import Cluster, Found, Object, newer
 from llmtrain_operator.nodes import read_nodes
 
 FRESH = timedelta(seconds=5)
 FRESH_BUDGETS = timedelta(seconds=1)
 """What is reserved of a budget is a conditional write to it, which an old view of it cannot get through."""
 Key = tuple[str, str, str]
+View = tuple[datetime, Found]
+"""What was read, and when it was asked for."""
+Read = Callable[[str], Awaitable[Found]]
 
 
 @dataclass
@@ -30,7 +34,9 @@ class Recent:
     clock: Callable[[], datetime]
     _answers: dict[Key, tuple[datetime, Object | None]] = field(default_factory=dict)
     _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
-    _budgets: dict[str, tuple[datetime, list[Object]]] = field(default_factory=dict)
+    _budgets: dict[str, View] = field(default_factory=dict)
+    _held: dict[str, View] = field(default_factory=dict)
+    """As those saw them who hold their reservations."""
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _eras: Counter[str] = field(default_factory=Counter)
@@ -52,18 +58,40 @@ class Recent:
         A stage that began on a reservation which had just been given back would be stopped at the next look, and paid for
         twice. So there is one read at a time, and none is kept that was under way when somebody wrote.
         """
+        return await self._view(self._budgets, self._read_budgets, namespace)
+
+    async def budgets_since(self, namespace: str) -> list[Object]:
+        """The same for a job that holds its reservation: out of the apiserver's cache, as long as nobody has reserved.
+
+        A live list waits until the cache of budgets, which hardly ever change, has heard of the newest write of anything:
+        half a second where another job's pods are being created.
+        """
+        return await self._view(self._held, self._read_budgets_since, namespace)
+
+    async def _view(self, views: dict[str, View], read: Read, namespace: str) -> list[Object]:
         async with self._asking[namespace]:
             now, era = self.clock(), self._eras[namespace]
-            asked, answer = self._budgets.get(namespace, (None, []))
+            asked, found = views.get(namespace, (None, Found([])))
             if asked is None or now - asked >= FRESH_BUDGETS:
-                answer = (await self.cluster.find(BUDGETS, namespace, "")).items
+                found = await read(namespace)
                 if era == self._eras[namespace]:
-                    self._budgets[namespace] = now, answer
-            return answer
+                    views[namespace] = now, found
+            return found.items
+
+    def _read_budgets(self, namespace: str) -> Awaitable[Found]:
+        return self.cluster.find(BUDGETS, namespace, "")
+
+    def _read_budgets_since(self, namespace: str) -> Awaitable[Found]:
+        """Nothing is known after a write: only a live read has it for certain."""
+        seen = [views[namespace][1].version for views in (self._budgets, self._held) if namespace in views]
+        if not seen:
+            return self._read_budgets(namespace)
+        return self.cluster.find_since(BUDGETS, namespace, "", reduce(newer, seen))
 
     def forget_budgets(self, namespace: str) -> None:
         """Somebody has reserved, or tried to."""
         self._budgets.pop(namespace, None)
+        self._held.pop(namespace, None)
         self._eras[namespace] += 1
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:

@@ -249,7 +249,9 @@ class Reconciler:
 
     async def _budgets(self, job: Job) -> list[BudgetState]:
         """Budgets that select the job, by name."""
-        found = await self.recent.budgets(job.namespace)
+        holds = any(stage.state in MAY_HAVE_OBJECTS for stage in job.status.stages)
+        read = self.recent.budgets_since if holds else self.recent.budgets
+        found = await read(job.namespace)
         budgets = [read_budget(raw, self.clock()) for raw in found]
         labels = job.raw["metadata"].get("labels") or {}
         return sorted((b for b in budgets if b.spec.job_selector.matches(labels)), key=lambda b: b.name)

@@ -63,6 +63,72 @@ async def test_a_budget_is_never_seen_as_it_was_before_it_was_seen() -> None:
     assert [view[0]["metadata"]["resourceVersion"] for view in seen] == ["2", "2"]
 
 
+class Told(FakeCluster):
+    """Notes how budgets are listed; each list is one version newer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = list[str]()
+
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
+        return self._noted("live")
+
+    async def find_since(self, resource: str, namespace: str, selector: str, version: str) -> Found:
+        return self._noted(f"since {version}")
+
+    def _noted(self, how: str) -> Found:
+        self.asked.append(how)
+        return Found([], str(100 + len(self.asked)))
+
+
+class Busy(Told):
+    """Its second live list is answered late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
+        found = await super().find(resource, namespace, selector, not_before)
+        if len(self.asked) == 2:
+            await self.let_go.wait()
+        return found
+
+
+async def test_who_holds_a_reservation_does_not_wait_for_a_live_list_unless_somebody_has_reserved() -> None:
+    cluster = Told()
+    recent = Recent(cluster, cluster.clock)
+    for _ in range(3):
+        await recent.budgets_since("team-a")
+        await recent.budgets_since("team-a")
+        cluster.tick(2)
+    assert cluster.asked == ["live", "since 101", "since 102"]
+    await recent.budgets("team-a")
+    assert cluster.asked[3:] == ["live"], "who may begin on it sees what is there now"
+    cluster.tick(2)
+    await recent.budgets_since("team-a")
+    assert cluster.asked[4:] == ["since 104"]
+    recent.forget_budgets("team-a")
+    await recent.budgets_since("team-a")
+    assert cluster.asked[5:] == ["live"]
+
+
+async def test_who_waited_while_somebody_reserved_sees_the_reservation() -> None:
+    """Not out of the cache, as new as was known when it began to wait."""
+    cluster = Busy()
+    recent = Recent(cluster, cluster.clock)
+    await recent.budgets_since("team-a")
+    cluster.tick(2)
+    slow = asyncio.create_task(recent.budgets("team-a"))
+    await asyncio.sleep(0)
+    waits = asyncio.create_task(recent.budgets_since("team-a"))
+    await asyncio.sleep(0)
+    recent.forget_budgets("team-a")
+    cluster.let_go.set()
+    await asyncio.gather(slow, waits)
+    assert cluster.asked == ["live", "live", "live"]
+
+
 async def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     cluster, now = Counting(), START
 
