@@ -73,6 +73,14 @@ class Jobs:
             loop.memory.pods_told = newer(version, loop.memory.pods_told)
             self._wake(loop)
 
+    def pod_gone(self, namespace: str, name: str, version: str) -> None:
+        """The same of a pod that has gone; no news where others of its cluster are about to end, whose bills wake the loop."""
+        loop = self.loops.get((namespace, name))
+        if loop and loop.memory.ends_awaited:
+            loop.memory.pods_told = newer(version, loop.memory.pods_told)
+        else:
+            self.pod_changed(namespace, name, version)
+
     def _wake(self, loop: Loop) -> None:
         if not loop.wake.is_set():
             loop.woken = self.monotonic()

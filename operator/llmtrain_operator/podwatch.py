@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmtrain_operator.client import ApiError, Object
-from llmtrain_operator.names import LABEL_JOB
+from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB
 
 log = logging.getLogger("llmtrain.operator")
 PODS = "api/v1/pods"
@@ -37,11 +37,13 @@ class Watched(Protocol):
 
 @dataclass
 class PodWatch:
-    """Runs until it is cancelled. `wake` takes namespace, job and the resourceVersion of the change."""
+    """Runs until it is cancelled. `wake` and `gone` take namespace, job and the resourceVersion of the change."""
 
     cluster: Watched
     namespaces: Sequence[str]
     wake: Callable[[str, str, str], None]
+    gone: Callable[[str, str, str], None]
+    """A pod's object is there no more."""
     wake_all: Callable[[], None]
 
     async def run(self) -> None:
@@ -55,15 +57,27 @@ class PodWatch:
                 version = version or await self._begin(namespace)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
                     version = meta["resourceVersion"]
-                    if kind == "DELETED" or (kind != "BOOKMARK" and not self.cluster.is_own(version)):
-                        self.wake(meta["namespace"], meta["labels"][LABEL_JOB], version)
+                    if kind != "BOOKMARK":
+                        self._tell(kind, meta)
             except ApiError as error:
                 version = "" if error.code == GONE else version
                 log.log(logging.INFO if error.code == GONE else logging.WARNING, "watch of pods: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _tell(self, kind: str, meta: Object) -> None:
+        """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
+        job = meta["namespace"], meta["labels"][LABEL_JOB], meta["resourceVersion"]
+        if kind == "DELETED":
+            self.gone(*job)
+        elif not self.cluster.is_own(meta["resourceVersion"]) and not _is_released(meta):
+            self.wake(*job)
 
     async def _begin(self, namespace: str) -> str:
         """Follow from now on; what was before is for the loops to see."""
         version = await self.cluster.newest_version(PODS, namespace)
         self.wake_all()
         return version
+
+
+def _is_released(meta: Object) -> bool:
+    return "deletionTimestamp" in meta and FINALIZER_POD not in meta.get("finalizers", [])

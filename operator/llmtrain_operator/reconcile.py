@@ -52,6 +52,9 @@ RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
+ENDING_SECONDS = 5.0
+"""Pods that end wake the loop; this is in case a watch has missed one. Of a hundred jobs that end at once, a look each second at
+every one takes the time that their ends need."""
 TOLD_BY_PODS = (CreateHead, CreateWorker, CreateEvaluator, DeletePod, ReleasePod)
 """Acts that show as changes of pods, which wake the loop."""
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
@@ -101,6 +104,8 @@ class Memory:
     """Until then nothing is to be done either: no bill is due, no budget is shared."""
     head: Head | None = None
     """Who may be asked how it goes meanwhile."""
+    ends_awaited: bool = False
+    """The cluster is being taken down, and not all of its pods have ended."""
     made: dict[str, str] = field(default_factory=dict)
     """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
     cleared: str = ""
@@ -144,6 +149,7 @@ class Reconciler:
         seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
+        memory.ends_awaited = awaits_ends(seen, decision)
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
         raw = await self._write_status(raw, status, moved, seen.now, memory)
@@ -316,6 +322,12 @@ def read_job(raw: Object) -> Job:
         return Job(raw, None, "; ".join(lines)[:1024], status)
 
 
+def awaits_ends(seen: Observation, decision: Decision) -> bool:
+    """Whether the cluster is being taken down and pods of it have yet to be billed: each of these wakes the loop when it ends."""
+    ending = decision.status.state in ("Stopping", "Deleting")
+    return ending and any(pod.uid not in decision.status.ledger.settled for pod in seen.pods)
+
+
 def status_written(raw: Object) -> datetime | None:
     """When a status was last written, to the second; a thousand restarted loops need not write them all at once."""
     entries = [entry for entry in raw["metadata"].get("managedFields", []) if entry.get("subresource") == "status"]
@@ -356,7 +368,9 @@ def _pause(seen: Observation, decision: Decision, moved: bool) -> float:
     suspended = asked and decision.status.state == "Suspended" and not decision.actions and not seen.pods
     if moved and not suspended and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
         return 0.0
-    if moves or any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
+    if any(pod.deleted for pod in seen.pods) or decision.status.state == "Stopping":
+        return ENDING_SECONDS if seen.pods else SOON_SECONDS
+    if moves:
         return SOON_SECONDS
     if decision.status.completion_time and not seen.pods:
         return _until_expiry(seen, decision)

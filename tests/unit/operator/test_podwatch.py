@@ -9,7 +9,7 @@ from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.connection import proxy_of
 from llmtrain_operator.podwatch import GONE, PodWatch
 
-Event = tuple[str, str]
+Event = tuple[str, str] | tuple[str, str, Object]
 
 
 class Stream:
@@ -38,7 +38,8 @@ class Stream:
             if isinstance(event, ApiError):
                 raise event
             labels = {"llmtrain.dev/job": "gpt"}
-            yield event[0], {"namespace": "team-a", "labels": labels, "resourceVersion": event[1]}
+            meta = {"namespace": "team-a", "labels": labels, "resourceVersion": event[1]}
+            yield event[0], meta | (event[2] if len(event) == 3 else {})
 
 
 async def woken(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
@@ -46,7 +47,11 @@ async def woken(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[s
     monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)
     versions: list[str] = []
     everybody: list[None] = []
-    watch = PodWatch(stream, [], lambda space, job, version: versions.append(version), lambda: everybody.append(None))
+
+    def wake(space: str, job: str, version: str) -> None:
+        versions.append(version)
+
+    watch = PodWatch(stream, [], wake, wake, lambda: everybody.append(None))
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(stream.over.wait(), 5)
     task.cancel()
@@ -63,6 +68,21 @@ async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_d
     )
     stream.own = {"101", "103", "105"}
     assert await woken(stream, monkeypatch) == (["102", "105"], 1)
+
+
+async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending, held = {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["llmtrain.dev/settle"]}
+    stream = Stream(
+        [
+            ("MODIFIED", "101", held),
+            ("MODIFIED", "102", ending | held),
+            ("MODIFIED", "103", ending | {"finalizers": ["example.com/other"]}),
+            ("MODIFIED", "104", ending),
+            ("MODIFIED", "105", {}),
+            ("DELETED", "106", ending),
+        ]
+    )
+    assert await woken(stream, monkeypatch) == (["101", "102", "105", "106"], 1)
 
 
 async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wakes_everybody(
