@@ -73,10 +73,10 @@ class Jobs:
             loop.memory.pods_told = newer(version, loop.memory.pods_told)
             self._wake(loop)
 
-    def pod_gone(self, namespace: str, name: str, version: str) -> None:
-        """The same of a pod that has gone; no news where others of its cluster are about to end, whose bills wake the loop."""
+    def pod_gone(self, namespace: str, name: str, version: str, uid: str) -> None:
+        """The same of a pod that has gone; no news of one that is billed, where ends of others are awaited, which wake the loop."""
         loop = self.loops.get((namespace, name))
-        if loop and loop.memory.ends_awaited:
+        if loop and loop.memory.ends_awaited and uid not in loop.memory.ends_awaited:
             loop.memory.pods_told = newer(version, loop.memory.pods_told)
         else:
             self.pod_changed(namespace, name, version)

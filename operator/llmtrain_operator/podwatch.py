@@ -42,8 +42,8 @@ class PodWatch:
     cluster: Watched
     namespaces: Sequence[str]
     wake: Callable[[str, str, str], None]
-    gone: Callable[[str, str, str], None]
-    """A pod's object is there no more."""
+    gone: Callable[[str, str, str, str], None]
+    """A pod's object is there no more; with its uid."""
     wake_all: Callable[[], None]
 
     async def run(self) -> None:
@@ -68,7 +68,7 @@ class PodWatch:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
         job = meta["namespace"], meta["labels"][LABEL_JOB], meta["resourceVersion"]
         if kind == "DELETED":
-            self.gone(*job)
+            self.gone(*job, meta["uid"])
         elif not self.cluster.is_own(meta["resourceVersion"]) and not _is_released(meta):
             self.wake(*job)
 

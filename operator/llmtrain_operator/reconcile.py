@@ -104,8 +104,8 @@ class Memory:
     """Until then nothing is to be done either: no bill is due, no budget is shared."""
     head: Head | None = None
     """Who may be asked how it goes meanwhile."""
-    ends_awaited: bool = False
-    """The cluster is being taken down, and not all of its pods have ended."""
+    ends_awaited: frozenset[str] = frozenset()
+    """Uids of the pods that have yet to be billed, where the cluster is being taken down."""
     made: dict[str, str] = field(default_factory=dict)
     """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
     cleared: str = ""
@@ -149,7 +149,7 @@ class Reconciler:
         seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
-        memory.ends_awaited = awaits_ends(seen, decision)
+        memory.ends_awaited = awaited_ends(seen, decision)
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
         raw = await self._write_status(raw, status, moved, seen.now, memory)
@@ -322,10 +322,11 @@ def read_job(raw: Object) -> Job:
         return Job(raw, None, "; ".join(lines)[:1024], status)
 
 
-def awaits_ends(seen: Observation, decision: Decision) -> bool:
-    """Whether the cluster is being taken down and pods of it have yet to be billed: each of these wakes the loop when it ends."""
-    ending = decision.status.state in ("Stopping", "Deleting")
-    return ending and any(pod.uid not in decision.status.ledger.settled for pod in seen.pods)
+def awaited_ends(seen: Observation, decision: Decision) -> frozenset[str]:
+    """Uids of pods that have yet to be billed, if the cluster is being taken down: each wakes the loop when it ends."""
+    if decision.status.state not in ("Stopping", "Deleting"):
+        return frozenset()
+    return frozenset(pod.uid for pod in seen.pods) - set(decision.status.ledger.settled)
 
 
 def status_written(raw: Object) -> datetime | None:

@@ -38,7 +38,7 @@ class Stream:
             if isinstance(event, ApiError):
                 raise event
             labels = {"llmtrain.dev/job": "gpt"}
-            meta = {"namespace": "team-a", "labels": labels, "resourceVersion": event[1]}
+            meta = {"namespace": "team-a", "labels": labels, "resourceVersion": event[1], "uid": "uid-1"}
             yield event[0], meta | (event[2] if len(event) == 3 else {})
 
 
@@ -51,7 +51,11 @@ async def woken(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[s
     def wake(space: str, job: str, version: str) -> None:
         versions.append(version)
 
-    watch = PodWatch(stream, [], wake, wake, lambda: everybody.append(None))
+    def gone(space: str, job: str, version: str, uid: str) -> None:
+        assert uid == "uid-1"
+        versions.append(version)
+
+    watch = PodWatch(stream, [], wake, gone, lambda: everybody.append(None))
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(stream.over.wait(), 5)
     task.cancel()

@@ -172,7 +172,12 @@ async def test_a_cluster_that_ends_is_not_looked_at_because_its_head_has_gone_bu
         if run.status.state == "Stopping" and len(before) < 3:
             told.loop.wake.clear()
             told.cluster.version += 1000
-            told.jobs.pod_gone("team-a", "gpt", str(told.cluster.version))
+            awaited = set(told.loop.memory.ends_awaited)
+            told.jobs.pod_gone("team-a", "gpt", str(told.cluster.version), "billed")
             woken.append(told.loop.wake.is_set())
+            for uid in awaited:
+                told.loop.wake.clear()
+                told.jobs.pod_gone("team-a", "gpt", str(told.cluster.version), uid)
+                assert told.loop.wake.is_set(), "one that goes unbilled was stripped of its finalizer"
     assert run.status.state == "Suspended"
     assert woken == [False, False, True], "two looks at a cluster whose workers end, one at one that has ended"
