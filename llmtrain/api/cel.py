@@ -2,7 +2,7 @@
 
 A rule is written once, in the Common Expression Language. This evaluates the part of the language that our rules use:
 fields, literals, operators, `has`, `size`, `double`, `int`, macros over lists, and methods of strings. `tests/api` holds
-the answers against those of a real apiserver.
+the answers against those of a real apiserver, who alone evaluates rules that compare with the old value.
 """
 
 import re

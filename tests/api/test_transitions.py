@@ -64,3 +64,20 @@ def test_what_may_change_depends_on_where_the_job_stands(states: States, api: Ap
         if bool(refusal) == (states in allowed) or (refusal and words not in refusal):
             wrong.append((path, value, refusal))
     assert wrong == []
+
+
+def test_who_changes_the_status_as_well_may_not_change_more(api: Api, demo_job: dict[str, Any]) -> None:
+    """The rules let pass what changes the status: such a request changes nothing else."""
+    api.apply(changed(demo_job, "metadata.name", "both-at-once"))
+    begun = status(TRAINING) | {"metadata": {}}
+    begun["status"] |= {"observedGeneration": 1, "ledger": {"totalMicroUsd": 5}}
+    api.set_status("llmjob", "both-at-once", begun)
+    stored = api.get("llmjob", "both-at-once")
+    both = changed(copy.deepcopy(stored), "spec.seed", 99)
+    both["status"] |= {"observedGeneration": 2, "ledger": stored["status"]["ledger"] | {"totalMicroUsd": 6}}
+    refused = api.run("replace", "-f", "-", body=both)
+    assert "`seed` may not change once the job has started" in refused.stderr
+    done = api.run("replace", "--subresource=status", "-f", "-", body=both)
+    assert done.returncode == 0, done.stderr
+    after = api.get("llmjob", "both-at-once")
+    assert (after["spec"], after["status"]["ledger"]["totalMicroUsd"]) == (stored["spec"], 6)
