@@ -6,6 +6,7 @@ from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_n
 from llmtrain_operator.budget import warn
 from llmtrain_operator.comparison import update_comparison
 from llmtrain_operator.counted import counted
+from llmtrain_operator.ending import awaited, unbooked
 from llmtrain_operator.estimates import update_estimate
 from llmtrain_operator.forecasts import update_forecast
 from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, goodput, working
@@ -44,7 +45,7 @@ def decide(seen: Observation) -> Decision:
     update_estimate(turn)
     update_forecast(turn)
     update_comparison(turn)
-    return Decision(turn.status, turn.actions, turn.events)
+    return Decision(turn.status, turn.actions, turn.events, awaited(turn))
 
 
 def foresee(seen: Observation) -> Decision:
@@ -101,7 +102,7 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
     for mark in vanished(turn.status.ledger, seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
     observe_phases(turn)
-    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage)
+    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, unbooked(turn))
     return turn
 
 

@@ -11,6 +11,7 @@ from llmtrain_operator.client import ApiError, includes, newer
 from llmtrain_operator.gate import Gate
 from llmtrain_operator.health import Health
 from llmtrain_operator.metrics import OperatorMetrics
+from llmtrain_operator.observation import Tale
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
 from llmtrain_operator.rest import Crowd
@@ -66,20 +67,14 @@ class Jobs:
             loop.memory.gap = True
             self._wake(loop)
 
-    def pod_changed(self, namespace: str, name: str, version: str) -> None:
-        """Make a job's loop look now, unless its last look had this change of a pod in it."""
+    def pod_told(self, namespace: str, name: str, uid: str, version: str, tale: Tale) -> None:
+        """Make a job's loop look now, unless its last look had this change of a pod in it, or it waits for more."""
         loop = self.loops.get((namespace, name))
-        if loop and not includes(loop.memory.pods_version, version):
-            loop.memory.pods_told = newer(version, loop.memory.pods_told)
+        if loop is None or includes(loop.memory.pods_version, version):
+            return
+        loop.memory.pods_told = newer(version, loop.memory.pods_told)
+        if loop.memory.is_all_told(uid, tale):
             self._wake(loop)
-
-    def pod_gone(self, namespace: str, name: str, version: str, uid: str) -> None:
-        """The same of a pod that has gone; no news of one that is billed, where ends of others are awaited, which wake the loop."""
-        loop = self.loops.get((namespace, name))
-        if loop and loop.memory.ends_awaited and uid not in loop.memory.ends_awaited:
-            loop.memory.pods_told = newer(version, loop.memory.pods_told)
-        else:
-            self.pod_changed(namespace, name, version)
 
     def _wake(self, loop: Loop) -> None:
         if not loop.wake.is_set():

@@ -55,7 +55,7 @@ async def run() -> None:
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     rounds = Rounds(cluster, health, Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure), metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots)
-    pods = PodWatch(cluster, namespaces, jobs.pod_changed, jobs.pod_gone, jobs.wake_all)
+    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all)
     beside = (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run(), pods.run())
     try:
         await until_one_ends(*beside, watch(jobs, namespaces))

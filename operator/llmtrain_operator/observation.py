@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
 
 from llmtrain.api.job import JobSpec
@@ -190,6 +191,16 @@ class Event:
     warning: bool = False
 
 
+class Tale(IntEnum):
+    """What somebody tells of a pod, each more than the one before it."""
+
+    CHANGED = 1
+    ENDED = 2
+    """Its kubelet is done with it."""
+    GONE = 3
+    """Its object is there no more."""
+
+
 @dataclass
 class Decision:
     """What to write and what to do, in this order: status, actions, events."""
@@ -197,3 +208,5 @@ class Decision:
     status: JobStatus
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    awaited: dict[str, Tale] = field(default_factory=dict)
+    """By uid, what must be told of which pods, of all of them, before there is anything to do; empty: of any."""

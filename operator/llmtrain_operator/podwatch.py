@@ -12,6 +12,7 @@ from typing import Protocol
 
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB
+from llmtrain_operator.observation import Tale
 
 log = logging.getLogger("llmtrain.operator")
 PODS = "api/v1/pods"
@@ -37,13 +38,11 @@ class Watched(Protocol):
 
 @dataclass
 class PodWatch:
-    """Runs until it is cancelled. `wake` and `gone` take namespace, job and the resourceVersion of the change."""
+    """Runs until it is cancelled. `tell` takes namespace and job, uid and resourceVersion of the pod, and what is told."""
 
     cluster: Watched
     namespaces: Sequence[str]
-    wake: Callable[[str, str, str], None]
-    gone: Callable[[str, str, str, str], None]
-    """A pod's object is there no more; with its uid."""
+    tell: Callable[[str, str, str, str, Tale], None]
     wake_all: Callable[[], None]
 
     async def run(self) -> None:
@@ -66,11 +65,11 @@ class PodWatch:
 
     def _tell(self, kind: str, meta: Object) -> None:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
-        job = meta["namespace"], meta["labels"][LABEL_JOB], meta["resourceVersion"]
-        if kind == "DELETED":
-            self.gone(*job, meta["uid"])
-        elif not self.cluster.is_own(meta["resourceVersion"]) and not _is_released(meta):
-            self.wake(*job)
+        if kind != "DELETED" and (self.cluster.is_own(meta["resourceVersion"]) or _is_released(meta)):
+            return
+        changed = Tale.ENDED if meta.get("deletionGracePeriodSeconds") == 0 else Tale.CHANGED
+        tale = Tale.GONE if kind == "DELETED" else changed
+        self.tell(meta["namespace"], meta["labels"][LABEL_JOB], meta["uid"], meta["resourceVersion"], tale)
 
     async def _begin(self, namespace: str) -> str:
         """Follow from now on; what was before is for the loops to see."""

@@ -39,6 +39,7 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
     Reserve,
+    Tale,
 )
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
@@ -104,12 +105,20 @@ class Memory:
     """Until then nothing is to be done either: no bill is due, no budget is shared."""
     head: Head | None = None
     """Who may be asked how it goes meanwhile."""
-    ends_awaited: frozenset[str] = frozenset()
-    """Uids of the pods that have yet to be billed, where the cluster is being taken down."""
+    awaited: dict[str, Tale] = field(default_factory=dict)
+    """What nobody has told yet of what the last turn waits for."""
     made: dict[str, str] = field(default_factory=dict)
     """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""
+
+    def is_all_told(self, uid: str, tale: Tale) -> bool:
+        """Whether with this tale of a pod everything is told that is waited for, if anything is."""
+        if not self.awaited:
+            return True
+        if self.awaited.get(uid, tale + 1) <= tale:
+            del self.awaited[uid]
+        return not self.awaited
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class Reconciler:
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
         memory.quiet_until = memory.still_until = memory.kept = None
+        memory.awaited = {}
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
@@ -149,7 +159,7 @@ class Reconciler:
         seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
-        memory.ends_awaited = awaited_ends(seen, decision)
+        memory.awaited = decision.awaited
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
         raw = await self._write_status(raw, status, moved, seen.now, memory)
@@ -320,13 +330,6 @@ def read_job(raw: Object) -> Job:
     except ValidationError as error:
         lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
         return Job(raw, None, "; ".join(lines)[:1024], status)
-
-
-def awaited_ends(seen: Observation, decision: Decision) -> frozenset[str]:
-    """Uids of pods that have yet to be billed, if the cluster is being taken down: each wakes the loop when it ends."""
-    if decision.status.state not in ("Stopping", "Deleting"):
-        return frozenset()
-    return frozenset(pod.uid for pod in seen.pods) - set(decision.status.ledger.settled)
 
 
 def status_written(raw: Object) -> datetime | None:

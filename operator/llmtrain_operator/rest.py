@@ -107,13 +107,16 @@ def stays(seen: Observation, decision: Decision, status: Mapping[str, Any], then
 def lasting(status: Mapping[str, Any]) -> Object:
     """The status less what grows by itself while pods run, and less uids of settled pods: any new one has its bill.
 
-    A uid that is dropped, its object being gone, leaves with whatever is written next. What people are told grows as well: it says
-    how much is held idle, and what is left of a budget; its reason does not.
+    A uid that is dropped, its object being gone, leaves with whatever is written next. So do rates and the head's end, which its pod
+    tells until it is booked. What people are told grows as well: it says how much is held idle, and what is left of a budget; its
+    reason does not.
     """
-    kept = less(status, {"comparison", "forecast", "etaSeconds"})
-    ledger = less(status.get("ledger", {}), {"totalMicroUsd", "costUsd", "counted", "settled"})
+    kept = less(status, {"comparison", "forecast", "etaSeconds", "accelerators"})
+    ledger = less(status.get("ledger", {}), {"totalMicroUsd", "costUsd", "counted", "settled", "burnMicroUsdPerHour"})
     ledger["highWater"] = [less(mark, GROWING) for mark in ledger.get("highWater", [])]
+    stages = [stage | {"phases": less(stage.get("phases", {}), {"headEnd"})} for stage in status.get("stages", [])]
     return kept | {
+        "stages": stages,
         "ledger": ledger,
         "waiting": less(status.get("waiting") or {}, {"heldMicroUsd", "message"}),
         "conditions": [less(one, {"message"}) for one in status.get("conditions", [])],

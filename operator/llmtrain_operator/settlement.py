@@ -7,7 +7,7 @@ A pod that lives has a high-water mark: what it owes at least, and when it was l
 unsettled, its finalizer stripped by hand, is billed up to then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, Stage, StageStatus
@@ -28,8 +28,12 @@ def settle(
     nodes: Mapping[str, Node],
     now: datetime,
     stage: StageStatus | None = None,
+    later: Collection[str] = (),
 ) -> Ledger:
-    """The ledger after this observation; the one passed in is left alone. `stage`: the one whose phases are known."""
+    """The ledger after this observation; the one passed in is left alone.
+
+    `stage`: the one whose phases are known. `later`: uids of pods that are not booked yet though they have ended.
+    """
     entries = {_key(entry): entry.model_copy() for entry in ledger.entries}
     marks = {mark.uid: mark for mark in ledger.high_water}
     alive, shares = {pod.uid for pod in pods}, Shares(stage)
@@ -38,7 +42,7 @@ def settle(
         if pod.uid in settled:
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
-        if span.final:
+        if span.final and pod.uid not in later:
             _book(entries, final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)
         else:

@@ -216,5 +216,5 @@ async def test_a_suspension_is_written_when_it_begins_when_bills_are_made_and_wh
     run.job["spec"]["suspend"] = True
     for _ in range(8):
         await run.drain_step()
-    assert counting.statuses == ["Stopping", "Stopping", "Stopping", "Suspended"]
+    assert counting.statuses == ["Stopping", "Stopping", "Suspended"]
     assert (await run.turn()).seconds == 15

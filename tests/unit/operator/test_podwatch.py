@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.connection import proxy_of
+from llmtrain_operator.observation import Tale
 from llmtrain_operator.podwatch import GONE, PodWatch
 
 Event = tuple[str, str] | tuple[str, str, Object]
@@ -42,26 +43,23 @@ class Stream:
             yield event[0], meta | (event[2] if len(event) == 3 else {})
 
 
-async def woken(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
-    """Versions that woke the job, and how often everybody was woken."""
+async def told(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, Tale]], int]:
+    """What was told of the job's pod by version, and how often everybody was woken."""
     monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)
-    versions: list[str] = []
+    tales: list[tuple[str, Tale]] = []
     everybody: list[None] = []
 
-    def wake(space: str, job: str, version: str) -> None:
-        versions.append(version)
+    def tell(space: str, job: str, uid: str, version: str, tale: Tale) -> None:
+        assert (space, job, uid) == ("team-a", "gpt", "uid-1")
+        tales.append((version, tale))
 
-    def gone(space: str, job: str, version: str, uid: str) -> None:
-        assert uid == "uid-1"
-        versions.append(version)
-
-    watch = PodWatch(stream, [], wake, gone, lambda: everybody.append(None))
+    watch = PodWatch(stream, [], tell, lambda: everybody.append(None))
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(stream.over.wait(), 5)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    return versions, len(everybody)
+    return tales, len(everybody)
 
 
 async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_does(
@@ -71,7 +69,7 @@ async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_d
         [("ADDED", "101"), ("MODIFIED", "102"), ("MODIFIED", "103"), ("BOOKMARK", "104"), ("DELETED", "105")]
     )
     stream.own = {"101", "103", "105"}
-    assert await woken(stream, monkeypatch) == (["102", "105"], 1)
+    assert await told(stream, monkeypatch) == ([("102", Tale.CHANGED), ("105", Tale.GONE)], 1)
 
 
 async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,21 +77,24 @@ async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monke
     stream = Stream(
         [
             ("MODIFIED", "101", held),
-            ("MODIFIED", "102", ending | held),
+            ("MODIFIED", "102", ending | held | {"deletionGracePeriodSeconds": 30}),
+            ("MODIFIED", "1021", ending | held | {"deletionGracePeriodSeconds": 0}),
             ("MODIFIED", "103", ending | {"finalizers": ["example.com/other"]}),
             ("MODIFIED", "104", ending),
             ("MODIFIED", "105", {}),
             ("DELETED", "106", ending),
         ]
     )
-    assert await woken(stream, monkeypatch) == (["101", "102", "105", "106"], 1)
+    tales, _ = await told(stream, monkeypatch)
+    changed = [(version, Tale.CHANGED) for version in ("101", "102", "105")]
+    assert tales == [*changed[:2], ("1021", Tale.ENDED), changed[2], ("106", Tale.GONE)]
 
 
 async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wakes_everybody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stream = Stream([("MODIFIED", "102")], [ApiError(0, "NoAnswer", "cut")], [ApiError(GONE, "Expired", "too old")])
-    assert await woken(stream, monkeypatch) == (["102"], 2)
+    assert await told(stream, monkeypatch) == ([("102", Tale.CHANGED)], 2)
     assert stream.asked == ["100", "102", "102", "100"]
 
 

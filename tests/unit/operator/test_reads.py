@@ -9,6 +9,7 @@ from llmtrain_operator.client import ApiError, Found, Object
 from llmtrain_operator.health import Health
 from llmtrain_operator.jobs import Jobs, Loop
 from llmtrain_operator.metrics import OperatorMetrics
+from llmtrain_operator.observation import Tale
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
 from llmtrain_operator.snapshots import Snapshots
@@ -61,7 +62,7 @@ class Told:
         self.loop = self.jobs.loops["team-a", "gpt"] = Loop(asyncio.Event(), memory=self.run.memory)
 
     def pod_changed(self, version: int) -> None:
-        self.jobs.pod_changed("team-a", "gpt", str(version))
+        self.jobs.pod_told("team-a", "gpt", "of another pod", str(version), Tale.CHANGED)
 
     async def listed(self) -> str:
         """How the next turn lists pods."""
@@ -152,32 +153,3 @@ async def test_a_pod_that_was_there_already_is_looked_for_where_it_is(told: Told
     await told.until_created()
     told.jobs.wake("team-a", "gpt")
     assert await told.listed() == LIVE
-
-
-async def test_a_cluster_that_ends_is_not_looked_at_because_its_head_has_gone_but_once_all_have(told: Told) -> None:
-    run = told.run
-    await run.run_stage()
-    await told.until_created()
-    for name in run.pods:
-        run.cluster.run_pod(name)
-    run.job["spec"]["suspend"] = True
-    woken: list[bool] = []
-    for _ in range(12):
-        told.jobs.wake("team-a", "gpt")
-        await told.listed()
-        before = set(run.pods)
-        for pod in run.cluster.of("api/v1/pods"):
-            if "deletionTimestamp" in pod["metadata"] and pod["status"].get("phase") == "Running":
-                run.cluster.end_pod(pod["metadata"]["name"], 75)
-        if run.status.state == "Stopping" and len(before) < 3:
-            told.loop.wake.clear()
-            told.cluster.version += 1000
-            awaited = set(told.loop.memory.ends_awaited)
-            told.jobs.pod_gone("team-a", "gpt", str(told.cluster.version), "billed")
-            woken.append(told.loop.wake.is_set())
-            for uid in awaited:
-                told.loop.wake.clear()
-                told.jobs.pod_gone("team-a", "gpt", str(told.cluster.version), uid)
-                assert told.loop.wake.is_set(), "one that goes unbilled was stripped of its finalizer"
-    assert run.status.state == "Suspended"
-    assert woken == [False, False, True], "two looks at a cluster whose workers end, one at one that has ended"
