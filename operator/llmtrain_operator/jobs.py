@@ -7,13 +7,14 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 
-from llmtrain_operator.client import ApiError, includes, newer
+from llmtrain_operator.client import ApiError, newer
 from llmtrain_operator.gate import Gate
 from llmtrain_operator.health import Health
+from llmtrain_operator.memory import Memory
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.observation import Tale
 from llmtrain_operator.progress import ProgressReader
-from llmtrain_operator.reconcile import Memory, Outlook, Reconciler
+from llmtrain_operator.reconcile import Outlook, Reconciler
 from llmtrain_operator.rest import Crowd
 from llmtrain_operator.snapshots import Snapshots
 
@@ -40,7 +41,7 @@ class Loop:
 
     def rests(self) -> bool:
         """Nobody has touched the job or its pods since its last turn, and nothing followed from that."""
-        return self.memory.kept is not None and not self.wake.is_set()
+        return self.memory.rest.kept is not None and not self.wake.is_set()
 
 
 @dataclass
@@ -64,16 +65,13 @@ class Jobs:
     def wake_all(self) -> None:
         """Make every loop look now: nobody told of what has happened."""
         for loop in self.loops.values():
-            loop.memory.gap = True
+            loop.memory.pods.gap = True
             self._wake(loop)
 
     def pod_told(self, namespace: str, name: str, uid: str, version: str, tale: Tale) -> None:
         """Make a job's loop look now, unless its last look had this change of a pod in it, or it waits for more."""
         loop = self.loops.get((namespace, name))
-        if loop is None or includes(loop.memory.pods_version, version):
-            return
-        loop.memory.pods_told = newer(version, loop.memory.pods_told)
-        if loop.memory.is_all_told(uid, tale):
+        if loop is not None and loop.memory.pods.hear(uid, version, tale):
             self._wake(loop)
 
     def _wake(self, loop: Loop) -> None:
@@ -84,9 +82,9 @@ class Jobs:
 
     def _wake_if_told(self, loop: Loop) -> None:
         """Unless what was told of the job, if anything, is what it is known to be."""
-        if includes(loop.memory.job_version, loop.memory.told_version):
-            loop.memory.told_version = ""
-        elif loop.memory.told_version:
+        if loop.memory.job.is_known():
+            loop.memory.job.told = ""
+        else:
             self._wake(loop)
 
     def waiting(self) -> int:
@@ -100,7 +98,7 @@ class Jobs:
         """
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
-        loop.memory.told_version = newer(version, loop.memory.told_version)
+        loop.memory.job.told = newer(version, loop.memory.job.told)
         if not loop.turning:
             self._wake_if_told(loop)
         if loop.task is None:
@@ -181,7 +179,7 @@ class Jobs:
         """What woke the loop before this is seen by the turn that begins now."""
         loop.memory.woken = loop.wake.is_set()
         if loop.memory.woken:
-            loop.memory.kept = None
+            loop.memory.rest.kept = None
         loop.wake.clear()
         if loop.woken is not None:
             self.metrics.observe_wait(self.monotonic() - loop.woken)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from llmtrain.api.stageconfig import HTTP_PORT
 from llmtrain.api.status import Progress
-from llmtrain_operator.reconcile import Head, Memory
+from llmtrain_operator.memory import Head, Memory
 
 TIMEOUT_SECONDS = 2
 CONCURRENCY = 50

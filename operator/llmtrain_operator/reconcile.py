@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.status import JobStatus, Progress, StageState
+from llmtrain.api.status import JobStatus, StageState
 from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, NameTakenError, is_owned
 from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
@@ -23,6 +23,7 @@ from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_n
 from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import ApiError, Cluster, Object, newer
 from llmtrain_operator.decide import decide
+from llmtrain_operator.memory import Head, Memory, Rest
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
@@ -39,13 +40,12 @@ from llmtrain_operator.observation import (
     ReleaseJob,
     ReleasePod,
     Reserve,
-    Tale,
 )
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import LONGEST_TRUST, Crowd, Kept, is_calm, keep, lasting, next_look, stand, stays
+from llmtrain_operator.rest import LONGEST_TRUST, Crowd, is_calm, keep, lasting, next_look, stand, stays
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -61,64 +61,6 @@ TOLD_BY_PODS = (CreateHead, CreateWorker, CreateEvaluator, DeletePod, ReleasePod
 MAY_HAVE_OBJECTS = (StageState.RUNNING, StageState.STOPPING)
 PROVISIONAL_SECONDS = 45
 """A job at rest is looked at every minute, and each of these looks writes the bill."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A head pod that may be asked how it goes."""
-
-    uid: str
-    ip: str
-
-
-@dataclass
-class Memory:
-    """What the operator keeps of a job between turns; losing it costs nothing but a little time."""
-
-    progress: Progress | None = None
-    """What the head said since the last turn."""
-    progress_of: str = ""
-    """Uid of the head pod that said so."""
-    told: Progress | None = None
-    """What it had said before the last turn."""
-    pods_version: str = ""
-    """resourceVersion of the last list of pods; an older list is stale."""
-    pods_told: str = ""
-    """That of the newest change of a pod that somebody told of, or that this operator made."""
-    woken: bool = False
-    """Somebody told of a change of the job or its pods."""
-    sure: bool = False
-    """The last turn came to its end: no change of a pod is missing from what was read, made and told."""
-    gap: bool = False
-    """A watch has had a gap since the pods were listed: nobody told of what happened then."""
-    job_version: str = ""
-    """resourceVersion of the job as it was last read or written; empty where a write failed."""
-    told_version: str = ""
-    """That of the last change of the job which somebody told of."""
-    refusal: str = ""
-    billed_at: datetime | None = None
-    kept: Kept | None = None
-    """What the last live turn saw, where nothing followed from it and nobody has touched the job or its pods since."""
-    still_until: datetime | None = None
-    """Until then nothing follows from time alone, if nobody touches anything and the head says nothing new."""
-    quiet_until: datetime | None = None
-    """Until then nothing is to be done either: no bill is due, no budget is shared."""
-    head: Head | None = None
-    """Who may be asked how it goes meanwhile."""
-    awaited: dict[str, Tale] = field(default_factory=dict)
-    """What nobody has told yet of what the last turn waits for."""
-    made: dict[str, str] = field(default_factory=dict)
-    """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
-    cleared: str = ""
-    """The cluster whose objects are deleted already while its pods still end."""
-
-    def is_all_told(self, uid: str, tale: Tale) -> bool:
-        """Whether with this tale of a pod everything is told that is waited for, if anything is."""
-        if not self.awaited:
-            return True
-        if self.awaited.get(uid, tale + 1) <= tale:
-            del self.awaited[uid]
-        return not self.awaited
 
 
 @dataclass(frozen=True)
@@ -150,8 +92,7 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
-        memory.quiet_until = memory.still_until = memory.kept = None
-        memory.awaited = {}
+        memory.rest, memory.pods.awaited = Rest(), {}
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
@@ -159,7 +100,7 @@ class Reconciler:
         seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
-        memory.awaited = decision.awaited
+        memory.pods.awaited = decision.awaited
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
         raw = await self._write_status(raw, status, moved, seen.now, memory)
@@ -172,13 +113,13 @@ class Reconciler:
         cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         memory.cleared = "" if memory.refusal else cleared
         await actor.post(decision.events, self.clock())
-        memory.pods_told, memory.sure = reduce(newer, actor.pods, memory.pods_told), "" not in actor.pods
+        memory.pods.told, memory.pods.sure = reduce(newer, actor.pods, memory.pods.told), "" not in actor.pods
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
         memory.head = _live_head(seen.pods)
         still = not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS
         if still and is_calm(seen, decision):
-            memory.kept = keep(raw, seen)
+            memory.rest.kept = keep(raw, seen)
             _rest(seen, decision, status, memory)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
 
@@ -188,7 +129,7 @@ class Reconciler:
         None, and nothing done, where more follows or nothing is kept: that is for a live turn. The status is written on
         condition that the job is as it was.
         """
-        kept, memory.kept, memory.quiet_until = memory.kept, None, None
+        kept, memory.rest.kept, memory.rest.quiet_until = memory.rest.kept, None, None
         if kept is None or self.clock() - kept.read >= crowd.trust:
             return None
         raw, pods = kept.recall()
@@ -202,17 +143,17 @@ class Reconciler:
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw["status"])
         written = await self._write_status(raw, status, moved, seen.now, memory)
-        memory.kept = kept if written is raw else kept.with_job(written)
-        memory.still_until = None if moved else memory.still_until
+        memory.rest.kept = kept if written is raw else kept.with_job(written)
+        memory.rest.still_until = None if moved else memory.rest.still_until
         _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
 
     def glance(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""
         now = self.clock()
-        if memory.quiet_until is None or now >= memory.quiet_until or self._has_news(memory, crowd):
+        if memory.rest.quiet_until is None or now >= memory.rest.quiet_until or self._has_news(memory, crowd):
             return None
-        return Outlook(min(RESYNC_SECONDS, (memory.quiet_until - now).total_seconds()), head=memory.head)
+        return Outlook(min(RESYNC_SECONDS, (memory.rest.quiet_until - now).total_seconds()), head=memory.head)
 
     def _has_news(self, memory: Memory, crowd: Crowd) -> bool:
         return memory.progress not in (None, memory.told) and self.hears(memory, crowd, 0)
@@ -224,22 +165,22 @@ class Reconciler:
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
-        newest = memory.job_version and newer(memory.told_version, memory.job_version)
-        memory.job_version = memory.told_version = ""
+        newest = memory.job.version and newer(memory.job.told, memory.job.version)
+        memory.job.version = memory.job.told = ""
         raw = await self.cluster.get(JOBS, namespace, name, newest)
-        memory.job_version = raw["metadata"]["resourceVersion"] if raw else ""
+        memory.job.version = raw["metadata"]["resourceVersion"] if raw else ""
         return raw
 
     async def _pods(self, job: Job, memory: Memory) -> list[PodState]:
         """The job's pods: as they are now, or, for a loop that was told of a change, at least as new as anybody told of."""
-        told = memory.woken and memory.sure and not memory.gap
-        memory.woken = memory.sure = memory.gap = False
+        told = memory.woken and memory.pods.sure and not memory.pods.gap
+        memory.woken = memory.pods.sure = memory.pods.gap = False
         where = (PODS, job.namespace, job_selector(job.uid))
         if told:
-            found = await self.cluster.find_since(*where, newer(memory.pods_told, memory.pods_version))
+            found = await self.cluster.find_since(*where, memory.pods.newest)
         else:
-            found = await self.cluster.find(*where, memory.pods_version)
-        memory.pods_version = found.version
+            found = await self.cluster.find(*where, memory.pods.version)
+        memory.pods.version = found.version
         return own_pods(job, found.items)
 
     async def _observe(self, job: Job, pods: Sequence[PodState], memory: Memory) -> Observation:
@@ -302,10 +243,10 @@ class Reconciler:
         due = last is None or (now - last).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == (raw.get("status") or {})):
             return raw
-        body, memory.job_version = {**raw, "status": status}, ""
+        body, memory.job.version = {**raw, "status": status}, ""
         metadata = raw["metadata"]
         written = await self.cluster.replace(JOBS, metadata["namespace"], metadata["name"], body, "status")
-        memory.billed_at, memory.job_version = now, written["metadata"]["resourceVersion"]
+        memory.billed_at, memory.job.version = now, written["metadata"]["resourceVersion"]
         return written
 
     async def _act(self, actor: Actor, actions: Sequence[Action]) -> str:
@@ -359,10 +300,10 @@ def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:
 def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory) -> None:
     """How long a calm job may be left alone. Looking five minutes ahead once saves looking ahead every minute."""
     look = next_look(seen.job.uid, seen.now)
-    if memory.still_until is None or memory.still_until < look:
+    if memory.rest.still_until is None or memory.rest.still_until < look:
         ahead = (seen.now + LONGEST_TRUST, look)
-        memory.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
-    memory.quiet_until = look if memory.still_until is not None and not seen.budgets else None
+        memory.rest.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
+    memory.rest.quiet_until = look if memory.rest.still_until is not None and not seen.budgets else None
 
 
 def _pause(seen: Observation, decision: Decision, moved: bool) -> float:

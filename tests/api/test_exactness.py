@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 from llmtrain_operator.act import JOBS
 from llmtrain_operator.client import ApiError, KubernetesCluster, connect
+from llmtrain_operator.memory import Memory
 from llmtrain_operator.names import FINALIZER_JOB
-from llmtrain_operator.reconcile import Memory, Reconciler
+from llmtrain_operator.reconcile import Reconciler
 
 from llmtrain.api.status import JobStatus
 from tests.api.conftest import Api

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError, KubernetesCluster, connect
-from llmtrain_operator.reconcile import JOBS, Memory, Reconciler
+from llmtrain_operator.memory import Memory
+from llmtrain_operator.reconcile import JOBS, Reconciler
 
 from llmtrain.api.status import JobStatus
 from tests.api.conftest import Api

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError
+from llmtrain_operator.memory import Memory
 from llmtrain_operator.names import FINALIZER_JOB
-from llmtrain_operator.reconcile import JOBS, Memory, Reconciler
+from llmtrain_operator.reconcile import JOBS, Reconciler
 
 from llmtrain.api.status import JobStatus
 from llmtrain.api.trainingbudget import TrainingBudgetStatus

@@ -16,13 +16,14 @@ from llmtrain_operator.client import ApiError, Object, object_path, retry_after
 from llmtrain_operator.gate import SIDE_BY_SIDE
 from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serve
 from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.memory import Memory
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob, ReleasePod
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.progress import ProgressReader
-from llmtrain_operator.reconcile import JOBS, Memory, Outlook, Reconciler
+from llmtrain_operator.reconcile import JOBS, Outlook, Reconciler
 from llmtrain_operator.rest import Crowd, Kept
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
@@ -89,7 +90,7 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     metrics = OperatorMetrics(registry, lambda: 0.0, "1")
 
     async def rested_turn(memory: Memory, crowd: Crowd) -> Outlook | None:
-        return RESTED if memory.kept else None
+        return RESTED if memory.rest.kept else None
 
     def hears(memory: Memory, crowd: Crowd, ahead: float) -> bool:
         return True
@@ -131,8 +132,8 @@ async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_n
     async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
         nonlocal live
         live += 1
-        memory.told_version = ""  # as a read of the job has it
-        memory.kept = Kept(datetime.now(UTC), b"", b"")
+        memory.job.told = ""  # as a read of the job has it
+        memory.rest.kept = Kept(datetime.now(UTC), b"", b"")
         return Outlook(0)
 
     jobs, _ = make_jobs(turn)
@@ -153,12 +154,12 @@ async def test_a_change_told_of_during_a_turn_wakes_nobody_if_the_turn_made_it(t
     async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
         nonlocal live
         live += 1
-        memory.told_version = ""  # as a read of the job has it
+        memory.job.told = ""  # as a read of the job has it
         if live == 1:
             jobs.ensure("a", "b", told)
-            memory.job_version = "7"
+            memory.job.version = "7"
         else:
-            memory.job_version = told
+            memory.job.version = told
         return Outlook(1000)
 
     jobs, _ = make_jobs(turn)
@@ -213,7 +214,7 @@ async def test_a_thousand_loops_that_begin_together_have_their_turns_in_order() 
 async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:
     run = Scenario()
     await run.turn()
-    run.memory.told_version = "99999999999"  # of a database that has since been put back to an older state
+    run.memory.job.told = "99999999999"  # of a database that has since been put back to an older state
 
     async def refused(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         raise ApiError(504, "Timeout", "Too large resource version")
@@ -223,7 +224,7 @@ async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:
         patched.setattr(run.cluster, "get", refused)
         with pytest.raises(ApiError):
             await reconciler.turn("team-a", "gpt", run.memory)
-    assert (run.memory.told_version, run.memory.job_version) == ("", "")
+    assert (run.memory.job.told, run.memory.job.version) == ("", "")
     await run.turn()
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 from llmtrain_operator.client import ApiError, Object, is_older
-from llmtrain_operator.reconcile import JOBS, Memory, Outlook
+from llmtrain_operator.memory import Memory
+from llmtrain_operator.reconcile import JOBS, Outlook
 
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 

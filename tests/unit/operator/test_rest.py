@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError, Found, Object
-from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS, Memory, Outlook, Reconciler
+from llmtrain_operator.memory import Memory
+from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS, Outlook, Reconciler
 from llmtrain_operator.rest import LOOK_SECONDS, Crowd, until_look
 
 from llmtrain.api.status import JobStatus, Progress
@@ -69,7 +70,7 @@ async def training(**spec: Any) -> Scenario:
     for _ in range(LOOK_SECONDS + 1):
         run.cluster.tick(1)
         await run.turn()
-        until = run.memory.quiet_until
+        until = run.memory.rest.quiet_until
         if until and (until - run.cluster.now).total_seconds() == LOOK_SECONDS:
             return run
     raise AssertionError("the job never came to rest")
@@ -109,14 +110,14 @@ async def test_a_job_at_rest_asks_nothing_until_its_next_live_turn() -> None:
 @pytest.mark.parametrize("seconds_left", [5, 20, 59])
 async def test_no_rest_reaches_beyond_a_deadline(seconds_left: int) -> None:
     run = await training(maxPodLifetimeSeconds=4000)
-    assert run.memory.quiet_until is not None
+    assert run.memory.rest.quiet_until is not None
     while rotates_in(run) > LOOK_SECONDS:
         run.cluster.tick(LOOK_SECONDS)
         await run.turn()
     run.cluster.tick(int(rotates_in(run)) - seconds_left)
     await run.turn()
     assert run.status.state == "Running"
-    until = run.memory.quiet_until
+    until = run.memory.rest.quiet_until
     assert until is None or (until - run.cluster.now).total_seconds() < seconds_left
     run.cluster.tick(seconds_left)
     await run.turn()
@@ -231,7 +232,7 @@ async def test_nothing_is_kept_of_a_job_whose_pods_end() -> None:
     name = next(name for name in run.pods if not name.endswith("head"))
     run.cluster.end_pod(name, 0, "")
     await run.turn()
-    assert run.memory.kept is None
+    assert run.memory.rest.kept is None
 
 
 async def test_after_a_turn_that_failed_nothing_is_taken_from_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,11 +268,11 @@ async def test_after_a_restart_a_bill_that_was_just_written_is_not_written_again
 
 async def test_a_job_that_shares_a_budget_is_looked_at_every_quarter_of_a_minute() -> None:
     run = await training()
-    assert run.memory.quiet_until is not None
+    assert run.memory.rest.quiet_until is not None
     budget = {"metadata": {"name": "team", "namespace": "team-a"}, "spec": {"limitUsd": "1000", "period": "Month"}}
     run.cluster.add("apis/llmtrain.dev/v1alpha1/trainingbudgets", budget)
     await run.turn(5)
-    assert run.memory.quiet_until is None
+    assert run.memory.rest.quiet_until is None
     run.cluster.tick(15)
     assert await rested(run), "but, where jobs are many, not read"
 
