@@ -103,7 +103,9 @@ async def test_a_pod_that_takes_longer_to_end_does_not_hold_the_bills_of_others(
 
 async def test_a_pod_of_a_cluster_that_works_is_booked_as_soon_as_it_has_ended() -> None:
     working = Told()
+    await working.run.run_stage()
     await working.run.until_pods()
+    assert len(working.run.pods) > 1
     await working.run.turn(2)
     for name in working.run.pods:
         working.run.cluster.run_pod(name)
