@@ -7,7 +7,7 @@ and their ratio are printed. The whole of a task is measured (prompts, tokenizin
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -76,20 +76,14 @@ class Recorder:
     """An `LM` that keeps what it is asked."""
 
     def __init__(self) -> None:
-        from lm_eval.api.model import LM
+        from tests.unit.jobs.evaluation.test_tasks import Guesser
 
         recorder = self
 
-        class Asked(LM):  # type: ignore[misc]  # the harness has no types
-            def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
+        class Asked(Guesser):
+            def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
                 recorder.requests = list(requests)
                 return [(0.0, False)] * len(requests)
-
-            def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:
-                raise NotImplementedError  # the tasks here ask for likelihoods alone
-
-            def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:
-                raise NotImplementedError  # the tasks here ask for likelihoods alone
 
         self.lm, self.requests = Asked(), list[Any]()
 
