@@ -89,6 +89,7 @@ class Phases(StatusModel):
     checkpointing: int = Field(0, description="Stood still for checkpoints.")
     complete_time: Time | None = Field(None, description="When the last pod of the whole cluster started.")
     head_end: Time | None = Field(None, description="When the head's container ended.")
+    stop_time: Time | None = Field(None, description="When it was decided that the cluster stops.")
 
 
 class PhaseSeconds(StatusModel):

@@ -99,13 +99,16 @@ def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
         return max(finished)
     if running:
         return _lost_node_end(pod, nodes, deleted, now)
-    if deleted and (over or _never_starts(pod, nodes, now)):
-        return deletion_time(pod)
+    if deleted:
+        return deletion_time(pod) if _never_starts(pod, nodes, now) else None
     return last_condition_time(pod) if over else None
 
 
 def deletion_time(pod: Pod) -> datetime | None:
-    """When the deletion was asked for; the API adds the grace period to what it stores."""
+    """When the deletion was asked for; the API adds the grace period to what it stores.
+
+    With a grace of nothing left, when that was asked for: by the kubelet that is done with the pod.
+    """
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
     return deleted - timedelta(seconds=_grace(pod)) if deleted else None
 
@@ -118,7 +121,8 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     """Nobody will start a container of this deleted pod any more.
 
     A kubelet that has just been given the pod may start one after the deletion was asked for; it says that it is done
-    by shortening the grace period to nothing. Settling before that would lose what the container then costs.
+    by shortening the grace period to nothing, which also sets the deletion's time to then, though the pod may have been
+    reported as failed before. Settling before that would lose what the container, or the wait for its kubelet, costs.
     """
     return not pod["spec"].get("nodeName") or _grace(pod) == 0 or node_is_lost(pod, nodes, now)
 

@@ -21,6 +21,7 @@ PROMPTLY = 5
 def begin_stop(turn: Turn, stage: StageStatus, outcome: Outcome) -> None:
     """Enter the stop. The state and the reason are in the status before the first pod is deleted."""
     stage.state, stage.outcome = StageState.STOPPING, outcome
+    stage.phases = stage.phases.model_copy(update={"stop_time": turn.stamp})
     turn.tell("StageStopping", f"{stage.name.value}: {outcome.reason} {outcome.message}", warning=outcome.counted)
     stop(turn, stage)
 

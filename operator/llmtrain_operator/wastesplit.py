@@ -99,6 +99,9 @@ def _accepted(pod: Pod) -> datetime | None:
 
 
 def _stop_began(pod: Pod, span: Interval, phases: Phases) -> datetime:
-    """When there was nothing more to do: the head had ended, or the pod was told to."""
-    times = [span.end, parse_time(phases.head_end), deletion_time(pod)]
+    """When there was nothing more to do: the head had ended, or the cluster or the pod was told to.
+
+    A pod whose kubelet is done says no more when it was told.
+    """
+    times = [span.end, parse_time(phases.head_end), parse_time(phases.stop_time), deletion_time(pod)]
     return min(time for time in times if time is not None)

@@ -38,8 +38,9 @@ def end_by_containers(pod: dict[str, Any]) -> datetime | None:
     finished = [time(state["terminated"]["finishedAt"]) for state in states if "terminated" in state]
     if (over or deleted) and not running and finished:
         return max(finished)
-    held = not over and pod["spec"].get("nodeName") and meta.get("deletionGracePeriodSeconds")
-    # (b) counts once the kubelet has let go, with a grace of nothing: until then it may start a container.
+    held = pod["spec"].get("nodeName") and meta.get("deletionGracePeriodSeconds")
+    # (b) counts once the kubelet has let go, with a grace of nothing and the time of that: until then it may start a
+    # container, or has still to clean up behind one that never started.
     if not running and deleted and not held:
         return time(meta["deletionTimestamp"]) - timedelta(seconds=meta["deletionGracePeriodSeconds"])
     if not running and over and not deleted:

@@ -103,14 +103,22 @@ class FakeCluster:
             if body is None or (uid and body["metadata"]["uid"] != uid):
                 return
             grace = 60 if grace_seconds is None else grace_seconds
-            if resource == "api/v1/pods" and not body["spec"].get("nodeName"):
+            over = body.get("status", {}).get("phase") in ("Succeeded", "Failed")
+            if resource == "api/v1/pods" and (over or not body["spec"].get("nodeName")):
                 grace = 0
-            body["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=grace)))
-            before = body["metadata"].setdefault("deletionGracePeriodSeconds", grace)
-            body["metadata"]["deletionGracePeriodSeconds"] = min(before, grace)
+            self._mark_deleted(body["metadata"], grace)
             self._collect(resource, namespace, name)
 
         self._write(write)
+
+    def _mark_deleted(self, meta: Object, grace: int) -> None:
+        """A shorter grace counts from the first deletion; none at all from now. So apiserver 1.36 does."""
+        asked, before = self.now, meta.get("deletionGracePeriodSeconds", grace + 1)
+        if grace >= before:
+            return
+        if grace and "deletionTimestamp" in meta:
+            asked = datetime.fromisoformat(meta["deletionTimestamp"]) - timedelta(seconds=before)
+        meta |= {"deletionTimestamp": stamp(asked + timedelta(seconds=grace)), "deletionGracePeriodSeconds": grace}
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         def write() -> Object:
@@ -199,4 +207,6 @@ class FakeCluster:
         ended |= {"startedAt": started} if started else {}
         body["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         body["status"]["containerStatuses"] = [{"name": "stage", "state": {"terminated": ended}}]
+        if "deletionTimestamp" in body["metadata"]:
+            self._mark_deleted(body["metadata"], 0)
         self._collect("api/v1/pods", "team-a", name)

@@ -90,7 +90,11 @@ def life(rng: random.Random, number: int, kind: str) -> Life:
     if kind == "deleted while pulling":
         asked = scheduled + rng.randint(0, pulled)
         show(asked, pulling, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
-        show(asked + REPORT_DELAY, pulling, deletionTimestamp=stamp(asked), deletionGracePeriodSeconds=0)
+        failed, done = asked + rng.randint(0, REPORT_DELAY), asked + REPORT_DELAY + rng.randint(0, 2)
+        unknown = {"terminated": {"exitCode": 137, "finishedAt": None, "startedAt": None}}
+        end = {**pulling, "phase": "Failed", "containerStatuses": [{"state": unknown}]}
+        show(failed, end, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
+        show(done, end, deletionTimestamp=stamp(done), deletionGracePeriodSeconds=0)
         return lived
     if kind == "rejected":
         show(started, {**pulling, "phase": "Failed", "reason": "DeadlineExceeded"})
@@ -115,7 +119,8 @@ def life(rng: random.Random, number: int, kind: str) -> Life:
         show(asked, running, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
         end = {**over, "finishedAt": stamp(max(asked, ended))}
         status = {**finished, "phase": "Failed", "containerStatuses": [{"state": {"terminated": end}}]}
-        show(max(asked, ended) + REPORT_DELAY, status, deletionTimestamp=stamp(asked), deletionGracePeriodSeconds=0)
+        done = max(asked, ended) + REPORT_DELAY
+        show(done, status, deletionTimestamp=stamp(done), deletionGracePeriodSeconds=0)
     else:
         # The kubelet's last word is at `ended`; the node controller notices up to 55 s later.
         cut = ended + rng.randint(40, 55)
@@ -143,7 +148,7 @@ def seconds_by_the_rule(pod: dict[str, Any]) -> int:
     disruption = [c for c in status.get("conditions", []) if c["type"] == "DisruptionTarget"]
     if any("running" in state for state in states):
         end = _time(disruption[0]["lastTransitionTime"] if disruption else meta["deletionTimestamp"])
-    elif any("terminated" in state for state in states):
+    elif any(state.get("terminated", {}).get("finishedAt") for state in states):
         end = max(_time(state["terminated"]["finishedAt"]) for state in states)
     elif "deletionTimestamp" in meta:
         end = _time(meta["deletionTimestamp"]) - timedelta(seconds=meta["deletionGracePeriodSeconds"])

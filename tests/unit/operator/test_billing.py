@@ -44,6 +44,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
         300,
         True,
     ),
+    "deleted, reported as failed, and the kubelet is still at it": (
+        pod("Failed", state={"terminated": {"exitCode": 137, "finishedAt": None}}, deleted=at(5)),
+        READY,
+        1800,
+        False,
+    ),
     "deleted, the kubelet may still start it": (pod("Pending", deleted=at(5)), READY, 1800, False),
     "deleted before any container ran, on a node that is gone": (pod("Pending", deleted=at(5)), {}, 270, True),
     "(c) failed before any container ran": (pod("Failed"), READY, 420, True),

@@ -195,6 +195,21 @@ def test_without_increments_and_minimums_cost_is_linear_in_pod_seconds(pieces: l
     assert parts == amount_micro_usd(billed_seconds(sum(pieces), 1, 0), price) == sum(pieces) * hour
 
 
+async def test_the_time_in_which_a_stopped_head_saves_is_told_as_stopping_though_its_pod_no_longer_says_when_it_was_told() -> None:
+    run = Scenario()
+    await run.until_pods()
+    run.cluster.run_pod("gpt-pre-1-head")
+    await run.turn(2)
+    run.cluster.tick(30)
+    run.job["spec"]["suspend"] = True
+    await run.turn()
+    run.cluster.tick(20)
+    run.cluster.end_pod("gpt-pre-1-head", 75)
+    await run.drain()
+    assert run.status.ledger.entries[0].pod_seconds == 50
+    assert run.status.ledger.entries[0].split.stopping == 20
+
+
 async def test_the_time_of_a_lost_attempt_is_what_its_head_last_told_and_does_not_pass_to_the_next() -> None:
     run = Scenario()
     await run.run_stage()
