@@ -35,7 +35,8 @@ def end_by_containers(pod: dict[str, Any]) -> datetime | None:
     conditions = status.get("conditions", [])
     over, deleted = status["phase"] in ("Succeeded", "Failed"), "deletionTimestamp" in meta
     running = any("running" in c.get("state", {}) for c in containers)
-    finished = [time(state["terminated"]["finishedAt"]) for state in states if "terminated" in state]
+    ends = [(state.get("terminated") or {}).get("finishedAt") for state in states]
+    finished = [time(end) for end in ends if end]
     if (over or deleted) and not running and finished:
         return max(finished)
     held = pod["spec"].get("nodeName") and meta.get("deletionGracePeriodSeconds")

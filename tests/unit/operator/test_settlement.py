@@ -195,7 +195,9 @@ def test_without_increments_and_minimums_cost_is_linear_in_pod_seconds(pieces: l
     assert parts == amount_micro_usd(billed_seconds(sum(pieces), 1, 0), price) == sum(pieces) * hour
 
 
-async def test_the_time_in_which_a_stopped_head_saves_is_told_as_stopping_though_its_pod_no_longer_says_when_it_was_told() -> None:
+async def test_the_time_in_which_a_stopped_head_saves_is_told_as_stopping_though_its_pod_no_longer_says_when_it_was_told() -> (
+    None
+):
     run = Scenario()
     await run.until_pods()
     run.cluster.run_pod("gpt-pre-1-head")
