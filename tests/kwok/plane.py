@@ -150,6 +150,11 @@ class Admin:
         async with self.session.post(path, json=body) as answer:
             return await _checked(answer)
 
+    async def put(self, path: str, body: Any) -> Any:
+        """Replace."""
+        async with self.session.put(path, json=body) as answer:
+            return await _checked(answer)
+
     async def patch(self, path: str, body: Any) -> Any:
         """Merge."""
         headers = {"Content-Type": "application/merge-patch+json"}

@@ -15,11 +15,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, bare_end, space, template_of
+from tests.bench.scale.contenders import Contender, KubeRay, Ours, Shape, bare, bare_end, space
+from tests.bench.scale.least import Least, Sample
 from tests.bench.scale.observer import Observer
 from tests.kwok.plane import ROOT, Admin, Plane
 from tests.kwok.stages import Timing
@@ -30,7 +30,7 @@ ROUNDS = max(2, int(os.environ.get("ROUNDS", "4")))
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
 CPU = {True: "ms of its CPU time for a pod that comes", False: "ms of its CPU time for a pod that goes"}
-BARE, GONE = "bare client", "s until none is left"
+BARE, LEAST, GONE = "bare client", "the least that our API asks", "s until none is left"
 
 
 @pytest.fixture(scope="module")
@@ -102,22 +102,30 @@ class Course:
         self.note(contender.name, shape, CPU[bool(pods)], (contender.process.cpu_seconds - cpu) * 1000 / shape.total)
         return end - begun
 
-    async def a_pod(self, contender: Contender, shape: Shape) -> dict[str, Any]:
-        """What one of its pods looks like."""
-        found = await self.admin.get(f"/api/v1/namespaces/{space(contender.name, shape)}/pods?limit=1")
-        pod: dict[str, Any] = found["items"][0]
-        return pod
-
-    async def bare(self, shape: Shape, sample: dict[str, Any]) -> None:
+    async def bare(self, shape: Shape, sample: Sample) -> None:
         """The same number of the same pods, by nobody's operator; they come, and go with their ends seen."""
         namespace = f"bare-{shape.clusters}"
-        begun = time.monotonic()
-        await bare(self.admin, namespace, shape.total, template_of(sample))
-        end = await self.observer.reach(namespace, shape.total, PATIENCE)
-        self.note(BARE, shape, RATE, shape.total / (end - begun))
+        await self.created(BARE, namespace, shape, bare(self.admin, namespace, shape.total, sample.pod))
         begun = time.monotonic()
         await bare_end(self.admin, namespace)
         self.note(BARE, shape, GONE, await self.observer.reach(namespace, 0, PATIENCE) - begun)
+
+    async def created(self, who: str, namespace: str, shape: Shape, act: Awaitable[None]) -> None:
+        """All pods are created by nobody's operator; how fast is noted."""
+        begun = time.monotonic()
+        await act
+        end = await self.observer.reach(namespace, shape.total, PATIENCE)
+        self.note(who, shape, RATE, shape.total / (end - begun))
+
+    async def floor(self, shape: Shape, sample: Sample) -> None:
+        """Without any operator: the least that our API asks, and the bare client, in turn."""
+        least = Least(self.admin, f"least-{shape.clusters}", shape, sample)
+        await least.prepare()
+        for _ in range(ROUNDS):
+            await self.created(LEAST, least.namespace, shape, least.up())
+            await bare_end(self.admin, least.namespace)
+            await self.observer.reach(least.namespace, 0, PATIENCE)
+            await self.bare(shape, sample)
 
     async def play(self, shape: Shape, contenders: list[Contender]) -> None:
         """All of them in turn, and that several times, so that what else the machine does meets all alike."""
@@ -129,13 +137,14 @@ class Course:
                 for contender in contenders:
                     await self.up(contender, shape)
                     if contender is contenders[0]:
-                        sample = await self.a_pod(contender, shape)
+                        sample = await Sample.of(self.admin, space(contender.name, shape))
                     end = self.delete if number == ROUNDS else self.suspend
                     await end(contender, shape)
                 await self.bare(shape, sample)
         finally:
             for contender in contenders:
                 contender.process.stop()
+        await self.floor(shape, sample)
 
     def median(self, who: str, shape: Shape, unit: str) -> float:
         """Median of what was measured."""
@@ -165,8 +174,12 @@ def report(course: Course, shape: Shape, peers: list[str]) -> None:
         print(f"{shape}, {unit}: {text}; {ratio:.1f}x the better KubeRay")
     for unit in CPU.values():
         print(f"{shape}, {unit}: " + ", ".join(f"{name} {course.median(name, shape, unit):.1f}" for name in who))
-    share = course.median(Ours.name, shape, RATE) / course.median(BARE, shape, RATE)
-    print(f"{shape}, {RATE}: bare client {course.median(BARE, shape, RATE):.1f}; ours is {share:.0%} of it")
+    bare_rate = course.median(BARE, shape, RATE)
+    for name in (Ours.name, LEAST):
+        rate = course.median(name, shape, RATE)
+        print(
+            f"{shape}, {RATE}: {name} {rate:.1f}, which is {rate / bare_rate:.0%} of the bare client's {bare_rate:.1f}"
+        )
     least = course.median(BARE, shape, GONE)
     print(
         f"{shape}, {GONE}: bare client {least:.1f}; ours {course.median(Ours.name, shape, SUSPENDED) / least:.1f} times that"
