@@ -92,6 +92,7 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
+        still_until = None if memory.woken else memory.rest.still_until
         memory.rest, memory.pods.awaited = Rest(), {}
         raw = await self._read(namespace, name, memory)
         if raw is None:
@@ -119,7 +120,7 @@ class Reconciler:
         memory.head = _live_head(seen.pods)
         still = not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS
         if still and is_calm(seen, decision):
-            memory.rest.kept = keep(raw, seen)
+            memory.rest = Rest(keep(raw, seen), still_until)
             _rest(seen, decision, status, memory)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
 

@@ -24,7 +24,7 @@ from llmtrain_operator.podstate import PodState
 
 LOOK_SECONDS = 60
 LONGEST_TRUST = timedelta(minutes=5)
-LIVE_A_SECOND, NEWS_A_SECOND = 4, 16
+LIVE_A_SECOND, NEWS_A_SECOND = 3, 16
 """Live looks at jobs that nobody has touched, and statuses written only because heads have said something, all jobs together.
 
 The bills of a thousand jobs are sixteen writes a second.
