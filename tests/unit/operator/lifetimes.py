@@ -92,9 +92,9 @@ def life(rng: random.Random, number: int, kind: str) -> Life:
         show(asked, pulling, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
         failed, done = asked + rng.randint(0, REPORT_DELAY), asked + REPORT_DELAY + rng.randint(0, 2)
         unknown = {"terminated": {"exitCode": 137, "finishedAt": None, "startedAt": None}}
-        end = {**pulling, "phase": "Failed", "containerStatuses": [{"state": unknown}]}
-        show(failed, end, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
-        show(done, end, deletionTimestamp=stamp(done), deletionGracePeriodSeconds=0)
+        dead = {**pulling, "phase": "Failed", "containerStatuses": [{"state": unknown}]}
+        show(failed, dead, deletionTimestamp=stamp(asked + 60), deletionGracePeriodSeconds=60)
+        show(done, dead, deletionTimestamp=stamp(done), deletionGracePeriodSeconds=0)
         return lived
     if kind == "rejected":
         show(started, {**pulling, "phase": "Failed", "reason": "DeadlineExceeded"})

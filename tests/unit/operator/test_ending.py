@@ -19,12 +19,12 @@ class Ending(Told):
         self.writes = list[int]()
         self.uids = dict[str, str]()
 
-    async def begin(self) -> None:
+    async def begin(self, running: str = "head w0 w1") -> None:
         for _ in (Stage.PREFLIGHT, Stage.CURATION):
             await self.run.run_stage()
         await self.until_created()
-        for name in self.run.pods:
-            self.run.cluster.run_pod(name)
+        for who in running.split():
+            self.run.cluster.run_pod(self.pod(who)["metadata"]["name"])
         await self.listed()
         self.uids = {who: self.pod(who)["metadata"]["uid"] for who in ("head", "w0", "w1")}
         self.run.cluster.tick(100)
@@ -60,6 +60,13 @@ async def ending() -> Ending:
     await ending.begin()
     ending.writes.clear()
     return ending
+
+
+async def test_a_head_that_only_now_starts_is_no_news_to_a_job_that_ends() -> None:
+    ending = Ending()
+    await ending.begin("w0")
+    assert not ending.wakes("head", CHANGED), "it has nothing to save"
+    assert ending.wakes("head", ENDED)
 
 
 async def test_of_an_ending_cluster_each_phase_is_looked_at_once_and_two_of_them_are_written(ending: Ending) -> None:

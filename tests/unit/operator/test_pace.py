@@ -193,6 +193,8 @@ async def test_what_is_held_idle_is_told_once_a_minute_not_at_every_look() -> No
     for number in range(3, 8):
         unschedulable(run, f"gpt-trn-1-w{number}-1")
     await run.turn(3)
+    run.cluster.tick(10)
+    await run.turn()
     counting, before = count_statuses(run), told(run).message
     pauses = list[float]()
     for _ in range(120):
@@ -201,6 +203,22 @@ async def test_what_is_held_idle_is_told_once_a_minute_not_at_every_look() -> No
     assert len(counting.statuses) <= 120 / PROVISIONAL_SECONDS
     assert min(pauses) > 0, "the loop ran hot"
     assert told(run).message != before
+
+
+async def test_a_start_is_written_when_it_begins_and_once_its_pods_are_a_few_seconds_old() -> None:
+    run = Scenario()
+    await run.run_stage()
+    counting = count_statuses(run)
+    await run.until_pods()
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+        outlook = await run.turn()
+    assert counting.statuses == ["Running"]
+    run.cluster.tick(int(outlook.seconds))
+    await run.turn(2)
+    assert counting.statuses == ["Running", "Running"]
+    assert {mark.alive_seconds > 0 for mark in run.status.ledger.high_water} == {True}
 
 
 async def test_a_suspension_is_written_when_it_begins_when_bills_are_made_and_when_it_is_over() -> None:

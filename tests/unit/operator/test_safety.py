@@ -32,6 +32,8 @@ async def test_a_users_pod_under_our_labels_is_neither_billed_nor_deleted(labels
         names = [name for name in run.pods if name != "intruder"]
         for name in names:
             run.cluster.run_pod(name)
+    run.cluster.tick(10)
+    await run.turn()
     assert "intruder" in run.pods
     assert "deletionTimestamp" not in run.cluster.pod("intruder")["metadata"]
     assert len(run.status.ledger.high_water) == len(run.pods) - 1
