@@ -30,7 +30,8 @@ ROUNDS = max(2, int(os.environ.get("ROUNDS", "4")))
 PATIENCE = 600.0
 RATE, SUSPENDED, DELETED = "pods/s created", "s until suspended", "s until deleted"
 CPU = {True: "ms of its CPU time for a pod that comes", False: "ms of its CPU time for a pod that goes"}
-BARE, LEAST, GONE = "bare client", "the least that our API asks", "s until none is left"
+BARE, GONE = "bare client", "s until none is left"
+LEAST, ALONE = "the least that our API asks", "bare client, no contender beside it"
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +107,7 @@ class Course:
         """The same number of the same pods, by nobody's operator; they come, and go with their ends seen."""
         namespace = f"bare-{shape.clusters}"
         await self.created(BARE, namespace, shape, bare(self.admin, namespace, shape.total, sample.pod))
-        begun = time.monotonic()
-        await bare_end(self.admin, namespace)
-        self.note(BARE, shape, GONE, await self.observer.reach(namespace, 0, PATIENCE) - begun)
+        self.note(BARE, shape, GONE, await self.ended(namespace))
 
     async def created(self, who: str, namespace: str, shape: Shape, act: Awaitable[None]) -> None:
         """All pods are created by nobody's operator; how fast is noted."""
@@ -117,15 +116,22 @@ class Course:
         end = await self.observer.reach(namespace, shape.total, PATIENCE)
         self.note(who, shape, RATE, shape.total / (end - begun))
 
+    async def ended(self, namespace: str) -> float:
+        """Seconds in which all pods are taken down by nobody's operator."""
+        begun = time.monotonic()
+        await bare_end(self.admin, namespace)
+        return await self.observer.reach(namespace, 0, PATIENCE) - begun
+
     async def floor(self, shape: Shape, sample: Sample) -> None:
         """Without any operator: the least that our API asks, and the bare client, in turn."""
         least = Least(self.admin, f"least-{shape.clusters}", shape, sample)
         await least.prepare()
+        beside = f"bare-{shape.clusters}"
         for _ in range(ROUNDS):
             await self.created(LEAST, least.namespace, shape, least.up())
-            await bare_end(self.admin, least.namespace)
-            await self.observer.reach(least.namespace, 0, PATIENCE)
-            await self.bare(shape, sample)
+            await self.ended(least.namespace)
+            await self.created(ALONE, beside, shape, bare(self.admin, beside, shape.total, sample.pod))
+            await self.ended(beside)
 
     async def play(self, shape: Shape, contenders: list[Contender]) -> None:
         """All of them in turn, and that several times, so that what else the machine does meets all alike."""
@@ -174,12 +180,9 @@ def report(course: Course, shape: Shape, peers: list[str]) -> None:
         print(f"{shape}, {unit}: {text}; {ratio:.1f}x the better KubeRay")
     for unit in CPU.values():
         print(f"{shape}, {unit}: " + ", ".join(f"{name} {course.median(name, shape, unit):.1f}" for name in who))
-    bare_rate = course.median(BARE, shape, RATE)
-    for name in (Ours.name, LEAST):
-        rate = course.median(name, shape, RATE)
-        print(
-            f"{shape}, {RATE}: {name} {rate:.1f}, which is {rate / bare_rate:.0%} of the bare client's {bare_rate:.1f}"
-        )
+    for name, other in ((Ours.name, BARE), (LEAST, ALONE)):
+        rate, whole = course.median(name, shape, RATE), course.median(other, shape, RATE)
+        print(f"{shape}, {RATE}: {name} {rate:.1f}, which is {rate / whole:.0%} of {whole:.1f} ({other})")
     least = course.median(BARE, shape, GONE)
     print(
         f"{shape}, {GONE}: bare client {least:.1f}; ours {course.median(Ours.name, shape, SUSPENDED) / least:.1f} times that"
