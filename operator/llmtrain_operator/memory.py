@@ -1,9 +1,10 @@
 """What the operator keeps of a job between turns. Losing it costs nothing but a little time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from llmtrain.api.status import Progress
+from llmtrain.api.status import HighWater, Progress
 from llmtrain_operator.client import includes, newer
 from llmtrain_operator.observation import Tale
 from llmtrain_operator.rest import Kept
@@ -43,6 +44,8 @@ class PodNews:
     """The last turn came to its end: no change is missing from what was read, made and told."""
     gap: bool = False
     """A watch has had a gap since the list: nobody told of what happened then."""
+    marks: Sequence[HighWater] = ()
+    """Of pods so young that no status has them yet; none after a turn that failed: what it wrote is not known."""
     awaited: dict[str, Tale] = field(default_factory=dict)
     """What nobody has told yet of what the last turn waits for."""
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.status import JobStatus, StageState
+from llmtrain.api.status import HighWater, JobStatus, StageState
 from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, NameTakenError, is_owned
 from llmtrain_operator.batches import runs, side_by_side
 from llmtrain_operator.billing import parse_time
@@ -46,6 +46,7 @@ from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.rest import LONGEST_TRUST, Crowd, is_calm, keep, lasting, next_look, stand, stays
+from llmtrain_operator.settlement import remembered
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLANS = f"apis/{API_VERSION}/computeplans"
@@ -97,7 +98,7 @@ class Reconciler:
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
-        job = read_job(raw)
+        job = _remembering(read_job(raw), memory)
         seen = await self._observe(job, await self._pods(job, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
@@ -105,6 +106,7 @@ class Reconciler:
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
         raw = await self._write_status(raw, status, moved, seen.now, memory)
+        memory.pods.marks = _unwritten(decision.status, raw)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
         try:
             memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
@@ -290,6 +292,19 @@ def read_plan(raw: Object) -> Plan:
 def _live_head(pods: Sequence[PodState]) -> Head | None:
     found = (pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted)
     return next((Head(pod.uid, pod.ip) for pod in found), None)
+
+
+def _remembering(job: Job, memory: Memory) -> Job:
+    """The job with the marks that its status lacks yet."""
+    marks, memory.pods.marks = memory.pods.marks, ()
+    ledger = remembered(job.status.ledger, marks)
+    return replace(job, status=job.status.model_copy(update={"ledger": ledger})) if marks else job
+
+
+def _unwritten(status: JobStatus, raw: Object) -> list[HighWater]:
+    """Marks that the stored job has not."""
+    stored = {mark["uid"] for mark in raw.get("status", {}).get("ledger", {}).get("highWater", [])}
+    return [mark for mark in status.ledger.high_water if mark.uid not in stored]
 
 
 def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:

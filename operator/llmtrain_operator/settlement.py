@@ -52,6 +52,13 @@ def settle(
     return _total(ledger, list(entries.values()), settled, list(marks.values()))
 
 
+def remembered(ledger: Ledger, marks: Sequence[HighWater]) -> Ledger:
+    """The ledger with these marks too, of pods of which it says nothing yet."""
+    known = {mark.uid for mark in ledger.high_water} | set(ledger.settled)
+    new = [mark for mark in marks if mark.uid not in known]
+    return ledger.model_copy(update={"high_water": [*ledger.high_water, *new]}) if new else ledger
+
+
 def vanished(ledger: Ledger, pods: Sequence[PodState]) -> list[HighWater]:
     """Pods that are gone though they were never settled: somebody stripped the finalizer."""
     alive = {pod.uid for pod in pods}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmtrain_operator.billing import Node
+from llmtrain_operator.client import ApiError
 from llmtrain_operator.counted import counted
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.settlement import settle
@@ -151,6 +152,42 @@ def test_a_pod_whose_finalizer_was_stripped_is_billed_up_to_when_it_was_last_see
     after = settle(ledger, [], {}, at(seen + 1000))
     assert after.entries[0].pod_seconds == seen - scheduled
     assert after.high_water == []
+
+
+async def young(run: Scenario) -> str:
+    """Name of a head that has run for two seconds, so that no status has its mark."""
+    await run.until_pods()
+    run.cluster.run_pod(run.pods[0])
+    await run.turn(2)
+    run.cluster.tick(2)
+    await run.turn()
+    assert run.status.ledger.high_water == []
+    return run.pods[0]
+
+
+async def test_a_pod_that_vanishes_in_its_first_seconds_is_billed_and_told() -> None:
+    run = Scenario()
+    del run.cluster.objects[("api/v1/pods", "team-a", await young(run))]
+    await run.turn()
+    assert [(entry.pods, entry.pod_seconds) for entry in run.status.ledger.entries] == [(1, 2)]
+    assert "PodVanished" in {event["reason"] for event in run.cluster.of("api/v1/events")}
+    await run.turn(3)
+    assert sum(entry.pods for entry in run.status.ledger.entries) == 1
+
+
+async def test_no_mark_outlives_a_turn_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote is not known: a bill that is booked must not be booked again from a mark of before."""
+    run = Scenario()
+    await young(run)
+    assert run.memory.pods.marks
+
+    async def fail(*_: object) -> None:
+        raise ApiError(500, "InternalError", "away")
+
+    monkeypatch.setattr(run.cluster, "find", fail)
+    with pytest.raises(ApiError):
+        await run.turn()
+    assert not run.memory.pods.marks
 
 
 @pytest.mark.parametrize("field", ["pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd"])
