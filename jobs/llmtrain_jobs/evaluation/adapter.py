@@ -50,7 +50,7 @@ class Limits:
     batch_tokens: int
 
 
-class CheckpointModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
+class CheckpointModel(TemplateLM):
     """Our transformer and tokenizer as an `LM`; encoding of pairs and rolling windows are the harness'."""
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, limits: Limits, end: int | None = None) -> None:

@@ -24,7 +24,7 @@ BEFORE_NOTHING = "\n"
 """Stands before text that has nothing before it: a server gives no probability of the first token."""
 
 
-class EndpointModel(LM):  # type: ignore[misc]  # the harness has no types
+class EndpointModel(LM):
     """`LM` over HTTP."""
 
     def __init__(self, client: Client) -> None:

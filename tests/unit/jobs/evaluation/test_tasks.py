@@ -23,7 +23,7 @@ from tests.unit.jobs.evaluation.models import sentences
 ROWS = 300
 
 
-class Guesser(LM):  # type: ignore[misc]  # the harness has no types
+class Guesser(LM):
     """Random likelihoods; writes `written`."""
 
     def __init__(self, written: str = "7") -> None:
