@@ -63,6 +63,14 @@ def test_the_ledger_is_the_rule_whenever_the_operator_looked(seed: int, looks: l
     assert entries(ledger) == entries(run(born, [], 1)[0]), "restarts and missed events change nothing"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ledger_is_the_rule_of_the_last_version_though_the_operator_looks_at_each(kind: str) -> None:
+    for seed in range(10):
+        born = [life(random.Random(seed), 0, kind)]
+        ledger, _ = run(born, [second for second, _ in born[0].views])
+        assert ledger.total_micro_usd == micro_usd_by_the_rule(born[0].last)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), min_size=5, max_size=60))
 def test_a_provisional_bill_never_falls_and_never_exceeds_the_final_one(seed: int, looks: list[int]) -> None:
