@@ -21,12 +21,14 @@ def build_registry(jobs: Jobs) -> kopf.OperatorRegistry:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, "llmtrainingjobs", registry=registry)
-    async def job_seen(name: str, namespace: str | None, type: str, meta: kopf.Meta, **_: Any) -> None:
+    async def job_seen(name: str, namespace: str | None, type: str, event: kopf.RawEvent, **_: Any) -> None:
         space = str(namespace)  # a job has one; kopf's type is that of any object
+        raw = dict[str, Any](event["object"])
+        version = str(raw["metadata"].get("resourceVersion", ""))
         if type != "DELETED":
-            jobs.ensure(space, name, str(meta.get("resourceVersion", "")))
+            jobs.ensure(space, name, version, raw)
         else:
-            jobs.wake(space, name)
+            jobs.job_gone(space, name, version)
 
     return registry
 

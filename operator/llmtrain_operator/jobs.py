@@ -7,7 +7,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 
-from llmtrain_operator.client import ApiError, newer
+from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.gate import Gate
 from llmtrain_operator.health import Health
 from llmtrain_operator.memory import Memory
@@ -41,7 +41,7 @@ class Loop:
 
     def rests(self) -> bool:
         """Nobody has touched the job or its pods since its last turn, and nothing followed from that."""
-        return self.memory.rest.kept is not None and not self.wake.is_set()
+        return self.memory.rest.still and not self.wake.is_set()
 
 
 @dataclass
@@ -57,9 +57,10 @@ class Jobs:
     loops: dict[Key, Loop] = field(default_factory=dict)
     _gate: Gate = field(default_factory=Gate)
 
-    def wake(self, namespace: str, name: str) -> None:
-        """Make a job's loop look now."""
+    def job_gone(self, namespace: str, name: str, version: str) -> None:
+        """Make a job's loop look for itself."""
         if loop := self.loops.get((namespace, name)):
+            loop.memory.job.hear(version, None)
             self._wake(loop)
 
     def wake_all(self) -> None:
@@ -82,23 +83,21 @@ class Jobs:
 
     def _wake_if_told(self, loop: Loop) -> None:
         """Unless what was told of the job, if anything, is what it is known to be."""
-        if loop.memory.job.is_known():
-            loop.memory.job.told = ""
-        else:
+        if loop.memory.job.has_news():
             self._wake(loop)
 
     def waiting(self) -> int:
         """Jobs woken whose turn has not begun."""
         return sum(loop.wake.is_set() for loop in self.loops.values())
 
-    def ensure(self, namespace: str, name: str, version: str) -> None:
-        """Start a job's loop if it has none, and wake it, unless this version of the job is its own work.
+    def ensure(self, namespace: str, name: str, version: str, raw: Object | None = None) -> None:
+        """Start a job's loop if it has none, and wake it, unless this version of the job is its own work. `raw`: the job, if at hand.
 
         Its own work is often told of before the apiserver has answered: a turn under way says at its end whose it was.
         """
         key = (namespace, name)
         loop = self.loops.setdefault(key, Loop(asyncio.Event()))
-        loop.memory.job.told = newer(version, loop.memory.job.told)
+        loop.memory.job.hear(version, raw)
         if not loop.turning:
             self._wake_if_told(loop)
         if loop.task is None:
@@ -178,8 +177,6 @@ class Jobs:
     def _begin(self, loop: Loop) -> None:
         """What woke the loop before this is seen by the turn that begins now."""
         loop.memory.woken = loop.wake.is_set()
-        if loop.memory.woken:
-            loop.memory.rest.kept = None
         loop.wake.clear()
         if loop.woken is not None:
             self.metrics.observe_wait(self.monotonic() - loop.woken)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from llmtrain.api.status import HighWater, Progress
-from llmtrain_operator.client import includes, newer
+from llmtrain_operator.client import Object, includes, newer
 from llmtrain_operator.observation import Tale
-from llmtrain_operator.rest import Kept
+from llmtrain_operator.rest import Kept, less_owners, pack, unpack
+
+SURE = timedelta(seconds=5)
+"""A change of a job whose event is lost shows in the next write, which it makes fail; where nothing is written, after this."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,52 @@ class Head:
 
 @dataclass
 class JobNews:
-    """How new the job is that was read, and what was told of it since."""
+    """How new the job is that is known, and what was told of it since."""
 
     version: str = ""
     """resourceVersion of the job as it was last read or written; empty where a write failed."""
     told: str = ""
     """That of the last change which somebody told of."""
+    heard: Object | None = None
+    """The job as that change left it, if whoever told of it had it."""
+    kept: bytes = b""
+    """The newest job that is known, packed: as it was read, written or heard of."""
+    kept_version: str = ""
+    sure_until: datetime | None = None
+    """For so long it is taken for the job while nobody tells of a change; None: it is what was told of."""
 
-    def is_known(self) -> bool:
-        """What was told, if anything, is how the job is known to be."""
-        return not self.told or includes(self.version, self.told)
+    def hear(self, version: str, raw: Object | None) -> None:
+        """Take note, unless something newer was told of."""
+        if newer(version, self.told) != self.told:
+            self.told, self.heard = version, raw
+
+    def has_news(self) -> bool:
+        """Whether what was told, if anything, is more than what is known; that is kept then, otherwise forgotten."""
+        if not self.told or includes(self.version, self.told):
+            self.told, self.heard = "", None
+        elif self.heard is not None:
+            self.kept, self.kept_version, self.sure_until = pack(less_owners(self.heard)), self.told, None
+            self.heard = None
+        return bool(self.told)
+
+    def keep(self, raw: Object, now: datetime) -> None:
+        """So it was read or written."""
+        self.version = self.kept_version = raw["metadata"]["resourceVersion"]
+        self.kept, self.sure_until = pack(less_owners(raw)), now + SURE
+
+    def forget(self) -> None:
+        """Nobody knows how it is now."""
+        self.version, self.kept = "", b""
+
+    @property
+    def newest(self) -> str:
+        """The newest change that is known of; empty where the job is to be read as it is now."""
+        return self.version and newer(self.told, self.version)
+
+    def current(self, now: datetime) -> Object | None:
+        """The job, where the newest that is known of is kept. What is told before the first read may be of an old list."""
+        sure = self.sure_until is None or now < self.sure_until
+        return unpack(self.kept) if self.kept and self.kept_version == self.newest and sure else None
 
 
 @dataclass
@@ -63,13 +102,19 @@ class PodNews:
         """The newest change that is known of."""
         return newer(self.told, self.version)
 
+    def are_listed(self) -> bool:
+        """Whether the last list has every change that is known of, and none can be missing."""
+        return self.sure and not self.gap and (not self.told or includes(self.version, self.told))
+
 
 @dataclass
 class Rest:
     """For how long the job may be left alone."""
 
     kept: Kept | None = None
-    """What the last live turn saw, where nothing followed from it and nobody has touched the job or its pods since."""
+    """The pods that the last live turn saw, where it had nothing to do and nobody has touched them since."""
+    still: bool = False
+    """Nothing at all followed from what it saw."""
     still_until: datetime | None = None
     """Until then nothing follows from time alone, if nobody touches anything and the head says nothing new."""
     quiet_until: datetime | None = None

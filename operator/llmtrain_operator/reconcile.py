@@ -33,8 +33,10 @@ from llmtrain_operator.observation import (
     CreateHead,
     CreateWorker,
     Decision,
+    DeleteJob,
     DeleteObjects,
     DeletePod,
+    HoldJob,
     Job,
     Observation,
     ReleaseJob,
@@ -45,7 +47,18 @@ from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
-from llmtrain_operator.rest import LONGEST_TRUST, Crowd, is_calm, keep, lasting, next_look, stand, stays
+from llmtrain_operator.rest import (
+    LONGEST_TRUST,
+    Crowd,
+    Kept,
+    keep,
+    lasting,
+    leaves_alone,
+    next_look,
+    stand,
+    stays,
+    unpack,
+)
 from llmtrain_operator.settlement import remembered
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
@@ -93,13 +106,14 @@ class Reconciler:
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""
-        still_until = None if memory.woken else memory.rest.still_until
-        memory.rest, memory.pods.awaited = Rest(), {}
+        rest, memory.rest, memory.pods.awaited = memory.rest, Rest(), {}
+        still_until = None if memory.woken else rest.still_until
         raw = await self._read(namespace, name, memory)
         if raw is None:
             return Outlook(0, gone=True)
         job = _remembering(read_job(raw), memory)
-        seen = await self._observe(job, await self._pods(job, memory), memory)
+        kept = rest.kept if memory.woken and memory.pods.are_listed() else None
+        seen = await self._observe(job, await self._pods(job, kept, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
         memory.pods.awaited = decision.awaited
@@ -111,8 +125,7 @@ class Reconciler:
         try:
             memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
         finally:
-            if any(isinstance(action, Reserve) for action in decision.actions):
-                self.recent.forget_budgets(namespace)
+            self._forget_what_acts_change(decision.actions, namespace, memory)
         cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
         memory.cleared = "" if memory.refusal else cleared
         await actor.post(decision.events, self.clock())
@@ -120,11 +133,18 @@ class Reconciler:
         gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
         seconds = _pause(seen, decision, moved)
         memory.head = _live_head(seen.pods)
-        still = not moved and not decision.events and not decision.actions and seconds == RESYNC_SECONDS
-        if still and is_calm(seen, decision):
-            memory.rest = Rest(keep(raw, seen), still_until)
+        if leaves_alone(seen, decision):
+            still = not moved and not decision.events and seconds == RESYNC_SECONDS
+            memory.rest = Rest(kept or keep(seen), still, still_until)
+        if memory.rest.still:
             _rest(seen, decision, status, memory)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
+
+    def _forget_what_acts_change(self, actions: Sequence[Action], namespace: str, memory: Memory) -> None:
+        if any(isinstance(action, Reserve) for action in actions):
+            self.recent.forget_budgets(namespace)
+        if any(isinstance(action, HoldJob | ReleaseJob | DeleteJob) for action in actions):
+            memory.job.forget()
 
     async def rested_turn(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """A turn of a job that nobody has touched: the running bill, and what its head says.
@@ -132,11 +152,16 @@ class Reconciler:
         None, and nothing done, where more follows or nothing is kept: that is for a live turn. The status is written on
         condition that the job is as it was.
         """
-        kept, memory.rest.kept, memory.rest.quiet_until = memory.rest.kept, None, None
-        if kept is None or self.clock() - kept.read >= crowd.trust:
+        if memory.rest.kept and self.clock() - memory.rest.kept.read >= crowd.trust:
+            memory.rest.kept = None
+        if memory.woken:
             return None
-        raw, pods = kept.recall()
-        seen = await self._observe(read_job(raw), pods, memory)
+        kept, memory.rest.kept, memory.rest.quiet_until = memory.rest.kept, None, None
+        if kept is None or not memory.job.kept:
+            return None
+        raw = unpack(memory.job.kept)
+        job = read_job(raw)
+        seen = await self._observe(job, own_pods(job, kept.pods()), memory)
         later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
         decision = decide(replace(seen, progress=None) if later else seen)
         if decision.actions or decision.events or stand(decision.status) != stand(seen.job.status):
@@ -145,9 +170,8 @@ class Reconciler:
             memory.told, memory.progress = memory.progress or memory.told, None
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw["status"])
-        written = await self._write_status(raw, status, moved, seen.now, memory)
-        memory.rest.kept = kept if written is raw else kept.with_job(written)
-        memory.rest.still_until = None if moved else memory.rest.still_until
+        await self._write_status(raw, status, moved, seen.now, memory)
+        memory.rest = Rest(kept, True, None if moved else memory.rest.still_until)
         _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
 
@@ -168,16 +192,22 @@ class Reconciler:
 
     async def _read(self, namespace: str, name: str, memory: Memory) -> Object | None:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
-        newest = memory.job.version and newer(memory.job.told, memory.job.version)
-        memory.job.version = memory.job.told = ""
-        raw = await self.cluster.get(JOBS, namespace, name, newest)
-        memory.job.version = raw["metadata"]["resourceVersion"] if raw else ""
+        known, newest = memory.job.current(self.clock()), memory.job.newest
+        memory.job.told, memory.job.version = "", newest if known else ""
+        raw = known or await self.cluster.get(JOBS, namespace, name, newest)
+        if raw is None:
+            memory.job.forget()
+        elif not known:
+            memory.job.keep(raw, self.clock())
+            memory.billed_at = memory.billed_at or status_written(raw)
         return raw
 
-    async def _pods(self, job: Job, memory: Memory) -> list[PodState]:
+    async def _pods(self, job: Job, kept: Kept | None, memory: Memory) -> list[PodState]:
         """The job's pods: as they are now, or, for a loop that was told of a change, at least as new as anybody told of."""
         told = memory.woken and memory.pods.sure and not memory.pods.gap
         memory.woken = memory.pods.sure = memory.pods.gap = False
+        if kept is not None:
+            return own_pods(job, kept.pods())
         where = (PODS, job.namespace, job_selector(job.uid))
         if told:
             found = await self.cluster.find_since(*where, memory.pods.newest)
@@ -242,14 +272,15 @@ class Reconciler:
 
     async def _write_status(self, raw: Object, status: Object, moved: bool, now: datetime, memory: Memory) -> Object:
         """The job as it is stored then. Written where anything but the running bill has moved, and once a minute for that."""
-        last = memory.billed_at or status_written(raw)
+        last = memory.billed_at
         due = last is None or (now - last).total_seconds() >= PROVISIONAL_SECONDS
         if not moved and (not due or status == (raw.get("status") or {})):
             return raw
-        body, memory.job.version = {**raw, "status": status}, ""
-        metadata = raw["metadata"]
+        memory.job.forget()
+        body, metadata = {**raw, "status": status}, raw["metadata"]
         written = await self.cluster.replace(JOBS, metadata["namespace"], metadata["name"], body, "status")
-        memory.billed_at, memory.job.version = now, written["metadata"]["resourceVersion"]
+        memory.billed_at = now
+        memory.job.keep(written, self.clock())
         return written
 
     async def _act(self, actor: Actor, actions: Sequence[Action]) -> str:

@@ -20,7 +20,6 @@ from llmtrain.api.status import JobStatus
 from llmtrain_operator.client import Object
 from llmtrain_operator.decide import foresee
 from llmtrain_operator.observation import Decision, Observation
-from llmtrain_operator.podstate import PodState
 
 LOOK_SECONDS = 60
 LONGEST_TRUST = timedelta(minutes=5)
@@ -54,39 +53,43 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Kept:
-    """A job and its pods as a live turn read them at `read`; compressed, a tenth of their size."""
+    """A job's pods as a live turn listed them at `read`; compressed, a tenth of their size."""
 
     read: datetime
-    job: bytes
-    pods: bytes
+    packed: bytes
 
-    def with_job(self, raw: Object) -> "Kept":
-        """The same pods of a job whose status was written since."""
-        return replace(self, job=_packed(_less_owners(raw)))
-
-    def recall(self) -> tuple[Object, list[PodState]]:
-        """Both, as they were read."""
-        return from_json(zlib.decompress(self.job)), [PodState(pod) for pod in from_json(zlib.decompress(self.pods))]
+    def pods(self) -> list[Object]:
+        """As they were listed."""
+        return list(unpack(self.packed))
 
 
-def keep(raw: Object, seen: Observation) -> Kept:
-    """What was seen, with the job as it is stored now."""
-    return Kept(seen.now, _packed(_less_owners(raw)), _packed([_less_owners(pod.raw) for pod in seen.pods]))
+def keep(seen: Observation) -> Kept:
+    """The pods that were seen."""
+    return Kept(seen.now, pack([less_owners(pod.raw) for pod in seen.pods]))
 
 
-def _packed(json: Object | Sequence[Object]) -> bytes:
+def pack(json: Object | Sequence[Object]) -> bytes:
+    """JSON, compressed."""
     return zlib.compress(to_json(json), 1)
 
 
-def _less_owners(raw: Mapping[str, Any]) -> Object:
+def unpack(packed: bytes) -> Any:
+    """What was packed."""
+    return from_json(zlib.decompress(packed))
+
+
+def less_owners(raw: Mapping[str, Any]) -> Object:
     """Without `managedFields`, a third of an object: they say who wrote what, and decide nothing."""
     return {**raw, "metadata": less(raw["metadata"], {"managedFields"})}
 
 
-def is_calm(seen: Observation, decision: Decision) -> bool:
-    """Nobody is about to move the job: pods that end do, and what it waits for before it has any wakes nobody."""
+def leaves_alone(seen: Observation, decision: Decision) -> bool:
+    """There is nothing to do, and nobody is about to move the job: pods that end do, and what it waits for before it has any wakes
+    nobody.
+    """
     waits = bool(seen.refusal) or decision.status.state == "Pending"
-    return not waits and not any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods)
+    ending = any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods)
+    return not decision.actions and not waits and not ending
 
 
 def stand(status: JobStatus) -> object:

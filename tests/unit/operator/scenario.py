@@ -10,7 +10,7 @@ from llmtrain_operator.reconcile import JOBS, PLANS, Outlook, Reconciler
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import JobStatus, Stage
-from tests.unit.operator.fake_cluster import Crash, FakeCluster
+from tests.unit.operator.fake_cluster import Crash, FakeCluster, clone
 
 CPU_PLAN = {"tenure": "Rented", "rented": {"cpuHourUsd": "0.031611", "memoryGibHourUsd": "0.004237"}}
 GPU_PLAN = {
@@ -47,6 +47,8 @@ class Scenario:
         ready = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
         self.cluster.add("api/v1/nodes", {"metadata": {"name": "node-1"}, "status": {"conditions": ready}})
         self.memory = Memory()
+        self.left: dict[str, Any] = clone(self.job)
+        """The job as the last turn left it; empty where it is gone."""
         self.network = NO_POLICY
         self.crashes = 0
 
@@ -66,6 +68,7 @@ class Scenario:
         """Turns of the operator; a crash restarts it with an empty memory."""
         outlook = Outlook(0)
         for _ in range(times):
+            self._tell_of_job()
             reconciler = Reconciler(self.cluster, self.cluster.clock, "jobs:1", self.network)
             try:
                 outlook = await reconciler.turn("team-a", "gpt", self.memory)
@@ -75,7 +78,17 @@ class Scenario:
             except ApiError as error:
                 if error.code != 409:
                     raise
+            finally:
+                self.left = clone(self.cluster.objects.get((JOBS, "team-a", "gpt"), {}))
         return outlook
+
+    def _tell_of_job(self) -> None:
+        """As the watch does of what a test has changed."""
+        job = self.cluster.objects.get((JOBS, "team-a", "gpt"))
+        if job is not None and job != self.left:
+            job["metadata"]["resourceVersion"] = version = str(next(self.cluster._numbers))
+            self.memory.job.hear(version, clone(job))
+            self.memory.job.has_news()
 
     async def until_pods(self) -> None:
         """Turns, a second apart, until the current stage has pods."""

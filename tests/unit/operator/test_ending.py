@@ -29,7 +29,7 @@ class Ending(Told):
         self.uids = {who: self.pod(who)["metadata"]["uid"] for who in ("head", "w0", "w1")}
         self.run.cluster.tick(100)
         self.run.job["spec"]["suspend"] = True
-        self.jobs.wake("team-a", "gpt")
+        self.jobs._wake(self.loop)
         await self.look()
 
     def pod(self, who: str) -> Object:

@@ -1,4 +1,8 @@
-"""Pods are read as they are now, unless a loop that missed nothing was told of a change: then at least as new as that."""
+"""Pods are read as they are now, unless a loop that missed nothing was told of a change: then at least as new as that.
+
+A job is not read at all where whoever told of its change had it, or it has just been read or written; nor are the pods of a
+job at rest that only its own change has woken.
+"""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,17 +12,18 @@ import pytest
 from llmtrain_operator.client import ApiError, Found, Object
 from llmtrain_operator.health import Health
 from llmtrain_operator.jobs import Jobs, Loop
+from llmtrain_operator.memory import Rest
 from llmtrain_operator.metrics import OperatorMetrics
 from llmtrain_operator.observation import Tale
 from llmtrain_operator.progress import ProgressReader
-from llmtrain_operator.reconcile import Reconciler
+from llmtrain_operator.reconcile import JOBS, Reconciler
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
-from tests.unit.operator.fake_cluster import FakeCluster
+from tests.unit.operator.fake_cluster import FakeCluster, clone
 from tests.unit.operator.scenario import Scenario
 
-LIVE = "live"
+LIVE, NOTHING = "live", "nothing"
 
 
 class Lists(FakeCluster):
@@ -27,6 +32,8 @@ class Lists(FakeCluster):
     def __init__(self) -> None:
         super().__init__()
         self.asked = list[str]()
+        self.read = list[str]()
+        """How the job was read: live, or at least as new as a version."""
         self.version = 1000
         self.made = 0
 
@@ -40,6 +47,10 @@ class Lists(FakeCluster):
         found = await super().find(resource, namespace, selector)
         self.asked += [how] if resource == "api/v1/pods" else []
         return Found(found.items, str(self.version))
+
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        self.read += [not_before or LIVE] if resource == JOBS else []
+        return await super().get(resource, namespace, name, not_before)
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         made = await super().create(resource, namespace, body)
@@ -72,14 +83,14 @@ class Told:
     async def until_created(self) -> None:
         """Turns until there are pods."""
         while not self.run.pods:
-            self.jobs.wake("team-a", "gpt")
+            self.jobs._wake(self.loop)
             await self.listed()
 
 
 @pytest.fixture
 async def told() -> Told:
     told = Told()
-    told.jobs.wake("team-a", "gpt")
+    told.jobs._wake(told.loop)
     assert await told.listed() == LIVE, "the first look is always live"
     return told
 
@@ -89,9 +100,10 @@ async def test_a_loop_that_is_told_of_a_pod_reads_no_older_pods(told: Told) -> N
     told.pod_changed(1500)
     assert await told.listed() == "2000"
     told.cluster.version = 3000
-    told.jobs.wake("team-a", "gpt")
+    told.jobs._wake(told.loop)
     assert await told.listed() == "2000"
-    told.jobs.wake("team-a", "gpt")
+    told.loop.memory.rest = Rest()
+    told.jobs._wake(told.loop)
     assert await told.listed() == "3000", "nor any older than the last list"
 
 
@@ -114,7 +126,7 @@ async def test_a_gap_during_a_turn_is_not_forgotten_at_its_end(told: Told, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(told.cluster, "replace", gap)
-        told.jobs.wake("team-a", "gpt")
+        told.jobs._wake(told.loop)
         await told.listed()
     assert await told.listed() == LIVE
 
@@ -129,14 +141,14 @@ async def test_after_a_turn_that_failed_pods_are_read_as_they_are(told: Told, mo
         patched.setattr(told.cluster, "create", away)
         with pytest.raises(ApiError):
             await told.until_created()
-    told.jobs.wake("team-a", "gpt")
+    told.jobs._wake(told.loop)
     assert await told.listed() == LIVE
 
 
 async def test_pods_that_the_operator_made_are_in_its_next_list(told: Told) -> None:
     told.cluster.made = 5000
     await told.until_created()
-    told.jobs.wake("team-a", "gpt")
+    told.jobs._wake(told.loop)
     assert await told.listed() == "5000"
 
 
@@ -151,5 +163,119 @@ async def test_a_pod_that_was_there_already_is_looked_for_where_it_is(told: Told
 
     told.cluster.refuse = there
     await told.until_created()
-    told.jobs.wake("team-a", "gpt")
+    told.jobs._wake(told.loop)
     assert await told.listed() == LIVE
+
+
+@pytest.fixture
+async def resting() -> Told:
+    """A job whose curation runs and whose last turn had nothing to do."""
+    resting = Told()
+    await resting.until_created()
+    for name in resting.run.pods:
+        resting.cluster.run_pod(name)
+    resting.pod_changed(2000)
+    resting.cluster.version = 2000
+    for _ in range(3):
+        await resting.listed()
+    assert resting.loop.memory.rest.still
+    resting.cluster.read.clear()
+    resting.cluster.asked[:] = [NOTHING]
+    return resting
+
+
+def change(told: Told, **spec: object) -> Object:
+    """Somebody changes the job's spec, of which nobody tells; as it is then."""
+    job = told.run.job
+    job["spec"] |= spec
+    job["metadata"]["generation"] += 1
+    job["metadata"]["resourceVersion"] = str(next(told.cluster._numbers))
+    return clone(job)
+
+
+def tell(told: Told, job: Object, with_job: bool = True) -> None:
+    told.loop.task = asyncio.create_task(asyncio.sleep(0))  # turns are begun by hand
+    told.jobs.ensure("team-a", "gpt", job["metadata"]["resourceVersion"], job if with_job else None)
+
+
+async def test_a_change_of_a_job_at_rest_is_acted_upon_without_reading_it_or_its_pods(resting: Told) -> None:
+    tell(resting, change(resting, suspend=True))
+    assert await resting.listed() == NOTHING
+    assert resting.cluster.read == []
+    assert resting.run.status.state == "Stopping"
+
+
+async def test_a_change_without_consequences_leaves_the_job_at_rest_for_one_write(resting: Told) -> None:
+    tell(resting, change(resting, ttlSecondsAfterFinished=9))
+    writes = resting.cluster.writes
+    for _ in range(3):
+        assert await resting.listed() in (NOTHING, LIVE)
+    assert (resting.cluster.writes - writes, resting.cluster.read) == (1, [])
+    assert resting.run.status.observed_generation == 2
+    assert resting.loop.memory.rest.still
+
+
+async def test_pods_that_changed_as_well_are_listed(resting: Told) -> None:
+    resting.pod_changed(3000)
+    tell(resting, change(resting, suspend=True))
+    assert await resting.listed() == "3000"
+
+
+async def test_after_a_gap_the_pods_of_a_job_at_rest_are_listed(resting: Told) -> None:
+    resting.jobs.wake_all()
+    tell(resting, change(resting, suspend=True))
+    assert await resting.listed() == LIVE
+
+
+async def test_a_change_that_is_told_of_without_the_job_is_read(resting: Told) -> None:
+    job = change(resting, suspend=True)
+    tell(resting, job, with_job=False)
+    await resting.listed()
+    assert resting.cluster.read == [job["metadata"]["resourceVersion"]]
+    assert resting.run.status.state == "Stopping"
+
+
+async def test_of_changes_told_in_the_wrong_order_the_newest_counts(resting: Told) -> None:
+    first, second = change(resting, suspend=True), change(resting, suspend=False)
+    for job in (second, first, second):
+        tell(resting, job)
+    await resting.listed()
+    assert resting.run.status.state == "Running"
+    assert resting.run.status.observed_generation == 3
+
+
+async def test_a_change_of_which_nobody_told_is_seen_after_five_seconds(resting: Told) -> None:
+    change(resting, suspend=True)
+    resting.cluster.tick(6)
+    resting.pod_changed(3000)
+    await resting.listed()
+    assert len(resting.cluster.read) == 1
+    assert resting.run.status.state == "Stopping"
+
+
+async def test_a_change_of_which_nobody_told_yet_makes_the_next_write_fail(resting: Told) -> None:
+    tell(resting, change(resting, ttlSecondsAfterFinished=9))
+    change(resting, suspend=True)
+    with pytest.raises(ApiError, match="409"):
+        await resting.listed()
+    await resting.listed()
+    assert resting.cluster.read == [LIVE]
+    assert resting.run.status.state == "Stopping"
+
+
+async def test_what_is_told_before_the_first_read_is_not_taken_for_the_job() -> None:
+    """A list may have been served stale; only what follows it is known to be newer."""
+    told = Told()
+    old = clone(told.run.job)
+    change(told, suspend=True)
+    tell(told, old)
+    await told.listed()
+    assert told.cluster.read == [LIVE]
+
+
+async def test_a_job_that_is_gone_is_looked_for(resting: Told) -> None:
+    gone = change(resting)
+    del resting.cluster.objects[JOBS, "team-a", "gpt"]
+    resting.jobs.job_gone("team-a", "gpt", gone["metadata"]["resourceVersion"])
+    outlook = await resting.jobs._turn(("team-a", "gpt"), resting.loop)
+    assert outlook.gone
