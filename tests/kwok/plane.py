@@ -54,7 +54,7 @@ class Plane:
         self.server: str = config["clusters"][0]["cluster"]["server"]
         self.run_program("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
                   "--kube-api-qps=500", "--kube-api-burst=1000")  # fmt: skip
-        (self.state / "stages.yaml").write_text(stages.render(self._timing))
+        (self.state / "stages.yaml").write_text(stages.render(self._timing, self._nodes))
         self.run_program("kwok", f"--kubeconfig={self.kubeconfig}", f"--config={self.state / 'stages.yaml'}",
                   "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-ip=127.0.0.1",
                   "--cidr=127.0.0.1/24", "--node-lease-duration-seconds=0")  # fmt: skip

@@ -16,8 +16,8 @@ INTERRUPTED = {"outcome": "Failed", "failureClass": "Interrupted", "reason": "In
 
 
 Expression = tuple[str, str, list[str]]
-NOT_YET: list[Expression] = [(".metadata.deletionGracePeriodSeconds", "NotIn", ["0"])]
-"""The kubelet's last delete sets the grace period to nothing; then only finalizers keep the object."""
+NOT_YET: list[Expression] = [(".metadata.deletionGracePeriodSeconds | tostring", "NotIn", ["0"])]
+"""The kubelet's last delete sets the grace period to nothing; then only finalizers keep the object. KWOK compares no number."""
 
 
 JOINED = "test/workers-joined"
@@ -34,9 +34,9 @@ class Timing:
     preflight: int | None = None
 
 
-def render(timing: Timing) -> str:
+def render(timing: Timing, nodes: int) -> str:
     """The `--config` file of kwok."""
-    parts = [_node_ready(), _ready(timing.start), _stopped(timing.stop), _never_started(), _gone()]
+    parts = [_kubelets(nodes), _node_ready(), _ready(timing.start), _stopped(timing.stop), _never_started(), _gone()]
     if timing.work is not None:
         joined = f'.metadata.annotations["{JOINED}"]'
         parts.append(_finished("head-finished", timing.work, (joined, "Exists", [])))
@@ -44,6 +44,17 @@ def render(timing: Timing) -> str:
         preflight = ('.metadata.labels["llmtrain.dev/stage"]', "In", ["Preflight"])
         parts.append(_finished("preflight-finished", timing.preflight, preflight))
     return "---\n".join(parts)
+
+
+def _kubelets(nodes: int) -> str:
+    """Each node has a kubelet of its own: KWOK by itself plays four pods at a time, however many nodes there are.
+
+    Who says one of these numbers must say all of them; the others are KWOK's own.
+    """
+    options = {"podPlayStageParallelism": nodes, "nodePlayStageParallelism": 4, "nodeLeaseParallelism": 4}
+    options["podsOnNodeSyncParallelism"] = 1
+    head = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration"}
+    return json.dumps({**head, "options": options}) + "\n"
 
 
 def _stage(name: str, expressions: list[Expression], delay: int, following: str, kind: str = "Pod") -> str:
