@@ -32,6 +32,8 @@ from llmtrain_operator.observation import (
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
 NETWORK_POLICIES = "apis/networking.k8s.io/v1/networkpolicies"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+NOTHING = ""
+"""Uid of an object that is not there."""
 
 
 class NameTakenError(Exception):
@@ -98,6 +100,8 @@ class Actor:
         others = [(SERVICES, manifests.build_service(blueprint)), (SECRETS, manifests.build_token(blueprint))]
         if blueprint.network.enabled:
             others.append((NETWORK_POLICIES, manifests.build_network_policy(blueprint)))
+        elif f"{CONFIG_MAPS}/{blueprint.attempt.config}" in self._made:
+            self._made[f"{NETWORK_POLICIES}/{blueprint.attempt.policy}"] = NOTHING
         await _all(self._create(resource, body) for resource, body in others)
 
     async def _create(self, resource: str, body: Object) -> None:
@@ -135,14 +139,15 @@ class Actor:
         self._made.clear()
 
     async def _delete_own(self, resource: str, namespace: str, name: str) -> None:
-        uid = self._made.get(f"{resource}/{name}") or await self._uid_of_own(resource, namespace, name)
-        if uid:
+        uid = self._made.get(f"{resource}/{name}")
+        uid = await self._uid_of_own(resource, namespace, name) if uid is None else uid
+        if uid != NOTHING:
             await self._cluster.delete(resource, namespace, name, uid, None)
 
     async def _uid_of_own(self, resource: str, namespace: str, name: str) -> str:
-        """Of the object with this name; empty where there is none, or it is somebody else's."""
+        """Of the object with this name; NOTHING where there is none, or it is somebody else's."""
         found = await self._cluster.get(resource, namespace, name)
-        return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else ""
+        return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else NOTHING
 
     async def _release_job(self) -> None:
         job = self._job

@@ -141,6 +141,6 @@ class Memory:
     refusal: str = ""
     billed_at: datetime | None = None
     made: dict[str, str] = field(default_factory=dict)
-    """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path."""
+    """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path. Empty: it made none."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""

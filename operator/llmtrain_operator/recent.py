@@ -33,6 +33,7 @@ class Recent:
     cluster: Cluster
     clock: Callable[[], datetime]
     _answers: dict[Key, tuple[datetime, Object | None]] = field(default_factory=dict)
+    _under_way: dict[Key, "asyncio.Task[Object | None]"] = field(default_factory=dict)
     _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
     _budgets: dict[str, View] = field(default_factory=dict)
     _held: dict[str, View] = field(default_factory=dict)
@@ -95,13 +96,21 @@ class Recent:
         self._eras[namespace] += 1
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
-        """The object as it was at most five seconds ago, or None."""
+        """The object as it was at most five seconds ago, or None; as the answer to a request has it that is under way already."""
         key, now = (resource, namespace, name), self.clock()
         asked, answer = self._answers.get(key, (None, None))
         if asked is not None and now - asked < FRESH:
             return answer
         self._forget(now)
-        answer = await self.cluster.get(resource, namespace, name)
+        if key not in self._under_way:
+            self._under_way[key] = asyncio.create_task(self._get(key, now))
+        return await asyncio.shield(self._under_way[key])
+
+    async def _get(self, key: Key, now: datetime) -> Object | None:
+        try:
+            answer = await self.cluster.get(*key)
+        finally:
+            del self._under_way[key]
         self._answers[key] = (now, answer)
         return answer
 

@@ -3,7 +3,8 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from llmtrain_operator.client import Found, Object
+import pytest
+from llmtrain_operator.client import ApiError, Found, Object
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS
 
@@ -31,6 +32,43 @@ async def test_a_thousand_turns_within_five_seconds_ask_once() -> None:
     cluster.tick(6)
     await recent.get("plans", "", "gpu")
     assert cluster.asked == 2
+
+
+async def test_turns_that_begin_together_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Counting()
+    cluster.add("plans", {"metadata": {"name": "gpu"}})
+    recent = Recent(cluster, cluster.clock)
+    let_go, get = asyncio.Event(), cluster.get
+
+    async def late(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        answer = await get(resource, namespace, name, not_before)
+        await let_go.wait()
+        return answer
+
+    monkeypatch.setattr(cluster, "get", late)
+    asking = [asyncio.create_task(recent.get("plans", "", "gpu")) for _ in range(100)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    await asyncio.sleep(0)
+    let_go.set()
+    answers = await asyncio.gather(*asking[1:])
+    assert cluster.asked == 1
+    assert [answer and answer["metadata"]["name"] for answer in answers] == ["gpu"] * 99
+
+
+async def test_an_error_is_told_to_all_who_asked_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Counting()
+    cluster.add("plans", {"metadata": {"name": "gpu"}})
+    recent = Recent(cluster, cluster.clock)
+
+    async def away(*_: object) -> Object | None:
+        raise ApiError(0, "NoAnswer", "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster, "get", away)
+        errors = await asyncio.gather(*(recent.get("plans", "", "gpu") for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in errors] == [ApiError] * 3
+    assert await recent.get("plans", "", "gpu")
 
 
 class SlowFirst(FakeCluster):
