@@ -28,7 +28,7 @@ from llmtrain.api.status import Progress, Stage
 from llmtrain.storage.store import open_store
 from tests.long.test_evaluator_process import started, until
 from tests.long.test_run_local import folder, run
-from tests.unit.jobs.test_ray_access import own_address
+from tests.rayhead import own_address
 
 __all__ = ["folder"]
 EVERY, GRACE, STEP_TOKENS = 10, 10, 2048

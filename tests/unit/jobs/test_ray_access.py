@@ -4,11 +4,8 @@ A real head, started as the entrypoint starts it with the environment that the o
 this machine that is not loopback; whoever asks is another process with an environment of its own.
 """
 
-import contextlib
 import http.client
-import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
-from llmtrain_jobs.entrypoint.main import ray_command
+
+from tests.rayhead import answers, free_port, head_command, listening, own_address, running_head, without_ray
 
 DASHBOARD_PORTS = (8265, 52365)
 """The dashboard with the job API, and the agent that every node has of it."""
@@ -41,61 +38,15 @@ class Head:
     """Where it and its children listen."""
 
 
-def own_address() -> str:
-    """An address of this machine that others may reach; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("198.51.100.1", 9))
-        address = str(probe.getsockname()[0])
-    assert not address.startswith("127."), "this machine has no address but loopback"
-    return address
-
-
-def without_ray(**more: str) -> dict[str, str]:
-    """This process's environment without what it says to Ray."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | more
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
-def listening(pid: int) -> frozenset[int]:
-    """Ports of a process and its children that answer at more than loopback."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    found = [c for one in family for c in one.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    return frozenset(c.laddr.port for c in found if not c.laddr.ip.startswith("127."))
-
-
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     address, port, token = own_address(), free_port(), secrets.token_hex(32)
-    with tempfile.TemporaryDirectory(prefix="ra") as folder:
-        (Path(folder) / "token").write_text(token)
-        environment = without_ray(
-            RAY_AUTH_MODE="token",
-            RAY_AUTH_TOKEN_PATH=f"{folder}/token",
-            RAY_USAGE_STATS_ENABLED="0",
-            LLMTRAIN_POD_IP=address,
-        )
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("LLMTRAIN_POD_IP", address)
-            command = ray_command(
-                ["--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}/r"]
-            )
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        try:
+    with tempfile.TemporaryDirectory(prefix="ra") as name:
+        folder = Path(name)
+        with running_head(head_command(address, port, folder), address, token, folder) as process:
             first = until_the_node_is_there(address, port, token)
-            assert first[1].endswith("1"), first[1] + (Path(folder) / "log").read_text()[-2000:]
+            assert first[1].endswith("1"), first[1] + (folder / "log").read_text()[-2000:]
             yield Head(address, port, token, first, listening(process.pid))
-        finally:
-            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-            for member in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    member.kill()
-            process.wait(20)
 
 
 def until_the_node_is_there(address: str, port: int, token: str) -> tuple[int, str]:
@@ -108,12 +59,6 @@ def until_the_node_is_there(address: str, port: int, token: str) -> tuple[int, s
         code, words = ask(f"{address}:{port}", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
         words = words.strip()
     return code, words
-
-
-def answers(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((address, port)) == 0
 
 
 def ask(address: str, **environment: str) -> tuple[int, str]:
