@@ -18,10 +18,22 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUANTITY_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 
 
-class Model(BaseModel):
+class Wire(BaseModel):
     """Base of every API object: camelCase on the wire, unknown fields refused."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Wire form: camelCase names, fields that are None left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def duplicate(self) -> Self:
+        """A deep copy by way of plain values, in half the time that copying each of them takes."""
+        return self.model_validate(self.model_dump())
+
+
+class Model(Wire):
+    """Base of what people write: the rules of the CRD hold for it. The operator's own words, a thousand a second, are spared them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,14 +60,6 @@ class Model(BaseModel):
             if broken:
                 raise ValueError("; ".join(broken))
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Wire form: camelCase names, fields that are None left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-    def duplicate(self) -> Self:
-        """A deep copy by way of plain values, in half the time that copying each of them takes."""
-        return self.model_validate(self.model_dump())
 
 
 MANIFEST = {"source": "manifest"}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, cel
+from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, Wire, cel
 from llmtrain.api.cluster import Cluster, NamedRef
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
@@ -163,7 +163,7 @@ class JobSpec(Model):
     model_config = Model.model_config | {"json_schema_extra": _spec_rules()}
 
 
-class Condition(Model):
+class Condition(Wire):
     """metav1.Condition."""
 
     type: Annotated[str, Field(max_length=64)] = Field(description="Name of the condition.")

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from llmtrain.api.base import Model
+from llmtrain.api.base import Wire
 
 Text = Annotated[str, Field(max_length=253)]
 Line = Annotated[str, Field(max_length=1024)]
 
 
-class OutlookModel(Model):
+class OutlookModel(Wire):
     """Written by the operator alone; what a newer one wrote is let through."""
 
     model_config = ConfigDict(frozen=False, extra="ignore")

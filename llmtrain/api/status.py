@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from llmtrain.api.base import Model
+from llmtrain.api.base import Wire
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.job import Condition
 from llmtrain.api.outlook import JobEstimate, JobForecast, Quantiles
@@ -38,7 +38,7 @@ class StageState(StrEnum):
     FAILED = "Failed"
 
 
-class StatusModel(Model):
+class StatusModel(Wire):
     """Status parts change within one reconcile, so they are not frozen; what a newer operator wrote is let through."""
 
     model_config = ConfigDict(frozen=False, extra="ignore")

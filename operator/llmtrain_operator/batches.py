@@ -22,11 +22,9 @@ from llmtrain_operator.observation import (
     ShortenPod,
 )
 
-LARGEST, SMALLEST = 25, 10
+LARGEST = 25
 """Half of what the operator may have under way at once, so that a large job leaves room for others."""
-SLOW_SECONDS, SLOW_TIMES = 0.2, 3
-"""An answer that takes longer, and thrice as long as the quickest, comes from an apiserver with no time left: more under way
-make none of them sooner, and everybody else's later. A tenth fewer then, one more otherwise."""
+SLOW_TIMES = 3
 CREATING = (CreateHead, CreateWorker, CreateEvaluator)
 ENDING = (DeletePod, ShortenPod, DeleteObjects)
 RELEASING = (ReleasePod,)
@@ -54,11 +52,11 @@ def _kind(action: Action) -> tuple[type, ...]:
 
 
 async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
-    """Carry out a run: ten side by side, up to 25 where answers come quickly, of creates the first alone.
+    """Carry out a run: as many side by side as the apiserver has time for, of creates the first alone.
 
     After an error nothing more is begun; what is under way ends, then the first error is raised.
     """
-    left, window = iter(actions), Window(1 if isinstance(actions[0], CREATING) else SMALLEST)
+    left, window = iter(actions), coming() if isinstance(actions[0], CREATING) else going()
     under_way: set[asyncio.Task[None]] = set()
     error: BaseException | None = None
     try:
@@ -78,9 +76,15 @@ async def side_by_side(performer: Performer, actions: Sequence[Action]) -> None:
 
 @dataclass
 class Window:
-    """How many acts may be under way."""
+    """How many acts may be under way.
+
+    An answer that takes longer than `slow` seconds, and thrice as long as the quickest, comes from an apiserver with no
+    time left: more under way make none of them sooner, and everybody else's later. A tenth fewer then, one more otherwise.
+    """
 
     size: int
+    smallest: int
+    slow: float
     quickest: float = math.inf
 
     async def timed(self, act: Awaitable[None]) -> None:
@@ -90,7 +94,15 @@ class Window:
         await act
         taken = clock() - begun
         self.quickest = min(self.quickest, taken)
-        if taken > max(SLOW_SECONDS, SLOW_TIMES * self.quickest):
-            self.size = max(SMALLEST, self.size * 9 // 10)
-        else:
-            self.size = max(SMALLEST, min(LARGEST, self.size + 1))
+        size = self.size * 9 // 10 if taken > max(self.slow, SLOW_TIMES * self.quickest) else self.size + 1
+        self.size = max(self.smallest, min(LARGEST, size))
+
+
+def coming() -> Window:
+    """Of pods that are created: they give way to everybody else's requests. A large job has three hundred of them."""
+    return Window(1, 5, 0.1)
+
+
+def going() -> Window:
+    """Of what takes a cluster down: it is being paid for."""
+    return Window(10, 10, 0.2)

@@ -1,9 +1,10 @@
 """Price of a pod's hour, frozen into its annotation when it is created."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from llmtrain.api.base import parse_quantity
@@ -16,13 +17,24 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Plan:
-    """A ComputePlan as it was read."""
+    """A ComputePlan as it was read, once a version: every turn of every job asks what follows from it."""
 
     name: str
     resource_version: str
     spec: PlanSpec
 
-    @property
+    @staticmethod
+    def read(raw: Mapping[str, Any]) -> "Plan":
+        """Parse a plan."""
+        metadata = raw["metadata"]
+        return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
+
+    @cached_property
+    def text(self) -> str:
+        """Its spec as JSON."""
+        return self.spec.model_dump_json()
+
+    @cached_property
     def accelerator_hour_usd(self) -> Decimal:
         """US dollars per accelerator-hour, to the microdollar."""
         if self.spec.rented is not None:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import reduce
 
+from llmtrain.api import API_VERSION
 from llmtrain_operator.billing import Node
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import Cluster, Found, Object, newer
 from llmtrain_operator.nodes import read_nodes
+from llmtrain_operator.pricing import Plan
 
+PLANS = f"apis/{API_VERSION}/computeplans"
 FRESH = timedelta(seconds=5)
 FRESH_BUDGETS = timedelta(seconds=1)
 """What is reserved of a budget is a conditional write to it, which an old view of it cannot get through."""
@@ -33,6 +36,7 @@ class Recent:
     cluster: Cluster
     clock: Callable[[], datetime]
     _answers: dict[Key, tuple[datetime, Object | None]] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
     _under_way: dict[Key, "asyncio.Task[Object | None]"] = field(default_factory=dict)
     _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
     _budgets: dict[str, View] = field(default_factory=dict)
@@ -94,6 +98,16 @@ class Recent:
         self._budgets.pop(namespace, None)
         self._held.pop(namespace, None)
         self._eras[namespace] += 1
+
+    async def plan(self, name: str) -> Plan | None:
+        """The plan as it was at most five seconds ago, or None."""
+        raw = await self.get(PLANS, "", name)
+        known = self._plans.pop(name, None)
+        if raw is None:
+            return None
+        same = known is not None and known.resource_version == raw["metadata"]["resourceVersion"]
+        self._plans[name] = plan = known if known and same else Plan.read(raw)
+        return plan
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object as it was at most five seconds ago, or None; as the answer to a request has it that is under way already."""

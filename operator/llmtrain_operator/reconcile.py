@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
-from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import HighWater, JobStatus, StageState
 from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, NameTakenError, is_owned
 from llmtrain_operator.batches import runs, side_by_side
@@ -48,7 +47,7 @@ from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.rest import (
-    LONGEST_TRUST,
+    AHEAD,
     Crowd,
     Kept,
     keep,
@@ -62,7 +61,6 @@ from llmtrain_operator.rest import (
 from llmtrain_operator.settlement import remembered
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
-PLANS = f"apis/{API_VERSION}/computeplans"
 RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
@@ -265,9 +263,9 @@ class Reconciler:
         names |= {name for stage in stages_of(spec) if (name := evaluator_plan_name(spec, stage))}
         plans = {}
         for name in sorted(names):
-            raw = await self.recent.get(PLANS, "", name)
-            if raw is not None:
-                plans[name] = read_plan(raw)
+            plan = await self.recent.plan(name)
+            if plan is not None:
+                plans[name] = plan
         return plans
 
     async def _write_status(self, raw: Object, status: Object, moved: bool, now: datetime, memory: Memory) -> Object:
@@ -314,12 +312,6 @@ def status_written(raw: Object) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def read_plan(raw: Object) -> Plan:
-    """Parse a plan."""
-    metadata = raw["metadata"]
-    return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
-
-
 def _live_head(pods: Sequence[PodState]) -> Head | None:
     found = (pod for pod in pods if pod.is_head and pod.ip and not pod.over and not pod.deleted)
     return next((Head(pod.uid, pod.ip) for pod in found), None)
@@ -345,10 +337,10 @@ def _remaining(actions: Sequence[Action], memory: Memory) -> list[Action]:
 
 
 def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory) -> None:
-    """How long a calm job may be left alone. Looking five minutes ahead once saves looking ahead every minute."""
+    """How long a calm job may be left alone. Looking far ahead once saves looking ahead every minute."""
     look = next_look(seen.job.uid, seen.now)
     if memory.rest.still_until is None or memory.rest.still_until < look:
-        ahead = (seen.now + LONGEST_TRUST, look)
+        ahead = (seen.now + AHEAD, look)
         memory.rest.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
     memory.rest.quiet_until = look if memory.rest.still_until is not None and not seen.budgets else None
 

@@ -23,6 +23,8 @@ from llmtrain_operator.observation import Decision, Observation
 
 LOOK_SECONDS = 60
 LONGEST_TRUST = timedelta(minutes=5)
+AHEAD = timedelta(minutes=15)
+"""How far a calm job is looked ahead: where a limit is nearer, it is looked a minute ahead each minute."""
 LIVE_A_SECOND, NEWS_A_SECOND = 3, 16
 """Live looks at jobs that nobody has touched, and statuses written only because heads have said something, all jobs together.
 

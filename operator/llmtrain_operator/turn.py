@@ -36,7 +36,7 @@ class Turn:
     @cached_property
     def inputs(self) -> "Inputs":
         """Spec and plans as JSON, by which estimates are remembered."""
-        plans = tuple(sorted((name, plan.spec.model_dump_json()) for name, plan in self.seen.plans.items()))
+        plans = tuple(sorted((name, plan.text) for name, plan in self.seen.plans.items()))
         return Inputs(self.seen.job.name, self.spec.model_dump_json(), plans)
 
     @property
@@ -56,7 +56,8 @@ class Turn:
 
     def pods_of(self, stage: StageStatus) -> list[PodState]:
         """Pods of the stage's current attempt."""
-        return [pod for pod in self.seen.pods if pod.stage == stage.name.value and pod.attempt == stage.attempt]
+        name, attempt = stage.name.value, stage.attempt
+        return [pod for pod in self.seen.pods if pod.stage == name and pod.attempt == attempt]
 
     def crew_of(self, stage: StageStatus) -> list[PodState]:
         """Head and workers of the stage's current attempt: those that it cannot do without."""

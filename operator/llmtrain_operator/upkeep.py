@@ -17,7 +17,8 @@ from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import LEDGER_CONFIG_MAP
 from llmtrain_operator.namespace_ledger import CONFIG_MAPS, read_book
 from llmtrain_operator.planstate import invalid_status, plan_status
-from llmtrain_operator.reconcile import JOBS, PLANS
+from llmtrain_operator.recent import PLANS
+from llmtrain_operator.reconcile import JOBS
 from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")

@@ -6,7 +6,8 @@ from typing import Any
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.network import NO_POLICY
-from llmtrain_operator.reconcile import JOBS, PLANS, Outlook, Reconciler
+from llmtrain_operator.recent import PLANS
+from llmtrain_operator.reconcile import JOBS, Outlook, Reconciler
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import JobStatus, Stage

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.names import LABEL_ROLE
-from llmtrain_operator.reconcile import PLANS
+from llmtrain_operator.recent import PLANS
 
 from llmtrain.api.stageconfig import Result, StageConfig
 from llmtrain.api.status import Stage, StageState

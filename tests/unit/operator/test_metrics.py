@@ -10,7 +10,8 @@ import pytest
 import yaml
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.metrics import register_all
-from llmtrain_operator.reconcile import JOBS, PLANS, Outlook
+from llmtrain_operator.recent import PLANS
+from llmtrain_operator.reconcile import JOBS, Outlook
 from llmtrain_operator.snapshots import Snapshots
 from llmtrain_operator.upkeep import Upkeep
 from prometheus_client import CollectorRegistry

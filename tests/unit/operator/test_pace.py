@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from llmtrain_operator.client import ApiError, Found, Object
-from llmtrain_operator.recent import Recent
+from llmtrain_operator.recent import PLANS, Recent
 from llmtrain_operator.reconcile import JOBS, PROVISIONAL_SECONDS
 
 from tests.unit.operator.fake_cluster import START, FakeCluster
-from tests.unit.operator.scenario import Scenario
+from tests.unit.operator.scenario import GPU_PLAN, Scenario
 from tests.unit.operator.test_waiting import told, training_of, unschedulable
 
 
@@ -32,6 +32,25 @@ async def test_a_thousand_turns_within_five_seconds_ask_once() -> None:
     cluster.tick(6)
     await recent.get("plans", "", "gpu")
     assert cluster.asked == 2
+
+
+async def test_a_plan_is_parsed_once_for_each_of_its_versions() -> None:
+    cluster = FakeCluster()
+    raw = cluster.add(PLANS, {"metadata": {"name": "gpu"}, "spec": GPU_PLAN})
+    recent = Recent(cluster, cluster.clock)
+    before = await recent.plan("gpu")
+    cluster.tick(6)
+    assert before is not None
+    assert await recent.plan("gpu") is before
+    dearer = {**GPU_PLAN, "rented": {"acceleratorHourUsd": "4.50"}}
+    await cluster.replace(PLANS, "", "gpu", {**raw, "spec": dearer})
+    cluster.tick(6)
+    after = await recent.plan("gpu")
+    assert after is not None
+    assert (str(before.accelerator_hour_usd), str(after.accelerator_hour_usd)) == ("3.99", "4.50")
+    del cluster.objects[(PLANS, "", "gpu")]
+    cluster.tick(6)
+    assert await recent.plan("gpu") is None
 
 
 async def test_turns_that_begin_together_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:

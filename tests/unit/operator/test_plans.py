@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.planstate import plan_status
-from llmtrain_operator.reconcile import PLANS
+from llmtrain_operator.recent import PLANS
 from llmtrain_operator.snapshots import Snapshots
 from llmtrain_operator.upkeep import Upkeep
 
