@@ -101,6 +101,7 @@ class Actor:
         if blueprint.network.enabled:
             others.append((NETWORK_POLICIES, manifests.build_network_policy(blueprint)))
         elif f"{CONFIG_MAPS}/{blueprint.attempt.config}" in self._made:
+            # An attempt that an earlier operator began may have one, whatever this one is set to.
             self._made[f"{NETWORK_POLICIES}/{blueprint.attempt.policy}"] = NOTHING
         await _all(self._create(resource, body) for resource, body in others)
 

@@ -27,7 +27,7 @@ class Plan:
     def read(raw: Mapping[str, Any]) -> "Plan":
         """Parse a plan."""
         metadata = raw["metadata"]
-        return Plan(metadata["name"], metadata.get("resourceVersion", ""), PlanSpec.model_validate(raw["spec"]))
+        return Plan(metadata["name"], metadata["resourceVersion"], PlanSpec.model_validate(raw["spec"]))
 
     @cached_property
     def text(self) -> str:

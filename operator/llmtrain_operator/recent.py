@@ -102,12 +102,12 @@ class Recent:
     async def plan(self, name: str) -> Plan | None:
         """The plan as it was at most five seconds ago, or None."""
         raw = await self.get(PLANS, "", name)
-        known = self._plans.pop(name, None)
         if raw is None:
             return None
-        same = known is not None and known.resource_version == raw["metadata"]["resourceVersion"]
-        self._plans[name] = plan = known if known and same else Plan.read(raw)
-        return plan
+        known = self._plans.get(name)
+        if known is None or known.resource_version != raw["metadata"]["resourceVersion"]:
+            known = self._plans[name] = Plan.read(raw)
+        return known
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object as it was at most five seconds ago, or None; as the answer to a request has it that is under way already."""
