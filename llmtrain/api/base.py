@@ -15,6 +15,7 @@ from llmtrain.api.cel import holds
 
 DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 QUANTITY_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 
 
@@ -106,6 +107,9 @@ Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 """A DNS-1123 label."""
 
+ObjectName = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, min_length=1, max_length=253)]
+"""What Kubernetes lets most objects be called: a DNS-1123 subdomain."""
+
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 """A path or URL of a file, or a glob of files."""
 
@@ -133,11 +137,14 @@ class Rule(BaseModel):
     rule: str
     message: str
     field_path: str | None = None
+    optional_old_self: bool = False
+    """Asked of new values as well: `oldSelf` is an optional then, which new values have not."""
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """The entry of `x-kubernetes-validations`."""
-        entry = {"rule": self.rule, "message": self.message}
-        return entry | ({"fieldPath": self.field_path} if self.field_path else {})
+        entry: dict[str, Any] = {"rule": self.rule, "message": self.message}
+        entry |= {"fieldPath": self.field_path} if self.field_path else {}
+        return entry | ({"optionalOldSelf": True} if self.optional_old_self else {})
 
 
 def cel(*rules: Rule) -> dict[str, Any]:

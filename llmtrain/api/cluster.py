@@ -4,14 +4,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import Model, Name, Quantity, Rule, cel
+from llmtrain.api.base import SUBDOMAIN_PATTERN, Model, Name, Quantity, Rule, cel
+
+OBJECT_NAME = Rule(
+    rule=f"self.matches('{SUBDOMAIN_PATTERN}')",
+    message="must be the name of an object, a DNS-1123 subdomain: lower-case letters, digits, '-' and '.'; "
+    "each part between dots begins and ends with a letter or digit",
+)
+"""Of references that were read by a looser pattern: objects that are stored keep theirs."""
 
 
 class NamedRef(Model):
     """Reference to an object by name, in the job's own namespace or cluster-scoped."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] = Field(
-        description="Name of the object."
+        description="Name of the object.", json_schema_extra=cel(OBJECT_NAME)
     )
 
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from llmtrain.api import GROUP, VERSION
+from llmtrain.api.base import Rule
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
@@ -27,10 +28,14 @@ ALLOWED = {
     "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 DROPPED = {"title", "$defs"}
-NAME_RULE = {
-    "rule": "size(self.metadata.name) <= 40",
-    "message": "`metadata.name` must be no more than 40 characters: the names of its pods are made from it",
-}
+NAME_RULE = Rule(
+    rule="oldSelf.hasValue() || "
+    "(size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+    message="`metadata.name` must be a DNS-1035 label of no more than 40 characters: lower-case letters, digits and '-', "
+    "a letter first, no '-' last; Services and pods are named after it",
+    optional_old_self=True,
+).to_dict()
+"""For new jobs alone: a stored one whose name is older than the rule can be suspended, settled and deleted."""
 JOB_COLUMNS = [
     ("Stage", "string", ".status.stage", 0),
     ("State", "string", ".status.state", 0),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Rule, Text, Wire, cel
+from llmtrain.api.base import DecimalString, Model, ObjectName, Rule, Text, Wire, cel
 from llmtrain.api.cluster import Cluster, NamedRef
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
@@ -35,7 +35,7 @@ class S3Storage(Model):
 class VolumeStorage(Model):
     """A shared volume."""
 
-    claim_name: Name = Field(description="PersistentVolumeClaim, mountable by all pods at once.")
+    claim_name: ObjectName = Field(description="PersistentVolumeClaim, mountable by all pods at once.")
     sub_path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$|^$", max_length=512)] = Field(
         "", description="Folder within the volume."
     )
@@ -122,7 +122,7 @@ class JobSpec(Model):
     pod: PodFields = Field(PodFields(), description="Additions to every pod.")
     storage: Storage = Field(description="Where artifacts and checkpoints live.")
     budget: Budget | None = Field(None, description="Upper bound of the job's cost.")
-    compare_plans: Annotated[list[Name], Field(max_length=16)] = Field(
+    compare_plans: Annotated[list[ObjectName], Field(max_length=16)] = Field(
         [], description="ComputePlans that the training cluster is compared with."
     )
     retry: Retry = Field(Retry(), description="How often a stage is tried again.")

@@ -156,11 +156,24 @@ class Toleration(Model):
     )
 
 
+class Disruption(StrEnum):
+    """Whether autoscalers may move running pods to free their nodes."""
+
+    FORBID = "Forbid"
+    ALLOW = "Allow"
+
+
 class Placement(Model):
-    """Where the plan's pods run."""
+    """Where the plan's pods run, and whether they may be moved."""
 
     node_selector: Annotated[dict[str, ShortText], Field(max_length=16)] = Field({}, description="Node labels.")
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field([], description="Taints that are tolerated.")
+    disruption: Disruption = Field(
+        Disruption.FORBID,
+        description="Forbid: cluster-autoscaler and Karpenter are asked not to evict running pods so as to free their "
+        "nodes (annotations `cluster-autoscaler.kubernetes.io/safe-to-evict` and `karpenter.sh/do-not-disrupt`). "
+        "Allow: they may. What a job sets in `spec.pod.annotations` stands above it.",
+    )
 
 
 class NamespaceSelector(Model):

@@ -4,6 +4,8 @@ What a result depends on is fixed once somebody may have paid for it; where pods
 while there are none; limits, deadlines and suspension may change at any time.
 """
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from llmtrain.api.base import Rule
@@ -30,7 +32,7 @@ WRITES_STATUS = " || ".join(
 comparisons take it five milliseconds for each of them."""
 
 
-def transition_rules() -> list[dict[str, str]]:
+def transition_rules() -> list[dict[str, Any]]:
     """Entries of `x-kubernetes-validations` at the root of LLMTrainingJob."""
     rules = [_once_started(f"spec.{field}", _same(JobSpec, field, "spec")) for field in FROZEN_WHEN_STARTED]
     rules += [_frozen(Curation, "curation", None), _frozen(Training, "training", "Training")]

@@ -31,6 +31,7 @@ from llmtrain_operator.names import (
     Attempt,
 )
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
+from llmtrain_operator.podmarks import default_annotations, default_labels
 from llmtrain_operator.power import pod_power
 from llmtrain_operator.pricing import Plan, Price, pod_price
 
@@ -167,8 +168,9 @@ def _pod(
     price = pod_price(blueprint.plan, size.cpu, size.memory, accelerators)
     pod = _object(blueprint, "Pod", name)
     pod["metadata"] |= {
-        "labels": dict(blueprint.spec.pod.labels) | labels,
-        "annotations": dict(blueprint.spec.pod.annotations)
+        "labels": default_labels(blueprint.spec.pod) | dict(blueprint.spec.pod.labels) | labels,
+        "annotations": default_annotations(blueprint.spec.pod, blueprint.plan.spec.placement.disruption)
+        | dict(blueprint.spec.pod.annotations)
         | {
             PRICE_ANNOTATION: price.to_json(),
             POWER_ANNOTATION: pod_power(blueprint.plan.spec, accelerators).to_json(),

@@ -55,10 +55,16 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "exactly one of `atMost`, `atLeast` and `noWorseThan`",
     ),
     "long name": ("metadata.name", "x" * 41, "no more than 40 characters"),
+    "name with a dot": ("metadata.name", "llama-3.1-8b", "must be a DNS-1035 label"),
+    "name that begins with a digit": ("metadata.name", "7b-run", "must be a DNS-1035 label"),
+    "name of a claim": ("spec.storage.persistentVolumeClaim.claimName", "a..b", "claimName"),
+    "name of a Secret": ("spec.pod.imagePullSecrets", [{"name": "a..b"}], "must be the name of an object"),
+    "long key": ("spec.pod.labels", {"x" * 64: "a"}, "the name behind it up to 63"),
 }
 # Rules across fields are CEL's alone: the operator reads only what the apiserver has let in.
 CEL_ONLY = {
     "both storages", "two models", "heads", "batch", "empty task", "task without data", "open requirement", "long name",
+    "name with a dot", "name that begins with a digit", "name of a Secret", "long key",
 }  # fmt: skip
 
 
@@ -99,6 +105,30 @@ def test_the_models_refuse_what_the_schema_refuses(case: str, demo_job: dict[str
     path, value, _ = REFUSED[case]
     with pytest.raises(ValidationError):
         JobSpec.model_validate(changed(demo_job, path, value)["spec"])
+
+
+ACCEPTED: dict[str, tuple[str, Any]] = {
+    "a name of 40 characters": ("metadata.name", f"a{'-b' * 19}c"),
+    "a claim that is called like a domain": (
+        "spec.storage.persistentVolumeClaim.claimName",
+        f"{'a' * 63}.b.{'c' * 180}",
+    ),
+    "a plan that is called like a domain": ("spec.comparePlans", ["h100.example.com"]),
+    "keys of autoscalers": (
+        "spec.pod.annotations",
+        {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", "karpenter.sh/do-not-disrupt": "true"},
+    ),
+    "keys of queues": ("spec.pod.labels", {"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/priority-class": "p"}),
+    "a key of a scheduler": ("spec.pod.annotations", {"scheduling.k8s.io/group-name": "gang"}),
+    "keys of meshes": ("spec.pod.labels", {"sidecar.istio.io/inject": "true", "linkerd.io/inject": "enabled"}),
+    "recommended labels": ("spec.pod.labels", {"app.kubernetes.io/name": "gpt"}),
+}
+
+
+@pytest.mark.parametrize("case", list(ACCEPTED))
+def test_names_and_keys_that_kubernetes_knows_are_accepted(case: str, api: Api, demo_job: dict[str, Any]) -> None:
+    path, value = ACCEPTED[case]
+    assert api.direct.refusal(changed(changed(demo_job, "metadata.name", "keys"), path, value)) == ""
 
 
 def test_suspending_and_a_new_budget_are_accepted(api: Api, demo_job: dict[str, Any]) -> None:
