@@ -1,6 +1,7 @@
 """Carry out decisions. Every act can be repeated: creates tolerate what is ours, deletes what is gone."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
@@ -29,6 +30,7 @@ from llmtrain_operator.observation import (
     ShortenPod,
 )
 
+log = logging.getLogger("llmtrain.operator")
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
 NETWORK_POLICIES = "apis/networking.k8s.io/v1/networkpolicies"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
@@ -36,8 +38,15 @@ NOTHING = ""
 """Uid of an object that is not there."""
 
 
-class NameTakenError(Exception):
+NAME_TAKEN = "NameTaken"
+
+
+class NameTakenError(ApiError):
     """An object of somebody else has the name that ours must have."""
+
+    def __init__(self, message: str) -> None:
+        """`message` names the object."""
+        super().__init__(409, NAME_TAKEN, message)
 
 
 def is_owned(found: Object, uid: str) -> bool:
@@ -158,13 +167,12 @@ class Actor:
         await self._cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
 
     async def post(self, events: list[Event], now: datetime) -> None:
-        """Tell what was written. An event that is refused is lost, the status is not."""
+        """Tell what was written. An event that is refused, whatever for, is lost; the status is not."""
         for number, event in enumerate(events):
             try:
                 await self._cluster.create("api/v1/events", self._job.namespace, self._event(event, now, number))
             except ApiError as error:
-                if error.code not in (0, 403, 404, 409):
-                    raise
+                log.info("event %s of job %s/%s: %s", event.reason, self._job.namespace, self._job.name, error)
 
     def _event(self, event: Event, now: datetime, number: int) -> Object:
         job, stamp = self._job, format_time(now)

@@ -161,7 +161,7 @@ class Jobs:
             try:
                 rested = await self.reconciler.rested_turn(loop.memory, self._crowd())
                 outlook = rested or await self.reconciler.turn(*key, loop.memory)
-                ok = True
+                ok = not outlook.failed
             finally:
                 self.metrics.observe_turn(self.monotonic() - started, ok)
                 self.health.turned(key)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from llmtrain.api.status import HighWater, Progress
 from llmtrain_operator.client import Object, includes, newer
 from llmtrain_operator.observation import Tale
+from llmtrain_operator.refused import Refused
 from llmtrain_operator.rest import Kept, less_owners, pack, unpack
 
 SURE = timedelta(seconds=5)
@@ -138,7 +139,8 @@ class Memory:
     job: JobNews = field(default_factory=JobNews)
     pods: PodNews = field(default_factory=PodNews)
     rest: Rest = field(default_factory=Rest)
-    refusal: str = ""
+    refused: Refused = field(default_factory=Refused)
+    """What the apiserver refuses to do for the job."""
     billed_at: datetime | None = None
     made: dict[str, str] = field(default_factory=dict)
     """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path. Empty: it made none."""

@@ -58,6 +58,24 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An act that the apiserver refuses, and has refused each time since `since`."""
+
+    act: str
+    """Class name of the action."""
+    code: int
+    """Of HTTP; 0: no answer."""
+    reason: str
+    message: str
+    """The apiserver's words."""
+    since: datetime
+    times: int
+
+
+CREATES = ("CreateObjects", "CreateHead", "CreateWorker", "CreateEvaluator")
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything a decision rests on."""
 
@@ -77,8 +95,13 @@ class Observation:
     """TrainingBudgets of the namespace that select the job."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the job's namespace, where a plan asks for them."""
-    refusal: str = ""
-    """What the apiserver said when it refused the last object that was to be created."""
+    refusals: Sequence[Refusal] = ()
+    """What the apiserver refuses at present, one entry an act; errors that pass by themselves once they repeat."""
+
+    @property
+    def refusal(self) -> str:
+        """What the apiserver said when it refused an object that was to be created; empty where it refused none."""
+        return next((one.message for one in self.refusals if one.act in CREATES), "")
 
 
 @dataclass(frozen=True)

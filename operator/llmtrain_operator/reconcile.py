@@ -4,6 +4,7 @@ The status is written before the acts that rest on it (an attempt's number befor
 finalizer goes), and every act can be repeated: after a crash the next turn finds the same situation and goes on.
 """
 
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,12 @@ from pydantic import ValidationError
 from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import HighWater, JobStatus, StageState
-from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, NameTakenError, is_owned
-from llmtrain_operator.batches import runs, side_by_side
+from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, is_owned
+from llmtrain_operator.batches import Result, carry_out
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.budget_state import BudgetState, read_budget
-from llmtrain_operator.client import ApiError, Cluster, Object, newer
+from llmtrain_operator.client import NO_ANSWER, Cluster, Object, newer
 from llmtrain_operator.decide import decide
 from llmtrain_operator.memory import Head, Memory, Rest
 from llmtrain_operator.names import job_selector
@@ -60,11 +61,14 @@ from llmtrain_operator.rest import (
 )
 from llmtrain_operator.settlement import remembered
 
+log = logging.getLogger("llmtrain.operator")
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
 SOON_SECONDS = 1.0
+RACE_SECONDS = 0.1
+"""Somebody else was faster; or the shortest pause before a refused act is tried again."""
 ENDING_SECONDS = 5.0
 """Pods that end wake the loop; this is in case a watch has missed one. Of a hundred jobs that end at once, a look each second at
 every one takes the time that their ends need."""
@@ -77,13 +81,14 @@ PROVISIONAL_SECONDS = 45
 
 @dataclass(frozen=True)
 class Outlook:
-    """When to look again; `gone`: the job does not exist any more."""
+    """When to look again; `gone`: the job does not exist any more, or was let go; `failed`: an act got no proper answer."""
 
     seconds: float
     gone: bool = False
     status: JobStatus | None = None
     uid: str = ""
     head: Head | None = None
+    failed: bool = False
 
 
 @dataclass
@@ -120,23 +125,32 @@ class Reconciler:
         raw = await self._write_status(raw, status, moved, seen.now, memory)
         memory.pods.marks = _unwritten(decision.status, raw)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
-        try:
-            memory.refusal = await self._act(actor, _remaining(decision.actions, memory))
-        finally:
-            self._forget_what_acts_change(decision.actions, namespace, memory)
-        cleared = next((a.attempt.cluster for a in decision.actions if isinstance(a, DeleteObjects)), "")
-        memory.cleared = "" if memory.refusal else cleared
+        results = await self._act(actor, seen.job, decision.actions, memory)
         await actor.post(decision.events, self.clock())
-        memory.pods.told, memory.pods.sure = reduce(newer, actor.pods, memory.pods.told), "" not in actor.pods
-        gone = any(isinstance(action, ReleaseJob) for action in decision.actions)
-        seconds = _pause(seen, decision, moved)
+        memory.pods.told = reduce(newer, actor.pods, memory.pods.told)
+        memory.pods.sure = "" not in actor.pods and not any(_is_unknown(one) for one in results)
+        gone = any(isinstance(one.action, ReleaseJob) and one.error is None for one in results)
+        seconds = self._seconds(seen, decision, moved, results, memory)
         memory.head = _live_head(seen.pods)
         if leaves_alone(seen, decision):
             still = not moved and not decision.events and seconds == RESYNC_SECONDS
             memory.rest = Rest(kept or keep(seen), still, still_until)
         if memory.rest.still:
             _rest(seen, decision, status, memory)
-        return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head)
+        failed = any(_is_unknown(one) for one in results)
+        return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head, failed)
+
+    def _seconds(
+        self, seen: Observation, decision: Decision, moved: bool, results: Sequence[Result], memory: Memory
+    ) -> float:
+        """Until the next look: where acts were refused, and nothing else was done, until the next of them is due."""
+        if any(isinstance(one.action, Reserve) and one.error is not None for one in results):
+            return RACE_SECONDS
+        done = any(one.error is None for one in results)
+        pause, again = _pause(seen, decision, moved, done), memory.refused.seconds(self.clock())
+        if again is None:
+            return pause
+        return min(RESYNC_SECONDS, max(again, RACE_SECONDS), pause if done or moved else RESYNC_SECONDS)
 
     def _forget_what_acts_change(self, actions: Sequence[Action], namespace: str, memory: Memory) -> None:
         if any(isinstance(action, Reserve) for action in actions):
@@ -232,7 +246,7 @@ class Reconciler:
             progress=memory.progress if memory.progress_of in {pod.uid for pod in pods} else None,
             budgets=await self._budgets(job),
             namespace_labels=await self._namespace_labels(job.namespace, plans),
-            refusal=memory.refusal,
+            refusals=memory.refused.told(),
         )
 
     async def _budgets(self, job: Job) -> list[BudgetState]:
@@ -281,18 +295,23 @@ class Reconciler:
         memory.job.keep(written, self.clock())
         return written
 
-    async def _act(self, actor: Actor, actions: Sequence[Action]) -> str:
-        """Do what was decided; what the apiserver refuses for the user's reasons is told, not retried blindly."""
-        for run in runs(actions):
-            try:
-                await side_by_side(actor, run)
-            except NameTakenError as error:
-                return str(error)
-            except ApiError as error:
-                if error.code not in (400, 403, 422):
-                    raise
-                return error.message
-        return ""
+    async def _act(self, actor: Actor, job: Job, actions: Sequence[Action], memory: Memory) -> list[Result]:
+        """Do what was decided and is due; what was refused is told, and tried again later. What is noted as done was done."""
+        due = memory.refused.due(_remaining(actions, memory), self.clock())
+        try:
+            results = await carry_out(actor, due)
+        finally:
+            self._forget_what_acts_change(actions, job.namespace, memory)
+        for one in results:
+            if one.error is not None:
+                log.warning("job %s/%s: %s: %s", job.namespace, job.name, type(one.action).__name__, one.error)
+        memory.refused.take(results, actions, self.clock())
+        done = [
+            one.action.attempt.cluster for one in results if isinstance(one.action, DeleteObjects) and not one.error
+        ]
+        asked = [action.attempt.cluster for action in actions if isinstance(action, DeleteObjects)]
+        memory.cleared = next((cluster for cluster in asked if cluster in (*done, memory.cleared)), "")
+        return results
 
 
 def read_job(raw: Object) -> Job:
@@ -345,9 +364,17 @@ def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory)
     memory.rest.quiet_until = look if memory.rest.still_until is not None and not seen.budgets else None
 
 
-def _pause(seen: Observation, decision: Decision, moved: bool) -> float:
-    """None after a step that no pod will tell of; soon while something is under way; otherwise the resync period."""
-    moves = decision.actions and not seen.refusal
+def _is_unknown(result: Result) -> bool:
+    """Nobody can say what became of it."""
+    return result.error is not None and (result.error.code == NO_ANSWER or result.error.code >= 500)
+
+
+def _pause(seen: Observation, decision: Decision, moved: bool, done: bool) -> float:
+    """None after a step that no pod will tell of; soon while something is under way; otherwise the resync period.
+
+    `done`: something was carried out.
+    """
+    moves = done or (decision.actions and not seen.refusals)
     asked = seen.job.spec is not None and seen.job.spec.suspend
     suspended = asked and decision.status.state == "Suspended" and not decision.actions and not seen.pods
     if moved and not suspended and not any(isinstance(action, TOLD_BY_PODS) for action in decision.actions):
