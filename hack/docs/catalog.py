@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from llmtrain_operator import metrics
+from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import KubernetesCluster
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
@@ -28,6 +29,7 @@ def operator() -> Iterator[Entry]:
     metrics.OperatorMetrics(registry, lambda: 0.0, "0")
     _register_jobs(registry)
     registry.register(metrics.RequestCollector(KubernetesCluster(None)))
+    registry.register(metrics.RejectedCollector(Rejections()))
     for collector in list(registry._collector_to_names):
         for family in collector.collect():
             own = isinstance(collector, MetricWrapperBase)

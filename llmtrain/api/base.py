@@ -8,10 +8,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Self, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 
 from llmtrain.api.cel import holds
+from llmtrain.text import plain
 
 DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -114,6 +115,12 @@ Path = Annotated[str, Field(min_length=1, max_length=1024)]
 """A path or URL of a file, or a glob of files."""
 
 Text = Annotated[str, Field(max_length=1024)]
+
+
+def one_line(limit: int) -> BeforeValidator:
+    """Text of others is made one harmless line of at most `limit` characters; anything else is for the field's type to refuse."""
+    return BeforeValidator(lambda value: plain(value, limit) if isinstance(value, str) else value)
+
 
 _SUFFIX = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,

@@ -1,11 +1,12 @@
 """`LLMTrainingJob`: the spec."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from llmtrain.api.base import DecimalString, Model, ObjectName, Rule, Text, Wire, cel
+from llmtrain.api.base import DecimalString, Model, ObjectName, Rule, Text, Wire, cel, one_line
 from llmtrain.api.cluster import Cluster, NamedRef
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
@@ -163,6 +164,14 @@ class JobSpec(Model):
     model_config = Model.model_config | {"json_schema_extra": _spec_rules()}
 
 
+def reason_word(value: Any) -> Any:
+    """A word that is allowed as a condition's reason, of whatever a scheduler, a kubelet or a pod gave as one."""
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,127}", value):
+        return value
+    word = re.sub(r"^[^A-Za-z]+|[^A-Za-z0-9]", "", value)
+    return word[:128] or "Unknown"
+
+
 class Condition(Wire):
     """metav1.Condition."""
 
@@ -170,10 +179,10 @@ class Condition(Wire):
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=8)] = Field(
         description="True, False or Unknown."
     )
-    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)] = Field(
-        description="Why, in one word."
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128), BeforeValidator(reason_word)] = (
+        Field(description="Why, in one word.")
     )
-    message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, for people.")
+    message: Annotated[str, Field(max_length=4096), one_line(4096)] = Field("", description="Why, for people.")
     last_transition_time: Annotated[str, Field(max_length=32)] = Field(description="When `status` last changed.")
     observed_generation: int = Field(0, ge=0, description="Generation that the condition speaks of.")
 

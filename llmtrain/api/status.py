@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from llmtrain.api.base import Wire
+from llmtrain.api.base import Wire, one_line
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.job import Condition
 from llmtrain.api.outlook import JobEstimate, JobForecast, Quantiles
 
 Time = Annotated[str, Field(max_length=32)]
-Line = Annotated[str, Field(max_length=1024)]
+Line = Annotated[str, Field(max_length=1024), one_line(1024)]
+"""What people read, some of it in the words of others: one line, cut where it is too long."""
+Word = Annotated[str, Field(max_length=253), one_line(253)]
+"""The same, in a word."""
 Key = Annotated[str, Field(max_length=253)]
 
 
@@ -49,10 +52,10 @@ class Progress(StatusModel):
 
     done: int = Field(0, description="Units done.")
     total: int = Field(0, description="Units in all.")
-    unit: Key = Field("", description="What is counted: documents, tokens, questions.")
-    loss: Key = Field("", description="Last training loss.")
-    tokens_per_second: Key = Field("", description="Training tokens per second.")
-    mfu: Key = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
+    unit: Word = Field("", description="What is counted: documents, tokens, questions.")
+    loss: Word = Field("", description="Last training loss.")
+    tokens_per_second: Word = Field("", description="Training tokens per second.")
+    mfu: Word = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
     checkpoint: Key = Field("", description="Training: newest complete checkpoint.")
     detail: Line = Field("", description="What the stage is doing.")
     working_seconds: int = Field(0, description="Seconds of this attempt in which the work moved forward.")
@@ -70,14 +73,14 @@ class Outcome(StatusModel):
     """How an attempt ended, decided but perhaps not yet settled."""
 
     state: StageState = Field(description="State that the stage goes to once its pods are gone.")
-    reason: Key = Field("", description="Why, in one word.")
+    reason: Word = Field("", description="Why, in one word.")
     message: Line = Field("", description="Why, for people.")
     retry: bool = Field(False, description="Another attempt follows.")
     counted: bool = Field(False, description="The failure counts against retry.limit.")
     infrastructure: bool = Field(False, description="The failure counts against retry.infrastructureLimit.")
     failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
     exit_code: int | None = Field(None, description="Exit code of the container that ended the attempt.")
-    node: Key = Field("", description="Node that was lost.")
+    node: Word = Field("", description="Node that was lost.")
     grace_seconds: int | None = Field(None, description="Seconds that the head has for its save; absent: the pod's.")
 
 
@@ -115,7 +118,7 @@ class WorkerState(StatusModel):
 class NodeLoss(StatusModel):
     """How often a stage lost pods with one node."""
 
-    node: Key = Field(description="Name of the node.")
+    node: Word = Field(description="Name of the node.")
     losses: int = Field(1, description="Attempts and workers lost with it.")
 
 
@@ -126,11 +129,11 @@ class AttemptRecord(StatusModel):
     attempt: int = Field(description="Number of the attempt within its stage.")
     start_time: Time | None = Field(None, description="When its pods were asked for.")
     end_time: Time = Field(description="When its last pod was observed gone.")
-    reason: Key = Field("", description="Why it ended, in one word.")
+    reason: Word = Field("", description="Why it ended, in one word.")
     message: Line = Field("", description="Why it ended, for people.")
     failure_class: FailureClass | None = Field(None, description="Class of the failure, if it was one.")
     exit_code: int | None = Field(None, description="Exit code of the container that ended it.")
-    node: Key = Field("", description="Node that was lost.")
+    node: Word = Field("", description="Node that was lost.")
     checkpoint: Key = Field("", description="Newest complete checkpoint at its end.")
     cost_micro_usd: int = Field(0, description="Microdollars of all its pods.")
 
@@ -257,10 +260,10 @@ class Ledger(StatusModel):
 class Waiting(StatusModel):
     """Why the job is not running."""
 
-    reason: Key = Field(description="Why, in one word.")
+    reason: Word = Field(description="Why, in one word.")
     message: Line = Field("", description="Why, for people.")
     since: Time = Field(description="Since when.")
-    resource: Key = Field("", description="Resource that is missing.")
+    resource: Word = Field("", description="Resource that is missing.")
     pods: Annotated[list[Key], Field(max_length=8)] = Field([], description="Pods that wait, eight at most.")
     pod_count: int = Field(0, description="Pods that wait.")
     held_accelerators: int = Field(0, description="Accelerators that are held and paid for meanwhile.")

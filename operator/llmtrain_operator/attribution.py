@@ -4,10 +4,13 @@ The head tells what the attempt as a whole did, and which workers train. What it
 slot, so that time in which a paid pod did nothing never counts as work.
 """
 
+import re
+
 from llmtrain.api.status import Phases, PhaseSeconds, Progress, StageStatus, WorkerState
 from llmtrain_operator.names import WORKER
 from llmtrain_operator.podstate import PodState
 
+INDEX = re.compile(r"[0-9]{1,4}")
 PARTS = ("working", "redone", "checkpointing")
 
 
@@ -67,6 +70,6 @@ def indices(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         last = last if dash else first
-        if first.isdigit() and last.isdigit():
+        if INDEX.fullmatch(first) and INDEX.fullmatch(last):
             found += range(int(first), int(last) + 1)
     return found

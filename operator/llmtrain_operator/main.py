@@ -16,13 +16,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import connect
 from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.logs import TEXT, configure
-from llmtrain_operator.metrics import OperatorMetrics, RequestCollector, register_all
+from llmtrain_operator.metrics import OperatorMetrics, RejectedCollector, RequestCollector, register_all
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podwatch import PodWatch
@@ -41,15 +42,16 @@ def now() -> datetime:
 async def run() -> None:
     """Connect, serve metrics, watch."""
     cluster = await connect()
-    registry, snapshots = CollectorRegistry(), Snapshots(now)
+    registry, snapshots, rejections = CollectorRegistry(), Snapshots(now), Rejections()
     register_all(registry, snapshots)
     registry.register(RequestCollector(cluster))
+    registry.register(RejectedCollector(rejections))
     metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
-    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network)
+    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections)
     health = Health(time.monotonic)
-    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(), time.monotonic, health)
+    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(rejections), time.monotonic, health)
     metrics.queue_depth.set_function(jobs.waiting)
     serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.budget_metrics import BudgetCollector
 from llmtrain_operator.client import KubernetesCluster
 from llmtrain_operator.job_metrics import JobCollector
@@ -44,6 +45,27 @@ class RequestCollector(Collector):
         yield GaugeMetricFamily(
             "llmtrain_operator_api_requests_waiting", "Requests that wait for one to end.", value=self._cluster.waiting
         )
+
+
+class RejectedCollector(Collector):
+    """Input of others that was not used, from the border's own count."""
+
+    def __init__(self, rejections: Rejections) -> None:
+        """Reads the border's counter at every scrape."""
+        self._rejections = rejections
+
+    def describe(self) -> Iterable[Metric]:
+        """Its name, by which a scrape may ask for it alone."""
+        return self.collect()
+
+    def collect(self) -> Iterable[Metric]:
+        """Rejections by kind, zero where there were none."""
+        family = CounterMetricFamily(
+            "llmtrain_operator_rejected_input", "Input of others that was out of bounds and not used.", labels=["kind"]
+        )
+        for kind in Kind:
+            family.add_metric([kind.value], self._rejections.counts[kind.value])
+        yield family
 
 
 class OperatorMetrics:

@@ -1,5 +1,6 @@
 """The only place that knows what things are called: objects, labels, annotations, finalizers."""
 
+import re
 from dataclasses import dataclass
 
 from llmtrain.api import GROUP
@@ -25,6 +26,13 @@ EVALUATOR = "evaluator"
 ROLES = (HEAD, WORKER, EVALUATOR)
 
 SHORT = {Stage.PREFLIGHT: "pre", Stage.CURATION: "cur", Stage.TRAINING: "trn", Stage.EVALUATION: "evl"}
+
+STAGE_OF = {short: stage for stage, short in SHORT.items()}
+ROLE_OF = {"w": WORKER, "e": EVALUATOR}
+POD_NAME = re.compile(
+    rf"(?P<job>[a-z0-9.-]+)-(?P<stage>{'|'.join(STAGE_OF)})-(?P<attempt>[0-9]{{1,9}})-"
+    r"(?:head|(?P<role>[we])(?P<index>[0-9]{1,4})-(?P<incarnation>[0-9]{1,9}))"
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,33 @@ class Attempt:
         if role is None:
             return labels
         return labels | {LABEL_ROLE: role, LABEL_INDEX: str(index), LABEL_INCARNATION: str(incarnation)}
+
+
+@dataclass(frozen=True)
+class PodName:
+    """What the name of a pod says. Nobody can change a name, and only the operator has one like this for a pod of its own."""
+
+    job: str
+    stage: Stage
+    attempt: int
+    role: str
+    index: int = 0
+    incarnation: int = 1
+
+    def labels(self, uid: str) -> dict[str, str]:
+        """The labels of this pod of the job with this uid."""
+        return Attempt(self.job, "", uid, self.stage, self.attempt).labels(self.role, self.index, self.incarnation)
+
+
+def read_pod_name(name: str) -> PodName | None:
+    """What a pod's name says; None for one that no pod of ours has."""
+    found = POD_NAME.fullmatch(name)
+    if found is None:
+        return None
+    job, stage, attempt = found["job"], STAGE_OF[found["stage"]], int(found["attempt"])
+    if found["role"] is None:
+        return PodName(job, stage, attempt, HEAD)
+    return PodName(job, stage, attempt, ROLE_OF[found["role"]], int(found["index"]), int(found["incarnation"]))
 
 
 def job_selector(uid: str) -> str:

@@ -1,17 +1,15 @@
 """What a pod object says of itself, in the words of the reconciler."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
-
 from llmtrain.api.failure import EXIT_CODES, FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain_operator.billing import container_statuses, parse_time
+from llmtrain_operator.border import Kind, LastWords, Read, Rejection, read_text
 from llmtrain_operator.names import (
     EVALUATOR,
     FINALIZER_POD,
@@ -196,12 +194,26 @@ class PodState:
             return ended
         return {}
 
+    @cached_property
+    def last_words(self) -> Read[LastWords]:
+        """The termination message of its main container. Words that are no JSON object are a log's last lines, and no flaw."""
+        text = str(self.terminated.get("message") or "").strip()
+        return read_text(LastWords, text) if text.startswith("{") else Read(None)
+
+    @property
+    def flaws(self) -> list[Rejection]:
+        """What it says that is not used."""
+        said = self.last_words.flaws if self.is_head and self.terminated else ""
+        return [Rejection(Kind.LAST_WORDS, said)] if said else []
+
+    @property
+    def known_as(self) -> str:
+        """What it is called where it is one of many."""
+        return f"pod {self.raw['metadata'].get('namespace', '')}/{self.name} ({self.uid})"
+
     def result(self) -> Result | None:
         """What the head wrote as its last words, if it got to."""
-        try:
-            return Result.model_validate(json.loads(self.terminated.get("message") or ""))
-        except (ValueError, ValidationError):
-            return None
+        return self.last_words.value
 
     def failure_class(self) -> FailureClass:
         """Why an ended pod failed, by its exit code and reason."""

@@ -20,6 +20,7 @@ from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, is_owned
 from llmtrain_operator.batches import Result, carry_out
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
+from llmtrain_operator.border import Rejections
 from llmtrain_operator.budget_state import BudgetState, read_budget
 from llmtrain_operator.client import NO_ANSWER, Cluster, Object, newer
 from llmtrain_operator.decide import decide
@@ -36,6 +37,7 @@ from llmtrain_operator.observation import (
     DeleteJob,
     DeleteObjects,
     DeletePod,
+    Event,
     HoldJob,
     Job,
     Observation,
@@ -99,6 +101,7 @@ class Reconciler:
     clock: Callable[[], datetime]
     image: str
     network: NetworkSettings = NO_POLICY
+    rejections: Rejections = field(default_factory=Rejections)
     recent: Recent = field(init=False)
     ledgers: Ledgers = field(init=False)
 
@@ -126,7 +129,7 @@ class Reconciler:
         memory.pods.marks = _unwritten(decision.status, raw)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
         results = await self._act(actor, seen.job, decision.actions, memory)
-        await actor.post(decision.events, self.clock())
+        await actor.post([*decision.events, *self._rejected(seen)], self.clock())
         memory.pods.told = reduce(newer, actor.pods, memory.pods.told)
         memory.pods.sure = "" not in actor.pods and not any(_is_unknown(one) for one in results)
         gone = any(isinstance(one.action, ReleaseJob) and one.error is None for one in results)
@@ -151,6 +154,14 @@ class Reconciler:
         if again is None:
             return pause
         return min(RESYNC_SECONDS, max(again, RACE_SECONDS), pause if done or moved else RESYNC_SECONDS)
+
+    def _rejected(self, seen: Observation) -> list[Event]:
+        """An event for each thing that a pod says which is not used, once until it changes."""
+        found = [(pod, flaw) for pod in seen.pods for flaw in pod.flaws]
+        news = [(pod.name, flaw) for pod, flaw in found if self.rejections.note(flaw.kind, pod.known_as, flaw.why)]
+        return [
+            Event("InputRejected", f"pod {name}, {flaw.kind.value}: {flaw.why}", warning=True) for name, flaw in news
+        ]
 
     def _forget_what_acts_change(self, actions: Sequence[Action], namespace: str, memory: Memory) -> None:
         if any(isinstance(action, Reserve) for action in actions):

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, StageState, StageStatus
+from llmtrain.text import plain
 from llmtrain_operator.billing import format_time, interval
 from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.observation import Action, DeletePod, Event, Observation
@@ -92,7 +93,7 @@ class Turn:
 
     def tell(self, reason: str, message: str, warning: bool = False) -> None:
         """Post an event after the status write."""
-        self.events.append(Event(reason, message[:1000], warning))
+        self.events.append(Event(reason, plain(message, 1000), warning))
 
     def cluster_name(self, stage: StageStatus) -> str:
         """Name of the stage's current cluster."""
