@@ -4,6 +4,7 @@ Kubernetes' API conventions rule out floats: decimals are strings with a pattern
 number has a bound, without which the apiserver refuses CEL rules as too costly.
 """
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Self, TypeVar, cast, get_args
@@ -123,19 +124,30 @@ def one_line(limit: int) -> BeforeValidator:
 
 
 _SUFFIX = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15),
+    "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
+_QUANTITY = re.compile(
+    r"[+]?(?P<number>[0-9]{1,32}(?:[.][0-9]{0,32})?|[.][0-9]{1,32})"
+    r"(?:[eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i)?)"
+)
 
 
 @lru_cache(maxsize=1024)
 def parse_quantity(text: str) -> Decimal:
-    """Value of a Kubernetes quantity in its base unit (cores, bytes)."""
-    number = text.rstrip("mkMGTPi")
-    suffix = text[len(number) :]
-    if suffix == "m":
-        return Decimal(number) / 1000
-    return Decimal(number) * _SUFFIX[suffix]
+    """Value of a Kubernetes quantity in its base unit (cores, bytes, devices): "500m", "1.1Gi", "20k", "1e3".
+
+    ValueError for what is none, and for a negative one: nobody can request that.
+    """
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{text[:64]!r} is no quantity; it must be a number that is not negative, with a suffix such as m, k or Gi"
+        )
+    number = Decimal(found["number"])
+    return number.scaleb(int(found["exponent"])) if found["exponent"] else number * _SUFFIX[found["suffix"] or ""]
 
 
 class Rule(BaseModel):

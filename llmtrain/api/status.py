@@ -138,6 +138,21 @@ class AttemptRecord(StatusModel):
     cost_micro_usd: int = Field(0, description="Microdollars of all its pods.")
 
 
+class RolePrice(StatusModel):
+    """What a pod of one role costs. It is fixed when the attempt begins, before any of its pods exists."""
+
+    role: Key = Field(description="head, worker or evaluator.")
+    plan: Key = Field("", description="ComputePlan.")
+    plan_resource_version: Key = Field("", description="Version of the plan that the price was taken from.")
+    tenure: Key = Field("", description="Rented or Owned.")
+    micro_usd_per_hour: int = Field(0, description="Microdollars per hour.")
+    increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
+    minimum_seconds: int = Field(0, description="Shortest time that is billed.")
+    accelerators: int = Field(0, description="Accelerators that the pod requests of its plan's resource.")
+    load_watts: int = Field(0, description="Power of its accelerators while they work, the building's losses included.")
+    idle_watts: int = Field(0, description="The same while they wait.")
+
+
 class StageStatus(StatusModel):
     """One stage."""
 
@@ -151,6 +166,9 @@ class StageStatus(StatusModel):
     run_seconds: int = Field(0, description="Seconds that earlier attempts held a cluster.")
     billed_before_micro_usd: int = Field(0, description="The job's bill when this attempt started.")
     image: Annotated[str, Field(max_length=512)] = Field("", description="Image of this attempt's pods.")
+    prices: Annotated[list[RolePrice], Field(max_length=3)] = Field(
+        [], description="What this attempt's pods cost, by role; absent where no attempt is under way."
+    )
     nonce: Key = Field("", description="Part of the name of this attempt's Secret.")
     checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
     progress_time: Time | None = Field(None, description="When this attempt last reported something new.")
@@ -229,6 +247,7 @@ class HighWater(Amounts):
     increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
     minimum_seconds: int = Field(0, description="Shortest time that is billed.")
     accelerators: int = Field(0, description="Accelerators that it requests.")
+    doubted: bool = Field(False, description="Its annotation gave another price, which was told and is not used.")
 
 
 class Counted(StatusModel):

@@ -10,8 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
-from llmtrain_operator.names import PRICE_ANNOTATION
-from llmtrain_operator.pricing import FREE, Price
+from llmtrain_operator.pricing import Price
 
 Pod = Mapping[str, Any]
 NODE_LOST_AFTER = timedelta(minutes=5)
@@ -68,24 +67,11 @@ def interval(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Interval:
     return Interval(start, end or now, end is not None)
 
 
-def bill(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Bill:
-    """What the pod owes at `now`."""
-    price = frozen_price(pod)
+def bill(pod: Pod, price: Price, accelerators: int, nodes: Mapping[str, Node], now: datetime) -> Bill:
+    """What a pod of this price and so many accelerators owes at `now`."""
     seconds = interval(pod, nodes, now).seconds
     billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
-    return Bill(price, seconds, billed, billed * accelerators(pod), amount_micro_usd(billed, price.microUsdPerHour))
-
-
-def frozen_price(pod: Pod) -> Price:
-    """The price of the pod's annotation."""
-    text = pod["metadata"].get("annotations", {}).get(PRICE_ANNOTATION)
-    return Price.from_json(text) if text else FREE
-
-
-def accelerators(pod: Pod) -> int:
-    """Extended resources that the pod's containers request."""
-    requests = [c.get("resources", {}).get("requests", {}) for c in pod["spec"].get("containers", [])]
-    return sum(int(amount) for request in requests for name, amount in request.items() if "/" in name)
+    return Bill(price, seconds, billed, billed * accelerators, amount_micro_usd(billed, price.microUsdPerHour))
 
 
 def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:

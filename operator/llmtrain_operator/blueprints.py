@@ -7,15 +7,16 @@ from llmtrain.api.duringtraining import DuringTraining
 from llmtrain.api.elastic import sizes_of
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
-from llmtrain.api.status import Stage, StageStatus
+from llmtrain.api.status import RolePrice, Stage, StageStatus
 from llmtrain.api.training import Device
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
 from llmtrain_operator.history import excluded_nodes
 from llmtrain_operator.manifests import Blueprint, EvaluatorGroup
-from llmtrain_operator.names import Attempt
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER, Attempt
 from llmtrain_operator.observation import Job, Observation
 from llmtrain_operator.pricing import Plan, pod_price
+from llmtrain_operator.roleprices import role_price
 
 
 def stages_of(spec: JobSpec) -> list[Stage]:
@@ -103,6 +104,23 @@ def product_of(plan: Plan | None) -> str | None:
     return plan.spec.accelerator.product if plan and plan.spec.accelerator else None
 
 
+def role_prices(plans: Mapping[str, Plan], spec: JobSpec, stage: StageStatus) -> list[RolePrice]:
+    """Prices of an attempt that begins now: the head's, then the workers' and the evaluators' where it has any.
+
+    Empty where the stage's plan does not exist.
+    """
+    plan, cluster = plans.get(plan_name(spec, stage.name)), cluster_of(spec, stage.name)
+    if plan is None:
+        return []
+    found = [role_price(HEAD, plan, cluster.head, 0)]
+    if worker_count(spec, stage.name):
+        found.append(role_price(WORKER, plan, cluster.workers, cluster.workers.accelerators_per_worker))
+    group = evaluator_group(plans, spec, stage.name)
+    if group is not None:
+        found.append(role_price(EVALUATOR, group.plan, group.size, group.size.accelerators_per_worker))
+    return found
+
+
 def _prices(spec: JobSpec, stage: Stage, plan: Plan, group: EvaluatorGroup | None) -> dict[str, int]:
     """What the attempt's pods cost an hour, for the dollars beside a checkpoint's scores."""
     if group is None:
@@ -151,4 +169,5 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         excluded,
         observation.network,
         evaluators=group,
+        prices={one.role: one for one in stage.prices},
     )

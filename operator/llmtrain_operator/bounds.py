@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Outcome, StageState, StageStatus
-from llmtrain_operator.billing import NODE_LOST_AFTER, bill, deletion_time, frozen_price, interval
+from llmtrain_operator.billing import NODE_LOST_AFTER, bill, deletion_time, interval
 from llmtrain_operator.budget import (
     SHORTEST_RUN_SECONDS,
     Limit,
@@ -20,6 +20,7 @@ from llmtrain_operator.budget import (
     lacking_evaluators,
     limits,
     missing_pods,
+    next_cluster_prices,
 )
 from llmtrain_operator.exposure import price_for, settled_micro_usd
 from llmtrain_operator.lifetime import (
@@ -94,13 +95,13 @@ def longest_bill(turn: Turn, pod: PodState) -> int:
     """What the pod owes at the most, microdollars, if nobody but its kubelet ever ends it."""
     span = interval(pod.raw, turn.seen.nodes, turn.now)
     if span.final:
-        return bill(pod.raw, turn.seen.nodes, turn.now).micro_usd
+        return bill(pod.raw, pod.price, pod.accelerators, turn.seen.nodes, turn.now).micro_usd
     lifetime = pod.lifetime or turn.spec.max_pod_lifetime_seconds
     seconds = max(span.seconds, _before_deadline(pod, span.start) + lifetime + TAIL_SECONDS)
     deleted = deletion_time(pod.raw)
     if deleted and span.start:
         seconds = min(seconds, max(span.seconds, int((deleted - span.start).total_seconds()) + LOST_SECONDS))
-    return price_for(frozen_price(pod.raw), seconds)
+    return price_for(pod.price, seconds)
 
 
 def _before_deadline(pod: PodState, start: datetime | None) -> int:
@@ -140,7 +141,7 @@ def extension() -> Outcome:
 
 def more_seconds(turn: Turn, stage: StageStatus) -> int:
     """Seconds that a new cluster might live if this one stopped now."""
-    prices, longest = cluster_prices(turn, stage), turn.spec.max_pod_lifetime_seconds
+    prices, longest = next_cluster_prices(turn, stage), turn.spec.max_pod_lifetime_seconds
     if not prices or not binding(turn):
         return longest
     room = _tightest(turn).attainable - committed(turn, stage, 0)
@@ -161,7 +162,7 @@ def shorten(turn: Turn, stage: StageStatus) -> bool:
     if room is None or room >= 0:
         return False
     alive = [pod for pod in turn.pods_of(stage) if pod.uid not in turn.status.ledger.settled and not pod.deleted]
-    shares = [Share(frozen_price(pod.raw), _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
+    shares = [Share(pod.price, _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
     free = room + sum(longest_bill(turn, pod) for pod in alive)
     seconds = affordable_seconds(free, shares, turn.spec.max_pod_lifetime_seconds)
     shortened = [(pod, max(1, _counted(turn, pod) + seconds + _apart_of(pod))) for pod in alive]
@@ -184,7 +185,7 @@ def make_room(turn: Turn, stage: StageStatus, more: Sequence[Price]) -> bool:
     longest, beyond = turn.spec.max_pod_lifetime_seconds, ACCEPT_SECONDS + TAIL_SECONDS
     new = [Share(price, beyond) for price in more]
     alive = [pod for pod in turn.pods_of(stage) if pod.uid not in turn.status.ledger.settled and not pod.deleted]
-    old = [Share(frozen_price(pod.raw), _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
+    old = [Share(pod.price, _billed(turn, pod) + _apart_of(pod) + TAIL_SECONDS) for pod in alive]
     together = affordable_seconds(room + sum(longest_bill(turn, pod) for pod in alive), [*old, *new], longest)
     if together < min(EXTENSION_SECONDS, longest):
         return False

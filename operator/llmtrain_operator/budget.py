@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from llmtrain.api.job import OnBreach
-from llmtrain.api.status import Outcome, StageState, StageStatus
+from llmtrain.api.status import Outcome, RolePrice, StageState, StageStatus
 from llmtrain.cost.money import format_usd, micro_usd
-from llmtrain_operator.blueprints import cluster_of, evaluator_count, evaluator_group, plan_name, worker_count
+from llmtrain_operator.blueprints import evaluator_count, role_prices, worker_count
 from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.estimates import remaining_upper_micro_usd
 from llmtrain_operator.exposure import LOOK_SECONDS, exposure, price_for, save_seconds, settled_micro_usd, stop_seconds
-from llmtrain_operator.pricing import Price, pod_price
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
+from llmtrain_operator.pricing import Price
+from llmtrain_operator.roleprices import price_of
 from llmtrain_operator.turn import Turn
 
 SHORTEST_RUN_SECONDS = 60
@@ -60,15 +62,20 @@ def baseline(turn: Turn, budget: BudgetState) -> int:
 
 
 def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:
-    """Prices of all pods of the stage's cluster, the head's first."""
-    plan = turn.seen.plans.get(plan_name(turn.spec, stage.name))
-    if plan is None:
+    """Prices of all pods of the stage's cluster, the head's first: the attempt's own, or, where none is under way, the next one's."""
+    return _cluster(turn, stage, stage.prices) or next_cluster_prices(turn, stage)
+
+
+def next_cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:
+    """The same of an attempt that would begin now; empty where its plan does not exist."""
+    return _cluster(turn, stage, role_prices(turn.seen.plans, turn.spec, stage))
+
+
+def _cluster(turn: Turn, stage: StageStatus, roles: Sequence[RolePrice]) -> list[Price]:
+    found = {one.role: price_of(one) for one in roles}
+    if HEAD not in found:
         return []
-    cluster = cluster_of(turn.spec, stage.name)
-    workers = cluster.workers
-    worker = pod_price(plan, workers.cpu, workers.memory, workers.accelerators_per_worker)
-    head = pod_price(plan, cluster.head.cpu, cluster.head.memory, 0)
-    return [head] + [worker] * worker_count(turn.spec, stage.name)
+    return [found[HEAD]] + ([found[WORKER]] * worker_count(turn.spec, stage.name) if WORKER in found else [])
 
 
 def missing_pods(turn: Turn, stage: StageStatus) -> tuple[int, int]:
@@ -81,8 +88,8 @@ def missing_pods(turn: Turn, stage: StageStatus) -> tuple[int, int]:
 
 def evaluator_prices(turn: Turn, stage: StageStatus, count: int) -> list[Price]:
     """Prices of so many evaluators beside the stage."""
-    group = evaluator_group(turn.seen.plans, turn.spec, stage.name)
-    return [group.price] * count if group else []
+    roles = stage.prices or role_prices(turn.seen.plans, turn.spec, stage)
+    return [price_of(one) for one in roles if one.role == EVALUATOR] * count
 
 
 def lacking_evaluators(turn: Turn, stage: StageStatus) -> int:

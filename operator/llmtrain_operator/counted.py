@@ -14,7 +14,7 @@ from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, condition_time
 from llmtrain_operator.podstate import PodState
-from llmtrain_operator.power import frozen_power, joules
+from llmtrain_operator.power import joules
 
 Key = tuple[Stage, str, str, str]
 CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind != "starting")
@@ -51,7 +51,7 @@ def certain(pod: PodState, mark: HighWater, shares: Shares) -> Told:
         return Told({}, 0)
     span = Interval(start, start + timedelta(seconds=mark.pod_seconds), final=False)
     split = wastesplit.split_pod(pod.raw, span, mark.pod_seconds, shares.of(pod))
-    energy = joules(frozen_power(pod.raw), mark.pod_seconds, split)
+    energy = joules(pod.power, mark.pod_seconds, split)
     return Told(_worth(split, mark.micro_usd_per_hour), energy)
 
 

@@ -24,7 +24,7 @@ from llmtrain_operator.observation import (
 from llmtrain_operator.phases import observe_phases
 from llmtrain_operator.reservation import free_unused
 from llmtrain_operator.running import run
-from llmtrain_operator.settlement import settle, vanished
+from llmtrain_operator.settlement import doubted, settle, vanished
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid
@@ -101,6 +101,8 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
     turn = Turn(seen, spec, seen.job.status.duplicate())
     for mark in vanished(turn.status.ledger, seen.pods):
         turn.tell("PodVanished", f"pod {mark.uid} vanished unsettled; billed as last observed", warning=True)
+    for pod in doubted(turn.status.ledger, seen.pods):
+        turn.tell("PriceAnnotationIgnored", f"pod {pod.name}: {pod.doubt}", warning=True)
     observe_phases(turn)
     turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, unbooked(turn))
     return turn

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from llmtrain.api.status import Ledger, Progress
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
-from llmtrain_operator.billing import Node, bill, frozen_price, interval
+from llmtrain_operator.billing import Node, bill, interval
 from llmtrain_operator.manifests import GRACE_SECONDS
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Price
@@ -66,6 +66,6 @@ def _owed(pod: PodState, nodes: Mapping[str, Node], now: datetime, seconds: int)
     """A pod that is not scheduled yet may be at once."""
     span = interval(pod.raw, nodes, now)
     if span.final:
-        return bill(pod.raw, nodes, now).micro_usd
+        return bill(pod.raw, pod.price, pod.accelerators, nodes, now).micro_usd
     start = min(span.start or now, now)
-    return price_for(frozen_price(pod.raw), int((now + timedelta(seconds=seconds) - start).total_seconds()))
+    return price_for(pod.price, int((now + timedelta(seconds=seconds) - start).total_seconds()))

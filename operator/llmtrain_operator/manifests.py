@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmtrain.api import API_VERSION, restricted
@@ -20,6 +21,7 @@ from llmtrain.api.stageconfig import (
     TOKEN_PATH,
     StageConfig,
 )
+from llmtrain.api.status import RolePrice
 from llmtrain_operator.endpointkeys import key_mounts, key_volumes
 from llmtrain_operator.names import (
     EVALUATOR,
@@ -32,8 +34,8 @@ from llmtrain_operator.names import (
 )
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
 from llmtrain_operator.podmarks import default_annotations, default_labels
-from llmtrain_operator.power import pod_power
 from llmtrain_operator.pricing import Plan, Price, pod_price
+from llmtrain_operator.roleprices import power_of, price_of, role_price
 
 Object = dict[str, Any]
 GRACE_SECONDS = 60
@@ -77,6 +79,8 @@ class Blueprint:
     lifetimes: Lifetimes | None = None
     """Where a budget bounds them; otherwise `maxPodLifetimeSeconds` holds for all."""
     evaluators: EvaluatorGroup | None = None
+    prices: Mapping[str, RolePrice] = field(default_factory=dict)
+    """What the attempt fixed, by role; a role that it says nothing of costs what the plan says now."""
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -165,15 +169,15 @@ def owner_reference(attempt: Attempt) -> Object:
 def _pod(
     blueprint: Blueprint, name: str, role: str, size: PodResources, accelerators: int, labels: Object, index: int = 0
 ) -> Object:
-    price = pod_price(blueprint.plan, size.cpu, size.memory, accelerators)
+    fixed = blueprint.prices.get(role) or role_price(role, blueprint.plan, size, accelerators)
     pod = _object(blueprint, "Pod", name)
     pod["metadata"] |= {
         "labels": default_labels(blueprint.spec.pod) | dict(blueprint.spec.pod.labels) | labels,
         "annotations": default_annotations(blueprint.spec.pod, blueprint.plan.spec.placement.disruption)
         | dict(blueprint.spec.pod.annotations)
         | {
-            PRICE_ANNOTATION: price.to_json(),
-            POWER_ANNOTATION: pod_power(blueprint.plan.spec, accelerators).to_json(),
+            PRICE_ANNOTATION: price_of(fixed).to_json(),
+            POWER_ANNOTATION: power_of(fixed).to_json(),
         },
         "finalizers": [FINALIZER_POD],
     }

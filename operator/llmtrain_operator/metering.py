@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 
 from llmtrain.api.status import JobStatus, Stage
-from llmtrain_operator.billing import accelerators, frozen_price
 from llmtrain_operator.names import EVALUATOR
 from llmtrain_operator.podstate import PodState
 
 
 def burn_micro_per_hour(pods: Iterable[PodState]) -> int:
     """Microdollars per hour of all pods that are being billed."""
-    return sum(frozen_price(pod.raw).microUsdPerHour for pod in pods if _scheduled(pod) and not pod.over)
+    return sum(pod.price.microUsdPerHour for pod in pods if _scheduled(pod) and not pod.over)
 
 
 def accelerators_alive(pods: Iterable[PodState]) -> int:
     """Accelerators of pods that are being billed."""
-    return sum(accelerators(pod.raw) for pod in pods if _scheduled(pod) and not pod.over)
+    return sum(pod.accelerators for pod in pods if _scheduled(pod) and not pod.over)
 
 
 def goodput(status: JobStatus) -> str:

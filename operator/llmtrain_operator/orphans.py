@@ -4,11 +4,13 @@ Somebody who strips the finalizer off a job leaves its pods behind, held by thei
 books them in the namespace's ledger, each once, by its uid. It also starts the loop of every job that no event told of.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmtrain.api import API_VERSION
+from llmtrain.api.base import parse_quantity
 from llmtrain.api.status import JobStatus, Ledger
 from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.client import Cluster, Object
@@ -16,12 +18,15 @@ from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
 from llmtrain_operator.observation import Job
-from llmtrain_operator.ownership import is_own
-from llmtrain_operator.podstate import PodState
+from llmtrain_operator.ownership import is_own, orphan
+from llmtrain_operator.priceannotation import annotated_price
+from llmtrain_operator.recent import PLANS
 from llmtrain_operator.settlement import settle
 
 PODS = "api/v1/pods"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+MOST_ACCELERATORS = 1024
+PLAN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 SETTLING = timedelta(seconds=60)
 """A pod younger than this may belong to a job that was listed before it was made."""
 
@@ -60,6 +65,11 @@ class Sweeper:
         held = FINALIZER_POD in meta.get("finalizers", [])
         return held and meta["labels"].get(LABEL_JOB_UID) not in jobs and self.clock() - born > SETTLING
 
+    async def _accelerators(self, raw: Object) -> int:
+        price = annotated_price(raw)
+        plan = await self.cluster.get(PLANS, "", price.plan) if price and PLAN_NAME.fullmatch(price.plan) else None
+        return requested(raw, plan)
+
     async def _take(self, meta: Object, nodes: Mapping[str, Node]) -> None:
         """Delete it, book it once it is over, let it go."""
         namespace, name, labels = meta["namespace"], meta["name"], meta["labels"]
@@ -68,7 +78,7 @@ class Sweeper:
         gone = job is None or job["metadata"]["uid"] != labels.get(LABEL_JOB_UID)
         if raw is None or raw["metadata"]["uid"] != meta["uid"] or not gone or not is_own(_former_job(meta), raw):
             return
-        pod = PodState(raw)
+        pod = orphan(raw, await self._accelerators(raw))
         if not pod.deleted:
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
@@ -77,6 +87,17 @@ class Sweeper:
             await self.cluster.set_finalizers(PODS, namespace, name, pod.uid, pod.other_finalizers)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)
+
+
+def requested(raw: Object, plan: Object | None) -> int:
+    """Accelerators of a pod whose job is gone: what its containers request of its plan's resource, and of no other."""
+    name = ((plan or {}).get("spec", {}).get("accelerator") or {}).get("resourceName", "")
+    requests = [(one.get("resources") or {}).get("requests") or {} for one in raw["spec"].get("containers", [])]
+    texts = [str(request[name]) for request in requests if name in request]
+    try:
+        return min(MOST_ACCELERATORS, int(sum(parse_quantity(text) for text in texts)))
+    except ValueError:
+        return 0
 
 
 def _former_job(meta: Object) -> Job:

@@ -1,36 +1,91 @@
-"""Which pods are the job's. Anybody may put our labels on a pod of his own; such a pod is neither billed nor deleted."""
+"""Which pods are the job's, and what they cost. Anybody may put our labels on a pod of his own; such a pod is neither
+billed nor deleted. Anybody may edit annotations; the price is the operator's own record.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from llmtrain.api.status import Stage
-from llmtrain_operator.billing import frozen_price
+from llmtrain.api.job import JobSpec
+from llmtrain.api.status import HighWater, RolePrice, Stage, StageStatus
+from llmtrain_operator.blueprints import cluster_of, evaluators_of
 from llmtrain_operator.client import Object
-from llmtrain_operator.names import ROLES, Attempt
+from llmtrain_operator.names import HEAD, PRICE_ANNOTATION, ROLES, Attempt
 from llmtrain_operator.observation import Job
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.priceannotation import annotated_power, annotated_price, shown
+from llmtrain_operator.pricing import FREE, Price
+from llmtrain_operator.roleprices import fixed, power_of, price_of
 
 
 def own_pods(job: Job, found: Iterable[Object]) -> list[PodState]:
-    """Pods that this operator made for this job."""
-    return [PodState(pod) for pod in found if is_own(job, pod)]
+    """Pods that this operator made for this job, each with its price."""
+    marks = {mark.uid: mark for mark in job.status.ledger.high_water}
+    stages = {stage.name.value: stage for stage in job.status.stages}
+    pods = (PodState(pod) for pod in found if is_own(job, pod))
+    return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods]
+
+
+def orphan(raw: Object, accelerators: int) -> PodState:
+    """A pod whose job is gone, and with it the operator's record of the price: its annotation is the only one left."""
+    return _by_annotation(PodState(raw), accelerators)
 
 
 def is_own(job: Job, pod: Object) -> bool:
-    """Controlled by the job, with a readable price, and named as its labels say."""
+    """Controlled by the job, and named as its labels say."""
     controllers = [o.get("uid") for o in pod["metadata"].get("ownerReferences", []) if o.get("controller")]
-    return controllers == [job.uid] and _has_price(pod) and _name_of_labels(job, PodState(pod)) == _name(pod)
+    return controllers == [job.uid] and _name_of_labels(job, PodState(pod)) == _name(pod)
 
 
 def _name(pod: Object) -> str:
     return str(pod["metadata"]["name"])
 
 
-def _has_price(pod: Object) -> bool:
-    try:
-        frozen_price(pod)
-    except (TypeError, ValueError):
-        return False
-    return True
+def _of_attempt(stages: Mapping[str, StageStatus], pod: PodState) -> RolePrice | None:
+    """What the attempt that the pod belongs to pays for its role; None where it is over, or says nothing of prices."""
+    stage = stages.get(pod.stage)
+    return fixed(stage, pod.role) if stage is not None and stage.attempt == pod.attempt else None
+
+
+def _priced(pod: PodState, mark: HighWater | None, role: RolePrice | None, spec: JobSpec | None) -> PodState:
+    """What was first observed of the pod holds; before that, what its attempt fixed when it began."""
+    known = mark or role
+    if known is None:
+        return _by_annotation(pod, _wanted(spec, pod))
+    price = price_of(known)
+    power = power_of(role) if role else annotated_power(pod.raw)
+    return replace(pod, price=price, power=power, accelerators=known.accelerators, doubt=_doubt(pod, price))
+
+
+def _by_annotation(pod: PodState, accelerators: int) -> PodState:
+    """Of an attempt that an earlier operator began: it wrote prices nowhere else."""
+    price = annotated_price(pod.raw)
+    doubt = (
+        ""
+        if price
+        else f"its annotation `{PRICE_ANNOTATION}` holds no price, so it is billed at none: {shown(pod.raw)}"
+    )
+    power = annotated_power(pod.raw)
+    return replace(pod, price=price or FREE, power=power, accelerators=accelerators, doubt=doubt)
+
+
+def _doubt(pod: PodState, price: Price) -> str:
+    """The plan's version is not compared: a mark does not have it, and no bill depends on it."""
+    told = annotated_price(pod.raw)
+    if told is not None and replace(told, planResourceVersion=price.planResourceVersion) == price:
+        return ""
+    what = f"it is billed at {price.microUsdPerHour} microdollars an hour, as was fixed before it was made"
+    return f"its annotation `{PRICE_ANNOTATION}` was edited and is ignored; {what}: {shown(pod.raw)}"
+
+
+def _wanted(spec: JobSpec | None, pod: PodState) -> int:
+    """Accelerators that the spec asks for in such a pod: the only ones that an operator requests."""
+    if spec is None or pod.role == HEAD or pod.stage == Stage.PREFLIGHT:
+        return 0
+    stage = Stage(pod.stage)
+    if not pod.is_evaluator:
+        return cluster_of(spec, stage).workers.accelerators_per_worker
+    group = evaluators_of(spec, stage)
+    return group.evaluators.accelerators_per_worker if group else 0
 
 
 def _name_of_labels(job: Job, pod: PodState) -> str:

@@ -20,6 +20,8 @@ from llmtrain_operator.names import (
     LABEL_ROLE,
     LABEL_STAGE,
 )
+from llmtrain_operator.power import NO_POWER, Power
+from llmtrain_operator.pricing import FREE, Price
 
 CLASS_OF_CODE = {int(code): name for name, code in EXIT_CODES.items()}
 FATAL_WAITS = {"InvalidImageName", "CreateContainerConfigError"}
@@ -29,9 +31,18 @@ START_WAITS = FATAL_WAITS | {"ErrImagePull", "ImagePullBackOff", "CreateContaine
 
 @dataclass(frozen=True)
 class PodState:
-    """A pod of the job, read once; who it is, which every part of a decision asks, is kept."""
+    """A pod of the job, read once; who it is, which every part of a decision asks, is kept.
+
+    What it costs is the operator's own knowledge (see ownership.py): its annotations are a tenant's to edit.
+    """
 
     raw: Mapping[str, Any]
+    price: Price = FREE
+    power: Power = NO_POWER
+    accelerators: int = 0
+    """Of its plan's resource; others that it holds are no accelerators."""
+    doubt: str = ""
+    """How its annotation contradicts the price; empty where it does not."""
 
     @property
     def name(self) -> str:

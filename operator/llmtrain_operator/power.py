@@ -1,16 +1,13 @@
-"""Electricity of a pod's accelerators: watts frozen at its creation, joules once it has ended."""
+"""Electricity of a pod's accelerators: watts fixed when its attempt begins, joules once it has ended."""
 
 import json
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import Split
 from llmtrain.cost.assumptions import KW_PER_TFLOPS, LOAD_SHARE, RENTED_PUE
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
-from llmtrain_operator.billing import Pod
-from llmtrain_operator.names import POWER_ANNOTATION
 
 IDLE_SHARE = 0.30
 """Of full power, of a machine that waits: the reference model's."""
@@ -24,8 +21,11 @@ class Power:
     idle: int = 0
 
     def to_json(self) -> str:
-        """The annotation's value."""
+        """The value of annotation `llmtrain.dev/power`, a copy for people."""
         return json.dumps({f"{name}Watts": watts for name, watts in asdict(self).items()}, sort_keys=True)
+
+
+NO_POWER = Power()
 
 
 def pod_power(plan: PlanSpec, accelerators: int) -> Power:
@@ -46,17 +46,6 @@ def _server_kilowatts(plan: PlanSpec) -> float:
     except InputError:
         return 0.0
     return chip.server_kw if chip.server_kw is not None else chip.peak_tflops * KW_PER_TFLOPS
-
-
-def frozen_power(pod: Pod) -> Power:
-    """What the pod's annotation says."""
-    return _read(pod["metadata"].get("annotations", {}).get(POWER_ANNOTATION) or "{}")
-
-
-@lru_cache(maxsize=4096)
-def _read(text: str) -> Power:
-    watts = json.loads(text)
-    return Power(watts.get("loadWatts", 0), watts.get("idleWatts", 0))
 
 
 def joules(power: Power, seconds: int, split: Split) -> int:

@@ -1,10 +1,10 @@
-"""Price of a pod's hour, frozen into its annotation when it is created."""
+"""Price of a pod's hour: worked out when its attempt begins, copied into its annotation for people."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from llmtrain.api.base import parse_quantity
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Price:
-    """What a pod's time costs; the JSON of annotation `llmtrain.dev/price`, in its field names."""
+    """What a pod's time costs, in the field names of annotation `llmtrain.dev/price`."""
 
     plan: str
     planResourceVersion: str
@@ -58,12 +58,6 @@ class Price:
     def to_json(self) -> str:
         """The annotation's value."""
         return json.dumps(asdict(self), sort_keys=True)
-
-    @staticmethod
-    @lru_cache(maxsize=4096)
-    def from_json(text: str) -> "Price":
-        """Read the annotation; thousands of pods have the same, and every turn asks for it more than once."""
-        return Price(**json.loads(text))
 
 
 FREE = Price("", "", "", 0, 1, 0)

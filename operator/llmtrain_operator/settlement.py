@@ -14,9 +14,9 @@ from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, S
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
-from llmtrain_operator.billing import Interval, Node, accelerators, bill, frozen_price, interval
+from llmtrain_operator.billing import Interval, Node, bill, interval
 from llmtrain_operator.podstate import PodState
-from llmtrain_operator.power import frozen_power, joules
+from llmtrain_operator.power import joules
 from llmtrain_operator.provisional import certain_seconds
 
 Key = tuple[str, str, str, str]
@@ -65,9 +65,15 @@ def vanished(ledger: Ledger, pods: Sequence[PodState]) -> list[HighWater]:
     return [mark for mark in ledger.high_water if mark.uid not in alive]
 
 
+def doubted(ledger: Ledger, pods: Sequence[PodState]) -> list[PodState]:
+    """Pods whose annotation contradicts their price, of which the ledger does not say yet that it was told."""
+    known = {mark.uid for mark in ledger.high_water if mark.doubted} | set(ledger.settled)
+    return [pod for pod in pods if pod.doubt and pod.uid not in known]
+
+
 def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases: Phases) -> LedgerEntry:
     """The bill of a pod that has ended."""
-    owed = bill(pod.raw, nodes, span.end)
+    owed = bill(pod.raw, pod.price, pod.accelerators, nodes, span.end)
     split = wastesplit.split_pod(pod.raw, span, owed.billed, phases)
     return LedgerEntry(
         stage=Stage(pod.stage),
@@ -81,13 +87,13 @@ def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases
         cost_micro_usd=owed.micro_usd,
         split=split,
         cost_split=wastesplit.money(split, owed.micro_usd),
-        energy_joules=joules(frozen_power(pod.raw), owed.seconds, split),
+        energy_joules=joules(pod.power, owed.seconds, split),
     )
 
 
 def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
     """The mark of a pod that was just observed alive."""
-    price, held = frozen_price(pod.raw), accelerators(pod.raw)
+    price, held = pod.price, pod.accelerators
     seconds = min(span.seconds, certain_seconds(pod.raw, span.start, now))
     billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
     return HighWater(
@@ -101,6 +107,7 @@ def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
         increment_seconds=price.incrementSeconds,
         minimum_seconds=price.minimumSeconds,
         accelerators=held,
+        doubted=bool(pod.doubt),
         **_amounts(seconds, billed, held, price.microUsdPerHour),
     )
 
@@ -125,8 +132,10 @@ def raised(before: HighWater | None, now: HighWater) -> HighWater:
     if before is None:
         return now
     alive = max(before.alive_seconds, now.alive_seconds)
-    higher = before if before.pod_seconds > now.pod_seconds else now
-    return higher if higher.alive_seconds == alive else higher.model_copy(update={"alive_seconds": alive})
+    higher, doubted = before if before.pod_seconds > now.pod_seconds else now, before.doubted or now.doubted
+    if higher.alive_seconds == alive and higher.doubted == doubted:
+        return higher
+    return higher.model_copy(update={"alive_seconds": alive, "doubted": doubted})
 
 
 def vanished_entry(mark: HighWater) -> LedgerEntry:

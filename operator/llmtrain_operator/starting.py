@@ -11,6 +11,7 @@ from llmtrain_operator.blueprints import (
     evaluator_plan_name,
     evaluators_of,
     plan_name,
+    role_prices,
     worker_count,
 )
 from llmtrain_operator.bounds import lifetimes
@@ -33,6 +34,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.attempt_time, stage.not_before, stage.outcome, stage.message = turn.stamp, None, None, ""
     stage.progress_time, stage.worker_failures, stage.nonce = None, 0, turn.seen.nonce
     stage.image = turn.spec.image or turn.seen.image
+    stage.prices = role_prices(turn.seen.plans, turn.spec, stage)
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]

@@ -73,6 +73,7 @@ def finish(turn: Turn, stage: StageStatus) -> None:
         outcome = _fruitless_rotation(turn, stage, outcome)
     record_attempt(turn.status, stage, outcome, turn.now)
     stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
+    stage.prices = []
     stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]
     if outcome.state in (StageState.SUCCEEDED, StageState.FAILED):
         stage.completion_time = turn.stamp

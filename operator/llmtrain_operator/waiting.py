@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus, Waiting
 from llmtrain.cost.money import amount_micro_usd, format_usd
-from llmtrain_operator.billing import accelerators, frozen_price, interval, parse_time
+from llmtrain_operator.billing import interval, parse_time
 from llmtrain_operator.blueprints import cluster_of, worker_count
 from llmtrain_operator.deadline import seconds_without_progress
 from llmtrain_operator.elastic import idle_workers, is_enough, started_workers
@@ -41,7 +41,7 @@ def waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
     since = before.since if before and before.reason == cause.reason else _since(turn, stage, cause)
     held = idle_workers(turn, stage) if cause.reason == FEWER else turn.pods_of(stage)
     held = [pod for pod in held if pod.node and not turn.ended(pod)]
-    gpus = sum(accelerators(pod.raw) for pod in held)
+    gpus = sum(pod.accelerators for pod in held)
     money = held_micro_usd(turn, held, since)
     return Waiting(
         reason=cause.reason,
@@ -146,7 +146,7 @@ def held_micro_usd(turn: Turn, held: list[PodState], since: str) -> int:
     for pod in held:
         start = interval(pod.raw, turn.seen.nodes, turn.now).start or turn.now
         seconds = max(0, int((turn.now - max(start, begin)).total_seconds()))
-        amounts.append(amount_micro_usd(seconds, frozen_price(pod.raw).microUsdPerHour))
+        amounts.append(amount_micro_usd(seconds, pod.price.microUsdPerHour))
     return sum(amounts)
 
 

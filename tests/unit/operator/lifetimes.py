@@ -1,6 +1,6 @@
 """Random lives of pods: what the API shows of one pod from its creation to its end, and its bill by a rule of its own.
 
-Nothing here uses the operator's code: the rule of the billed interval is written down a second time.
+No rule here uses the operator's code: that of the billed interval is written down a second time.
 """
 
 import json
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
+
+from llmtrain_operator.podstate import PodState
+from llmtrain_operator.pricing import Price
 
 EPOCH = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 KINDS = ("succeeded", "failed", "never scheduled", "deleted while pulling", "deleted while running", "rejected",
@@ -168,6 +171,14 @@ def billed_by_the_rule(pod: dict[str, Any]) -> int:
     frozen = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
     seconds, step = seconds_by_the_rule(pod), frozen["incrementSeconds"]
     return max(frozen["minimumSeconds"], (seconds + step - 1) // step * step) if seconds else 0
+
+
+def taken_in(pod: dict[str, Any]) -> PodState:
+    """The pod with the price that its job's status has of it, which here is that of its annotation."""
+    frozen = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
+    requests = pod["spec"]["containers"][0].get("resources", {}).get("requests", {})
+    gpus = int(requests.get("nvidia.com/gpu", "0"))
+    return PodState(pod, price=Price(**frozen), accelerators=gpus)
 
 
 def _time(text: str) -> datetime:

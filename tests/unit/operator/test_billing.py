@@ -1,14 +1,14 @@
 """The billed interval, case by case of the rule."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from llmtrain_operator.billing import Node, bill, interval
+from llmtrain_operator.pricing import Price
 
 NOW = datetime(2026, 3, 1, 12, 30, 0, tzinfo=UTC)
-PRICE = {"plan": "p", "planResourceVersion": "1", "tenure": "Rented", "microUsdPerHour": 3_990_000, "incrementSeconds": 1,
+PRICE: dict[str, Any] = {"plan": "p", "planResourceVersion": "1", "tenure": "Rented", "microUsdPerHour": 3_990_000, "incrementSeconds": 1,
          "minimumSeconds": 60}  # fmt: skip
 READY = {"n": Node(True, NOW)}
 
@@ -20,7 +20,7 @@ def at(minute: int, second: int = 0) -> str:
 def pod(
     phase: str, *, scheduled: bool = True, state: dict[str, Any] | None = None, deleted: str = "", grace: int = 30
 ) -> dict[str, Any]:
-    meta: dict[str, Any] = {"annotations": {"llmtrain.dev/price": json.dumps(PRICE)}}
+    meta: dict[str, Any] = {}
     if deleted:
         meta |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": grace}
     conditions = [{"type": "PodScheduled", "status": "True" if scheduled else "False", "lastTransitionTime": at(0)}]
@@ -79,9 +79,9 @@ def test_the_interval_follows_the_rule(case: str) -> None:
 
 def test_the_minimum_is_billed_at_the_frozen_price() -> None:
     short = pod("Succeeded", state={"terminated": {"finishedAt": at(0, 7)}})
-    owed = bill(short, READY, NOW)
+    owed = bill(short, Price(**PRICE), 1, READY, NOW)
     assert (owed.seconds, owed.billed, owed.micro_usd) == (7, 60, 66_500)
 
 
 def test_a_pod_that_was_never_scheduled_owes_nothing_in_spite_of_the_minimum() -> None:
-    assert bill(pod("Pending", scheduled=False), READY, NOW).micro_usd == 0
+    assert bill(pod("Pending", scheduled=False), Price(**PRICE), 1, READY, NOW).micro_usd == 0

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from llmtrain_operator.billing import Node
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.counted import counted
-from llmtrain_operator.podstate import PodState
 from llmtrain_operator.settlement import settle
 
 from llmtrain.api.status import Amounts, Ledger, Phases, Progress, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
-from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule
+from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule, taken_in
 from tests.unit.operator.scenario import Scenario
 
 END = 4000
@@ -30,7 +29,7 @@ def lives(seed: int, count: int = 12) -> list[Life]:
 def look(ledger: Ledger, born: list[Life], released: set[str], second: int, order: random.Random) -> Ledger:
     """One turn of an operator that starts from the stored ledger: settle, write, release what is settled."""
     stored = Ledger.model_validate(json.loads(json.dumps(ledger.to_dict())))
-    pods = [PodState(pod) for one in born if one.uid not in released and (pod := one.seen_at(second))]
+    pods = [taken_in(pod) for one in born if one.uid not in released and (pod := one.seen_at(second))]
     order.shuffle(pods)
     nodes = {f"node-{one.uid[4:]}": Node(True, at(0)) for one in born
              if one.node_gone_at is None or second < one.node_gone_at}  # fmt: skip
@@ -89,7 +88,7 @@ def test_waste_that_is_told_of_a_pod_alive_is_part_of_its_final_bill(seed: int, 
         for second in sorted(looks):
             ledger = look(ledger, [one], released, second, random.Random(0))
             seen = one.seen_at(second)
-            for told in counted(ledger, [PodState(seen)] if seen else [], STAGE):
+            for told in counted(ledger, [taken_in(seen)] if seen else [], STAGE):
                 parts = told.waste.to_dict().items()
                 assert all(value <= getattr(final.cost_split, kind) for kind, value in parts if kind != "working")
                 assert told.energy_joules <= final.energy_joules
@@ -140,7 +139,7 @@ def test_the_split_says_where_the_time_of_a_worker_went() -> None:
     }
     phases = Phases(working=300, redone=20, checkpointing=7, complete_time=stamp(40), head_end=stamp(400))
     stage = StageStatus(name=Stage.TRAINING, attempt=1, phases=phases)
-    entry = settle(Ledger(), [PodState(pod)], {}, at(500), stage).entries[0]
+    entry = settle(Ledger(), [taken_in(pod)], {}, at(500), stage).entries[0]
     assert entry.split.to_dict() == {
         "waiting": 2 + 10,
         "pulling": 28,
