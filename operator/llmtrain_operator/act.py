@@ -10,7 +10,8 @@ from llmtrain_operator import manifests
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget_release import BUDGETS, release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
-from llmtrain_operator.names import FINALIZER_JOB, Attempt
+from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
+from llmtrain_operator.names import FINALIZER_JOB, FINALIZER_POD, Attempt
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import (
     Action,
@@ -90,12 +91,11 @@ class Actor:
             case ShortenPod(pod, seconds):
                 await cluster.shorten_pod(job.namespace, pod.name, pod.uid, seconds)
             case ReleasePod(pod):
-                await cluster.set_finalizers(PODS, job.namespace, pod.name, pod.uid, pod.other_finalizers)
+                await remove_finalizer(cluster, PODS, pod.raw, FINALIZER_POD)
             case DeleteObjects(attempt):
                 await self._delete_objects(attempt)
             case HoldJob():
-                finalizers = [*job.finalizers, FINALIZER_JOB]
-                await cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
+                await add_finalizer(cluster, JOBS, job.raw, FINALIZER_JOB)
             case ReleaseJob():
                 await self._release_job()
             case Reserve(budget, body):
@@ -163,8 +163,7 @@ class Actor:
         job = self._job
         await release_reservations(self._cluster, job, self._clock())
         await self._ledgers.book_job(job)
-        finalizers = [name for name in job.finalizers if name != FINALIZER_JOB]
-        await self._cluster.set_finalizers(JOBS, job.namespace, job.name, job.uid, finalizers)
+        await remove_finalizer(self._cluster, JOBS, job.raw, FINALIZER_JOB)
 
     async def post(self, events: list[Event], now: datetime) -> None:
         """Tell what was written. An event that is refused, whatever for, is lost; the status is not."""

@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -88,8 +88,11 @@ class Cluster(Protocol):
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         """Replace; ApiError 409 where `metadata.resourceVersion` is not the newest."""
 
-    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
-        """Set the finalizers of the object with this uid; gone already is fine."""
+    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+        """Replace the finalizers that an object was seen with; the object then, None where it is gone.
+
+        ApiError 422 where it is another object by now, or somebody has changed them since; see finalizers.py.
+        """
 
     async def shorten_pod(self, namespace: str, name: str, uid: str, seconds: int) -> None:
         """Lower `activeDeadlineSeconds` of the pod with this uid; gone already is fine, raising is refused (422)."""
@@ -230,11 +233,14 @@ class KubernetesCluster:
         sent = _status_alone(body) if custom and subresource == "status" else body
         return await self._send("PUT", object_path(resource, namespace, name, subresource), sent)
 
-    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
-        """See Cluster. The uid in the patch is the precondition: another object of that name answers 409."""
-        path = object_path(resource, namespace, name)
-        body = {"metadata": {"uid": uid, "finalizers": finalizers}}
-        await self._unless_gone(self._send("PATCH", path, body), path, uid)
+    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+        """See Cluster. The list itself is tested, not the resourceVersion: kubelets write statuses of pods meanwhile."""
+        meta = seen["metadata"]
+        path = object_path(resource, meta.get("namespace", ""), meta["name"])
+        tests = {"/metadata/uid": meta["uid"], "/metadata/finalizers": meta.get("finalizers") or None}
+        patch = [{"op": "test", "path": where, "value": value} for where, value in tests.items()]
+        patch.append({"op": "add", "path": "/metadata/finalizers", "value": after})
+        return await self._or_none(self._send("PATCH", path, patch))
 
     async def shorten_pod(self, namespace: str, name: str, uid: str, seconds: int) -> None:
         """See Cluster."""
@@ -267,7 +273,9 @@ class KubernetesCluster:
         found = await self._or_none(self._send("GET", path))
         return found is not None and found["metadata"]["uid"] == uid
 
-    async def _send(self, method: str, path: str, body: Object | None = None, accept: str = JSON) -> Object:
+    async def _send(
+        self, method: str, path: str, body: Object | Sequence[Object] | None = None, accept: str = JSON
+    ) -> Object:
         text = None if body is None else to_json(body)
         for attempt in range(1, TRIES + 1):
             async with self._turn():

@@ -32,7 +32,7 @@ class Connection:
     ) -> aiohttp.ClientResponse:
         """The answer, its body not read yet. Lists are asked for as they are: packing one costs the apiserver more."""
         config = self._configuration
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        content = patch_type(body) if method == "PATCH" else "application/json"
         headers = {"Accept": accept, "Content-Type": content, "Accept-Encoding": "identity"}
         headers["User-Agent"] = "llmtrain-operator"
         for setting in (await config.auth_settings()).values():
@@ -51,6 +51,11 @@ class Connection:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+def patch_type(body: bytes | None) -> str:
+    """A patch that is a list says what to do step by step, each on condition of the tests before it; others are merged."""
+    return f"application/{'json' if body and body.startswith(b'[') else 'merge'}-patch+json"
 
 
 def proxy_of(server: str) -> str | None:

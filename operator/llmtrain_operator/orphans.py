@@ -14,6 +14,7 @@ from llmtrain.api.base import parse_quantity
 from llmtrain.api.status import JobStatus, Ledger
 from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.client import Cluster, Object
+from llmtrain_operator.finalizers import remove_finalizer
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
@@ -84,7 +85,7 @@ class Sweeper:
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
         if entries:
             await self.ledgers.book(namespace, pod.uid, [entry.to_dict() for entry in entries])
-            await self.cluster.set_finalizers(PODS, namespace, name, pod.uid, pod.other_finalizers)
+            await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)
 

@@ -114,11 +114,6 @@ class PodState:
         return FINALIZER_POD in self.raw["metadata"].get("finalizers", [])
 
     @property
-    def other_finalizers(self) -> list[str]:
-        """Finalizers that are not ours."""
-        return [name for name in self.raw["metadata"].get("finalizers", []) if name != FINALIZER_POD]
-
-    @property
     def ip(self) -> str:
         """Address, once it has one."""
         return str(self.raw.get("status", {}).get("podIP", ""))

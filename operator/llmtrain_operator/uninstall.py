@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from llmtrain.api import API_VERSION
 from llmtrain_operator.client import ApiError, Cluster, Object, connect
+from llmtrain_operator.finalizers import remove_finalizer
 from llmtrain_operator.names import FINALIZER_JOB, LABEL_JOB
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
@@ -117,10 +118,7 @@ class Uninstaller:
         raise StillThereError(f"deployment {self.operator_namespace}/{self.operator} kept changing")
 
     async def _free(self, job: Object) -> None:
-        meta = job["metadata"]
-        others = [name for name in meta.get("finalizers", []) if name != FINALIZER_JOB]
-        if others != meta.get("finalizers", []):
-            await self.cluster.set_finalizers(JOBS, meta["namespace"], meta["name"], meta["uid"], others)
+        await remove_finalizer(self.cluster, JOBS, job, FINALIZER_JOB)
 
     async def _until_none(self, remaining: Callable[[], Awaitable[list[str]]]) -> None:
         end = self.clock() + self.seconds

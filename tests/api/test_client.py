@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError, KubernetesCluster, connect, object_path
+from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
 from llmtrain_operator.reconcile import JOBS
 
 from tests.api.conftest import Api
@@ -88,13 +89,34 @@ async def test_a_delete_with_another_uid_deletes_nothing(cluster: KubernetesClus
 async def test_a_finalizer_holds_an_object_until_it_is_taken_off(cluster: KubernetesCluster) -> None:
     made = await cluster.create(CONFIG_MAPS, "default", config_map("held"))
     uid = made["metadata"]["uid"]
-    await cluster.set_finalizers(CONFIG_MAPS, "default", "held", uid, ["llmtrain.dev/settle"])
+    await add_finalizer(cluster, CONFIG_MAPS, made, "llmtrain.dev/settle")
     await cluster.delete(CONFIG_MAPS, "default", "held", uid, None)
     held = await cluster.get(CONFIG_MAPS, "default", "held")
     assert held is not None
     assert "deletionTimestamp" in held["metadata"]
-    await cluster.set_finalizers(CONFIG_MAPS, "default", "held", uid, [])
+    await remove_finalizer(cluster, CONFIG_MAPS, held, "llmtrain.dev/settle")
     assert await cluster.get(CONFIG_MAPS, "default", "held") is None
+
+
+async def test_finalizers_that_others_change_meanwhile_stay_as_they_left_them(
+    cluster: KubernetesCluster, api: Api, demo_job: dict[str, Any]
+) -> None:
+    """In both directions, on a custom resource, which may have no list at all."""
+    api.apply(demo_job | {"metadata": {"name": "shared", "namespace": "default"}})
+    seen = await cluster.get(JOBS, "default", "shared")
+    assert seen is not None
+    await add_finalizer(cluster, JOBS, seen, "example.com/backup")
+    ours = await add_finalizer(cluster, JOBS, seen, "llmtrain.dev/ledger")
+    assert ours is not None
+    assert ours["metadata"]["finalizers"] == ["example.com/backup", "llmtrain.dev/ledger"]
+    await remove_finalizer(cluster, JOBS, ours, "example.com/backup")
+    requests = sum(cluster.requests.values())
+    left = await remove_finalizer(cluster, JOBS, ours, "llmtrain.dev/ledger")
+    assert left is not None
+    assert not left["metadata"].get("finalizers")
+    assert sum(cluster.requests.values()) - requests == 3, "refused, read again, done"
+    await cluster.delete(JOBS, "default", "shared", "", None)
+    assert await remove_finalizer(cluster, JOBS, ours, "llmtrain.dev/ledger") is None
 
 
 async def test_the_status_subresource_leaves_the_spec_alone(

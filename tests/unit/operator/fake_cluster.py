@@ -135,16 +135,24 @@ class FakeCluster:
         answer: Object = self._write(write)
         return answer
 
-    async def set_finalizers(self, resource: str, namespace: str, name: str, uid: str, finalizers: list[str]) -> None:
-        def write() -> None:
-            body = self.objects.get((resource, namespace, name))
-            if body is None or body["metadata"]["uid"] != uid:
-                return
-            body["metadata"]["finalizers"] = finalizers
-            body["metadata"]["resourceVersion"] = str(next(self._numbers))
-            self._collect(resource, namespace, name)
+    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+        key = (resource, seen["metadata"].get("namespace", ""), seen["metadata"]["name"])
+        before = clone(seen["metadata"])
 
-        self._write(write)
+        def write() -> Object | None:
+            if (body := self.objects.get(key)) is None:
+                return None
+            meta = body["metadata"]
+            if meta["uid"] != before["uid"] or (meta.get("finalizers") or None) != (before.get("finalizers") or None):
+                raise ApiError(422, "", "testing value /metadata/finalizers failed: test failed")
+            if "deletionTimestamp" in meta and set(after) - set(before.get("finalizers") or ()):
+                raise ApiError(422, "Invalid", "no new finalizers can be added if the object is being deleted")
+            meta |= {"finalizers": list(after), "resourceVersion": str(next(self._numbers))}
+            self._collect(*key)
+            return clone(body)
+
+        answer: Object | None = self._write(write)
+        return answer
 
     async def shorten_pod(self, namespace: str, name: str, uid: str, seconds: int) -> None:
         def write() -> None:
