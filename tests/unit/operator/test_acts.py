@@ -176,10 +176,10 @@ def refuse(run: Scenario, monkeypatch: pytest.MonkeyPatch, method: str, resource
     """Until the patch is undone, writes of this kind are refused; the names that were asked for."""
     real, asked = getattr(run.cluster, method), list[str]()
 
-    async def write(kind: str, namespace: str, name: str, *rest: Any) -> Any:
+    async def write(kind: str, of: Any, *rest: Any) -> Any:
         if kind != resource:
-            return await real(kind, namespace, name, *rest)
-        asked.append(name)
+            return await real(kind, of, *rest)
+        asked.append(of["metadata"]["name"] if isinstance(of, dict) else rest[0])
         raise error
 
     monkeypatch.setattr(run.cluster, method, write)
@@ -191,7 +191,7 @@ async def test_a_job_is_gone_once_its_finalizer_is_and_not_before(monkeypatch: p
     await run.run_stage()
     await run.cluster.delete(JOBS, "team-a", "gpt", "", None)
     with monkeypatch.context() as patched:
-        asked = refuse(run, patched, "set_finalizers", JOBS, FULL)
+        asked = refuse(run, patched, "replace_finalizers", JOBS, FULL)
         gone = [(await run.turn()).gone for _ in range(3)]
         assert (gone, asked) == ([False] * 3, ["gpt"])
         assert FINALIZER_JOB in run.job["metadata"]["finalizers"]
@@ -237,7 +237,7 @@ async def test_a_pod_stays_held_until_its_release_is_carried_out(monkeypatch: py
     run = await in_training()
     run.end_head()
     with monkeypatch.context() as patched:
-        refuse(run, patched, "set_finalizers", "api/v1/pods", WEBHOOK)
+        refuse(run, patched, "replace_finalizers", "api/v1/pods", WEBHOOK)
         for _ in range(20):
             await run.drain_step()
         held = [one for one in run.cluster.of("api/v1/pods") if FINALIZER_POD in one["metadata"]["finalizers"]]
