@@ -73,6 +73,9 @@ def default(field: Schema) -> str:
     """Default, or that there must be a value."""
     if "default" in field and not isinstance(field["default"], dict):
         return f"`{json.dumps(field['default'], ensure_ascii=False)}`".replace("|", "\\|")
+    told = crd.DEFAULT_TOLD.search(field.get("description", ""))
+    if told:
+        return f"`{told[1]}`".replace("|", "\\|")
     return "required" if field["required-here"] else ""
 
 
@@ -84,7 +87,7 @@ def describe(field: Schema) -> str:
     allowed += [text.format(field[key]) for key, text in BOUNDS if key in field]
     if "pattern" in field:
         allowed.append(f"pattern `{field['pattern']}`".replace("|", "\\|"))
-    text = field.get("description", "").replace("|", "\\|").replace("\n", " ")
+    text = crd.DEFAULT_TOLD.sub("", field.get("description", "")).replace("|", "\\|").replace("\n", " ")
     return text + (f" ({'; '.join(allowed)})" if allowed else "")
 
 

@@ -1,8 +1,8 @@
 """The rules of the CRDs, evaluated in Python: what the apiserver refuses, every other reader refuses with the same words.
 
 A rule is written once, in the Common Expression Language. This evaluates the part of the language that our rules use:
-fields, literals, operators, `has`, `size`, `double`, `int`, macros over lists, and methods of strings. `tests/api` holds
-the answers against those of a real apiserver, who alone evaluates rules that compare with the old value.
+fields, literals, operators, `has`, `size`, `double`, `int`, macros over lists, and methods of strings; of optionals only
+`oldSelf` where it is one. `tests/api` holds the answers against those of a real apiserver.
 """
 
 import re
@@ -16,6 +16,7 @@ TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.\d+|\d+)|(?P<string>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<sign>\|\||&&|==|!=|<=|>=|[-+*/%<>!?:.,()\[\]]))"
 )
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
@@ -32,11 +33,14 @@ def compile_rule(text: str) -> Term:
     return term
 
 
-def holds(text: str, value: Any) -> bool:
-    """Whether a value satisfies the rule; a rule that fails to evaluate is not satisfied. CelError as compile_rule."""
+def holds(text: str, value: Any, old: Any = None) -> bool:
+    """Whether a value satisfies the rule; a rule that fails to evaluate is not satisfied. CelError as compile_rule.
+
+    `old` is what it was before; a new value has none.
+    """
     rule = compile_rule(text)
     try:
-        return rule({"self": value}) is True
+        return rule({"self": value, "oldSelf": old}) is True
     except CelError:
         return False
 
@@ -161,7 +165,7 @@ class _Parser:
             number = float(text) if "." in text else int(text)
             return lambda _: number
         if kind == "string":
-            plain = re.sub(r"\\(.)", r"\1", text[1:-1])
+            plain = re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), text[1:-1])
             return lambda _: plain
         if kind != "name":
             raise CelError(f"unexpected {text!r} in: {self.text}")
@@ -270,6 +274,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "endsWith": lambda text, part: text.endswith(part),
     "matches": lambda text, pattern: re.search(_python_pattern(pattern), text) is not None,
     "split": lambda text, part: text.split(part),
+    "hasValue": lambda optional: optional is not None,
+    "value": lambda optional: optional,
 }
 
 

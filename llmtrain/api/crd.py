@@ -4,8 +4,10 @@
 A keyword that a structural schema does not know is an error here, not a surprise at installation.
 """
 
+import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ ALLOWED = {
     "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 DROPPED = {"title", "$defs"}
+DEFAULT_TOLD = re.compile(r" Default: `([^`]+)`\.$")
+"""End of the description of a field whose default is told and not filled in."""
 NAME_RULE = Rule(
     rule="oldSelf.hasValue() || "
     "(size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
@@ -70,7 +74,11 @@ BUDGET_COLUMNS = [
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """The structural schema of a model."""
+    """The structural schema of a model; no defaults inside list items."""
+    return _told_in_items(_converted(model))
+
+
+def _converted(model: type[BaseModel]) -> Schema:
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(schema, schema.get("$defs", {}))
 
@@ -97,11 +105,31 @@ def _convert(node: Schema, definitions: Schema) -> Schema:
 
 def _without_defaults(node: Schema) -> Schema:
     """A status says what is so; the apiserver is not to fill it up with zeros that were left out."""
-    nested = {key: node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)}
-    result = {key: value for key, value in node.items() if key != "default"}
-    result |= {key: _without_defaults(value) for key, value in nested.items()}
+    return _mapped(node, lambda each: {key: value for key, value in each.items() if key != "default"})
+
+
+def _told_in_items(node: Schema) -> Schema:
+    """Inside a list item a default is told, not filled in: clients compare lists as a whole and would see a change for ever."""
+    if "items" in node:
+        return node | {"items": _mapped(node["items"], _default_told)}
     if "properties" in node:
-        result["properties"] = {name: _without_defaults(child) for name, child in node["properties"].items()}
+        return node | {"properties": {name: _told_in_items(child) for name, child in node["properties"].items()}}
+    return node
+
+
+def _default_told(node: Schema) -> Schema:
+    if "default" not in node:
+        return node
+    text = f"{node.get('description', '')} Default: `{json.dumps(node['default'], ensure_ascii=False)}`."
+    return {key: part for key, part in node.items() if key != "default"} | {"description": text.strip()}
+
+
+def _mapped(node: Schema, change: Callable[[Schema], Schema]) -> Schema:
+    """The schema with every node below it, and itself, changed."""
+    nested = {key: node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)}
+    result = change(node) | {key: _mapped(value, change) for key, value in nested.items()}
+    if "properties" in node:
+        result["properties"] = {name: _mapped(child, change) for name, child in node["properties"].items()}
     return result
 
 
@@ -176,7 +204,7 @@ def _crd(
         "type": "object",
         "description": f"{(spec.__doc__ or '').strip()}",
         "required": ["spec"],
-        "properties": {"spec": structural(spec), "status": _without_defaults(structural(status))},
+        "properties": {"spec": structural(spec), "status": _without_defaults(_converted(status))},
     }
     if rules:
         schema["x-kubernetes-validations"] = rules

@@ -129,7 +129,7 @@ class JudgeTask(Model):
     model_config = Model.model_config | {
         "json_schema_extra": cel(
             Rule(
-                rule="!has(self.ratingsFile) || self.mode == 'Pairwise'",
+                rule="!has(self.ratingsFile) || !has(self.mode) || self.mode == 'Pairwise'",
                 message="`ratingsFile` may be set only where `mode` is Pairwise",
             )
         )

@@ -45,7 +45,7 @@ class SelectorRequirement(Model):
     model_config = Model.model_config | {
         "json_schema_extra": cel(
             Rule(
-                rule="(self.operator in ['In', 'NotIn']) == (size(self.values) > 0)",
+                rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
                 message="`values` must be set where `operator` is 'In' or 'NotIn', and only there",
             )
         )

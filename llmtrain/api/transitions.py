@@ -13,6 +13,7 @@ from llmtrain.api.cluster import Cluster, ElasticWorkers
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.job import JobSpec
+from llmtrain.api.sameness import unchanged
 from llmtrain.api.training import Training
 
 FROZEN_WHEN_STARTED = ("seed", "storage", "model")
@@ -34,7 +35,7 @@ comparisons take it five milliseconds for each of them."""
 
 def transition_rules() -> list[dict[str, Any]]:
     """Entries of `x-kubernetes-validations` at the root of LLMTrainingJob."""
-    rules = [_once_started(f"spec.{field}", _same(JobSpec, field, "spec")) for field in FROZEN_WHEN_STARTED]
+    rules = [_once_started(f"spec.{field}", unchanged(JobSpec, field, "spec")) for field in FROZEN_WHEN_STARTED]
     rules += [_frozen(Curation, "curation", None), _frozen(Training, "training", "Training")]
     rules += [_frozen(Evaluation, "evaluation", "Evaluation"), *map(_cluster, STAGES), *_between_attempts(), _tokens()]
     return [rule.model_copy(update={"rule": f"{WRITES_STATUS} || ({rule.rule})"}).to_dict() for rule in rules]
@@ -52,18 +53,8 @@ def _busy(stage: str) -> str:
     return _stages(f"s.name == '{stage}' && s.state in ['Running', 'Stopping']")
 
 
-def _same(model: type[BaseModel], field: str, where: str) -> str:
-    """The field is what it was; one that may be absent is compared only where both have it."""
-    info = model.model_fields[field]
-    path = f"{where}.{info.alias or field}"
-    equal = f"self.{path} == oldSelf.{path}"
-    if info.is_required() or info.default is not None:
-        return equal
-    return f"has(self.{path}) == has(oldSelf.{path}) && (!has(self.{path}) || {equal})"
-
-
 def _all_same(model: type[BaseModel], where: str, left_out: set[str]) -> str:
-    parts = [_same(model, field, where) for field in model.model_fields if field not in left_out]
+    parts = [unchanged(model, field, where) for field in model.model_fields if field not in left_out]
     same = " && ".join(f"({part})" for part in parts)
     if where != "spec.evaluation":
         return same
@@ -99,7 +90,7 @@ def _cluster(part: str) -> Rule:
 def _training_cluster(where: str) -> Rule:
     """An elastic group changes its size as it runs, not below the least number that its attempt began with."""
     rest = _all_same(Cluster, where, {*ALWAYS_MUTABLE, "workers"})
-    workers, sizes = _same(Cluster, "workers", where), _all_same(ElasticWorkers, f"{where}.workers", ELASTIC)
+    workers, sizes = unchanged(Cluster, "workers", where), _all_same(ElasticWorkers, f"{where}.workers", ELASTIC)
     elastic = f"self.{where}.workers.minReplicas > 0"
     rule = _while_idle("training", where, f"{rest} && ({workers} || ({elastic} && {sizes}))")
     also = "; `replicas` of an elastic group (`minReplicas` above 0) at any time"
@@ -116,8 +107,8 @@ def _while_idle(part: str, where: str, same: str) -> Rule:
 
 def _between_attempts() -> list[Rule]:
     return [
-        _while_idle("curation", "spec.curation.require", _same(Curation, "require", "spec.curation")),
-        _while_idle("training", "spec.training.checkpoint", _same(Training, "checkpoint", "spec.training")),
+        _while_idle("curation", "spec.curation.require", unchanged(Curation, "require", "spec.curation")),
+        _while_idle("training", "spec.training.checkpoint", unchanged(Training, "checkpoint", "spec.training")),
     ]
 
 
