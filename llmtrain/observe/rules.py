@@ -165,6 +165,15 @@ JOB_ALERTS = (
         f"{WHO} waits; status.waiting says for what: kubectl describe llmjob -n {{{{ $labels.namespace }}}} {{{{ $labels.name }}}}.",
     ),
     Alert(
+        "LLMTrainReconcileBlocked",
+        'llmtrain_job_condition{condition="ReconcileBlocked", status="True"} == 1',
+        "10m",
+        "warning",
+        "The apiserver has refused something that a job needs for ten minutes.",
+        f"{WHO}: condition ReconcileBlocked has the apiserver's words: "
+        "kubectl describe llmjob -n {{ $labels.namespace }} {{ $labels.name }}.",
+    ),
+    Alert(
         "LLMTrainClusterNotTornDown",
         f"llmtrain_job_usd_per_hour > 0 and on ({JOB}) ({SUSPENDED} or {ENDED})",
         "10m",

@@ -96,7 +96,8 @@ class Actor:
                 await self._delete_objects(attempt)
             case HoldJob():
                 await add_finalizer(cluster, JOBS, job.raw, FINALIZER_JOB)
-            case ReleaseJob():
+            case ReleaseJob(patient):
+                await self._free_budgets(patient)
                 await self._release_job()
             case Reserve(budget, body):
                 await cluster.replace(BUDGETS, job.namespace, budget, body, "status")
@@ -159,9 +160,17 @@ class Actor:
         found = await self._cluster.get(resource, namespace, name)
         return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else NOTHING
 
+    async def _free_budgets(self, patient: bool) -> None:
+        """No job is held for good by budgets that are gone, or that the operator may not write any more."""
+        try:
+            await release_reservations(self._cluster, self._job, self._clock())
+        except ApiError as error:
+            if patient and error.code not in (403, 404):
+                raise
+            log.warning("job %s/%s: its reservations stay: %s", self._job.namespace, self._job.name, error)
+
     async def _release_job(self) -> None:
         job = self._job
-        await release_reservations(self._cluster, job, self._clock())
         await self._ledgers.book_job(job)
         await remove_finalizer(self._cluster, JOBS, job.raw, FINALIZER_JOB)
 

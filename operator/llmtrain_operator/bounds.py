@@ -128,7 +128,8 @@ def outlived(turn: Turn, stage: StageStatus) -> Outcome | None:
     if not ended or (head is not None and head.succeeded):
         return None
     if any(pod.lifetime < turn.spec.max_pod_lifetime_seconds for pod in ended):
-        worth = more_seconds(turn, stage) >= EXTENSION_SECONDS
+        # Without a limit that is known the next attempt waits until there is one: that is no failure.
+        worth = not binding(turn) or turn.seen.unread or more_seconds(turn, stage) >= EXTENSION_SECONDS
         return extension() if worth else budget_outcome(turn, stage, [_tightest(turn)])
     return None
 
@@ -140,7 +141,9 @@ def extension() -> Outcome:
 
 
 def more_seconds(turn: Turn, stage: StageStatus) -> int:
-    """Seconds that a new cluster might live if this one stopped now."""
+    """Seconds that a new cluster might live if this one stopped now; none where it cannot start, budgets being unread."""
+    if turn.seen.unread:
+        return 0
     prices, longest = next_cluster_prices(turn, stage), turn.spec.max_pod_lifetime_seconds
     if not prices or not binding(turn):
         return longest

@@ -18,7 +18,6 @@ from llmtrain_operator.observation import (
     DeletePod,
     HoldJob,
     Observation,
-    ReleaseJob,
     ReleasePod,
 )
 from llmtrain_operator.phases import observe_phases
@@ -27,16 +26,18 @@ from llmtrain_operator.running import run
 from llmtrain_operator.settlement import doubted, settle, vanished
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
-from llmtrain_operator.summary import summarize, summarize_invalid
-from llmtrain_operator.ttl import expire
+from llmtrain_operator.summary import summarize, summarize_invalid, tell_refusals
+from llmtrain_operator.ttl import expire, release_job
 from llmtrain_operator.turn import Turn
 
 
 def decide(seen: Observation) -> Decision:
     """What the status becomes and what is done."""
     if FINALIZER_JOB not in seen.job.finalizers:
+        status = seen.job.status.duplicate()
+        tell_refusals(status, seen)
         held = [] if seen.job.deleted else [HoldJob()]
-        return Decision(seen.job.status, [*held])
+        return Decision(status, [*held])
     if seen.job.spec is None:
         return _decide_invalid(seen)
     turn = _billed(seen, seen.job.spec)
@@ -92,7 +93,7 @@ def _decide_invalid(seen: Observation) -> Decision:
     decision.actions += [DeletePod(pod) for pod in seen.pods if not pod.deleted]
     decision.actions += [ReleasePod(pod) for pod in seen.pods if pod.held and pod.uid in status.ledger.settled]
     if seen.job.deleted and not seen.pods:
-        decision.actions.append(ReleaseJob())
+        decision.actions.append(release_job(seen))
     return decision
 
 
@@ -136,7 +137,7 @@ def _remove(turn: Turn) -> None:
     stage = turn.stage
     if not turn.seen.pods:
         turn.actions += [DeleteObjects(attempt_of(turn.seen.job, stage))] if stage is not None else []
-        turn.actions.append(ReleaseJob())
+        turn.actions.append(release_job(turn.seen))
     elif stage is not None and stage.state is StageState.RUNNING and turn.spec.on_delete.value == "SaveCheckpoint":
         begin_stop(turn, stage, Outcome(state=StageState.SUSPENDED, reason="Deleted", message="the job was deleted"))
     elif stage is not None and stage.state is StageState.STOPPING:

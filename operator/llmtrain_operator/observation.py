@@ -72,6 +72,8 @@ class Refusal:
     times: int
 
 
+BUDGETS_UNREAD, PLANS_UNREAD = "BudgetsUnread", "PlansUnread"
+"""Keys of `Observation.unread`, and reasons of what is told of it."""
 CREATES = ("CreateObjects", "CreateHead", "CreateWorker", "CreateEvaluator")
 
 
@@ -92,7 +94,9 @@ class Observation:
     network: NetworkSettings = NO_POLICY
     progress: Progress | None = None
     budgets: Sequence[BudgetState] = ()
-    """TrainingBudgets of the namespace that select the job."""
+    """TrainingBudgets of the namespace that select the job; none where they cannot be read."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """What could not be read, and why. Nothing new may rest on it; what runs goes on under its pods' deadlines."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the job's namespace, where a plan asks for them."""
     refusals: Sequence[Refusal] = ()
@@ -174,6 +178,9 @@ class HoldJob:
 @dataclass(frozen=True)
 class ReleaseJob:
     """Book the job's total in the namespace ledger, then take our finalizer off the job."""
+
+    patient: bool = True
+    """Not without what it has reserved of budgets given back; otherwise as far as the apiserver allows that."""
 
 
 @dataclass(frozen=True)

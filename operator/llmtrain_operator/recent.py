@@ -15,7 +15,7 @@ from functools import reduce
 from llmtrain.api import API_VERSION
 from llmtrain_operator.billing import Node
 from llmtrain_operator.budget_release import BUDGETS
-from llmtrain_operator.client import Cluster, Found, Object, newer
+from llmtrain_operator.client import ApiError, Cluster, Found, Object, newer
 from llmtrain_operator.nodes import read_nodes
 from llmtrain_operator.pricing import Plan
 
@@ -42,6 +42,8 @@ class Recent:
     _budgets: dict[str, View] = field(default_factory=dict)
     _held: dict[str, View] = field(default_factory=dict)
     """As those saw them who hold their reservations."""
+    _refused: dict[str, tuple[datetime, ApiError]] = field(default_factory=dict)
+    """Since when budgets cannot be read, and why."""
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _eras: Counter[str] = field(default_factory=Counter)
@@ -78,10 +80,22 @@ class Recent:
             now, era = self.clock(), self._eras[namespace]
             asked, found = views.get(namespace, (None, Found([])))
             if asked is None or now - asked >= FRESH_BUDGETS:
-                found = await read(namespace)
+                found = await self._unless_refused(read, namespace)
                 if era == self._eras[namespace]:
                     views[namespace] = now, found
             return found.items
+
+    async def _unless_refused(self, read: Read, namespace: str) -> Found:
+        """A namespace's jobs wait for each other here: an error is told to all who ask within seconds, after one try."""
+        asked, refusal = self._refused.get(namespace, (None, None))
+        if asked is not None and refusal is not None and self.clock() - asked < FRESH:
+            raise refusal
+        self._refused.pop(namespace, None)
+        try:
+            return await read(namespace)
+        except ApiError as error:
+            self._refused[namespace] = self.clock(), error
+            raise
 
     def _read_budgets(self, namespace: str) -> Awaitable[Found]:
         return self.cluster.find(BUDGETS, namespace, "")
@@ -108,6 +122,10 @@ class Recent:
         if known is None or known.resource_version != raw["metadata"]["resourceVersion"]:
             known = self._plans[name] = Plan.read(raw)
         return known
+
+    def last_plan(self, name: str) -> Plan | None:
+        """The plan as it was last read, however long ago."""
+        return self._plans.get(name)
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object as it was at most five seconds ago, or None; as the answer to a request has it that is under way already."""

@@ -22,13 +22,15 @@ from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.budget_state import BudgetState, read_budget
-from llmtrain_operator.client import NO_ANSWER, Cluster, Object, newer
+from llmtrain_operator.client import NO_ANSWER, ApiError, Cluster, Object, newer
 from llmtrain_operator.decide import decide
 from llmtrain_operator.memory import Head, Memory, Rest
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.observation import (
+    BUDGETS_UNREAD,
+    PLANS_UNREAD,
     Action,
     CreateEvaluator,
     CreateHead,
@@ -243,7 +245,8 @@ class Reconciler:
         """The job and its pods with all that a decision needs beside them."""
         doubtful = any(pod.deleted or pod.cut_off for pod in pods)
         nodes = await self.recent.nodes({pod.node for pod in pods if pod.node}) if doubtful else {}
-        plans = await self._plans(job.spec) if job.spec else {}
+        unread = dict[str, str]()
+        plans = await self._plans(job.spec, unread) if job.spec else {}
         return Observation(
             job=job,
             pods=pods,
@@ -255,24 +258,35 @@ class Reconciler:
             nonce=secrets.token_hex(4),
             network=self.network,
             progress=memory.progress if memory.progress_of in {pod.uid for pod in pods} else None,
-            budgets=await self._budgets(job),
-            namespace_labels=await self._namespace_labels(job.namespace, plans),
+            budgets=await self._budgets(job, unread),
+            namespace_labels=await self._namespace_labels(job.namespace, plans, unread),
+            unread=unread,
             refusals=memory.refused.told(),
         )
 
-    async def _budgets(self, job: Job) -> list[BudgetState]:
-        """Budgets that select the job, by name."""
+    async def _budgets(self, job: Job, unread: dict[str, str]) -> list[BudgetState]:
+        """Budgets that select the job, by name; none where they cannot be read, which is noted."""
         holds = any(stage.state in MAY_HAVE_OBJECTS for stage in job.status.stages)
         read = self.recent.budgets_since if holds else self.recent.budgets
-        found = await read(job.namespace)
+        try:
+            found = await read(job.namespace)
+        except ApiError as error:
+            unread[BUDGETS_UNREAD] = f"TrainingBudgets cannot be read: {error}"[:1024]
+            return []
         budgets = [read_budget(raw, self.clock()) for raw in found]
         labels = job.raw["metadata"].get("labels") or {}
         return sorted((b for b in budgets if b.spec.job_selector.matches(labels)), key=lambda b: b.name)
 
-    async def _namespace_labels(self, namespace: str, plans: Mapping[str, Plan]) -> Mapping[str, str]:
+    async def _namespace_labels(
+        self, namespace: str, plans: Mapping[str, Plan], unread: dict[str, str]
+    ) -> Mapping[str, str]:
         if not any(plan.spec.allowed_namespaces for plan in plans.values()):
             return {}
-        found = await self.recent.get("api/v1/namespaces", "", namespace)
+        try:
+            found = await self.recent.get("api/v1/namespaces", "", namespace)
+        except ApiError as error:
+            unread[PLANS_UNREAD] = f"labels of namespace {namespace} cannot be read: {error}"[:1024]
+            return {}
         labels: Mapping[str, str] = (found or {"metadata": {}})["metadata"].get("labels") or {}
         return labels
 
@@ -280,15 +294,25 @@ class Reconciler:
         stage = next((stage for stage in job.status.stages if stage.state in MAY_HAVE_OBJECTS), None)
         if stage is None or attempt_of(job, stage).cluster == memory.cleared:
             return False
-        found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
+        try:
+            found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
+        except ApiError as error:
+            # Nobody knows that they are gone: to delete them again harms nothing, and tells why it cannot be done.
+            log.warning("job %s/%s: its objects: %s", job.namespace, job.name, error)
+            return True
         return found is not None and is_owned(found, job.uid)
 
-    async def _plans(self, spec: JobSpec) -> dict[str, Plan]:
+    async def _plans(self, spec: JobSpec, unread: dict[str, str]) -> dict[str, Plan]:
+        """Plans that the job names, as far as they are there. What was known of one that cannot be read serves what runs."""
         names = {plan_name(spec, stage) for stage in stages_of(spec)} | set(spec.compare_plans)
         names |= {name for stage in stages_of(spec) if (name := evaluator_plan_name(spec, stage))}
         plans = {}
         for name in sorted(names):
-            plan = await self.recent.plan(name)
+            try:
+                plan = await self.recent.plan(name)
+            except ApiError as error:
+                unread[PLANS_UNREAD] = f"ComputePlan `{name}` cannot be read: {error}"[:1024]
+                plan = self.recent.last_plan(name)
             if plan is not None:
                 plans[name] = plan
         return plans
@@ -372,7 +396,9 @@ def _rest(seen: Observation, decision: Decision, status: Object, memory: Memory)
     if memory.rest.still_until is None or memory.rest.still_until < look:
         ahead = (seen.now + AHEAD, look)
         memory.rest.still_until = next((then for then in ahead if stays(seen, decision, status, then)), None)
-    memory.rest.quiet_until = look if memory.rest.still_until is not None and not seen.budgets else None
+    memory.rest.quiet_until = (
+        look if memory.rest.still_until is not None and not (seen.budgets or seen.unread) else None
+    )
 
 
 def _is_unknown(result: Result) -> bool:

@@ -57,18 +57,22 @@ class Refused:
         """
         wanted = {_target(action) for action in decided}
         freed = any(one.error is None and isinstance(one.action, DeletePod | ReleasePod) for one in results)
-        for one in (one for one in results if one.error is None):
-            self._refusals.pop(_target(one.action), None)
-        for one in results:
-            if one.error is not None and not _is_lost_race(one.action, one.error):
-                self._add(one.action, one.error, now)
+        failed = [(one.action, one.error) for one in results if one.error is not None]
+        refused = [(action, error) for action, error in failed if not _is_lost_race(action, error)]
+        # What pods mount is there already when the head is refused again: that is no success of the creates.
+        for target in {_target(one.action) for one in results} - {_target(action) for action, _ in refused}:
+            self._refusals.pop(target, None)
+        for target, (action, error) in {
+            _target(action): (action, error) for action, error in reversed(refused)
+        }.items():
+            self._add(target, action, error, now)
         for target in [target for target in self._refusals if target not in wanted]:
             del self._refusals[target]
         if freed and CREATES in self._refusals:
             self._refusals[CREATES] = (self._refusals[CREATES][0], now + SOON)
 
-    def _add(self, action: Action, error: ApiError, now: datetime) -> None:
-        target, act = _target(action), type(action).__name__
+    def _add(self, target: Target, action: Action, error: ApiError, now: datetime) -> None:
+        act = type(action).__name__
         before = self._refusals.get(target)
         again = before is not None and before[0].act == act
         since, times = (before[0].since, before[0].times + 1) if before is not None and again else (now, 1)

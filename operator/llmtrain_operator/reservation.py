@@ -83,6 +83,8 @@ def keep_reserved(turn: Turn, stage: StageStatus) -> None:
 
 def reserve_more(turn: Turn, stage: StageStatus, more: Sequence[Price]) -> bool:
     """Whether further pods of these prices are within every limit that stops the job; asks for more where it may be had."""
+    if turn.seen.unread:
+        return False
     extra = sum(price_for(price, CHUNK_SECONDS) for price in more)
     need = committed(turn, stage, CHUNK_SECONDS) + extra
     found = [limit for limit in limits(turn) if limit.binding]

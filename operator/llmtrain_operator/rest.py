@@ -89,7 +89,7 @@ def leaves_alone(seen: Observation, decision: Decision) -> bool:
     """There is nothing to do, and nobody is about to move the job: pods that end do, and what it waits for before it has any wakes
     nobody.
     """
-    waits = bool(seen.refusals) or decision.status.state == "Pending"
+    waits = bool(seen.refusals) or bool(seen.unread) or decision.status.state == "Pending"
     ending = any(pod.deleted or pod.cut_off or pod.over for pod in seen.pods)
     return not decision.actions and not waits and not ending
 

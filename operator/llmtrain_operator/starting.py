@@ -17,10 +17,12 @@ from llmtrain_operator.blueprints import (
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import lacking_evaluators, missing_pods
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
-from llmtrain_operator.observation import CreateEvaluator, CreateHead, CreateObjects, CreateWorker
+from llmtrain_operator.observation import PLANS_UNREAD, CreateEvaluator, CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
 from llmtrain_operator.turn import Turn
+
+PLAN_NOT_FOUND = "PlanNotFound"
 
 
 def start(turn: Turn, stage: StageStatus) -> None:
@@ -46,12 +48,17 @@ def start(turn: Turn, stage: StageStatus) -> None:
 
 def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     """Why the stage may not start now: reason and message."""
-    refused = plan_refusal(turn, stage)
+    refused = unread(turn) or plan_refusal(turn, stage)
     if refused:
         return refused
     if stage.not_before and turn.now < (parse_time(stage.not_before) or turn.now):
         return "Backoff", f"attempt {stage.attempt + 1} starts at {stage.not_before}; {stage.message}"[:1024]
     return reserve_for_start(turn, stage)
+
+
+def unread(turn: Turn) -> tuple[str, str] | None:
+    """Why nothing new may be created: what it costs, or may cost, cannot be read."""
+    return next(iter(turn.seen.unread.items()), None)
 
 
 def plan_refusal(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
@@ -68,9 +75,11 @@ def plan_refusal(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
 
 def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str, str] | None:
     plan = turn.seen.plans.get(name)
+    if plan is None and PLANS_UNREAD in turn.seen.unread:
+        return None
     if plan is None:
         what = f"ComputePlan `{name}` of {whose} does not exist"
-        return "PlanNotFound", f"{what}; create it or change `planRef`"
+        return PLAN_NOT_FOUND, f"{what}; create it or change `planRef`"
     allowed = plan.spec.allowed_namespaces
     if allowed and not allowed.matches(turn.seen.namespace_labels):
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(allowed.match_labels.items()))
@@ -81,9 +90,11 @@ def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str,
 
 def create_missing(turn: Turn, stage: StageStatus) -> None:
     """Create what the current attempt lacks; after a crash this completes a half-made cluster."""
-    lacks = any(missing_pods(turn, stage)) or lacking_evaluators(turn, stage)
-    blueprint = blueprint_of(turn.seen, turn.spec, stage) if lacks else None
+    if not (any(missing_pods(turn, stage)) or lacking_evaluators(turn, stage)):
+        return
+    blueprint = None if turn.seen.unread else blueprint_of(turn.seen, turn.spec, stage)
     if blueprint is None:
+        turn.blocked = unread(turn) or plan_refusal(turn, stage)
         return
     blueprint = replace(blueprint, lifetimes=lifetimes(turn, stage))
     there = {(pod.role, pod.index, pod.incarnation) for pod in turn.pods_of(stage)}

@@ -5,12 +5,14 @@ from llmtrain.api.status import JobStatus, StageState, StageStatus
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget import standing
 from llmtrain_operator.observation import Observation
+from llmtrain_operator.starting import PLAN_NOT_FOUND, plan_refusal
+from llmtrain_operator.telling import BLOCKED, blocked, budgets_unread, refused_wait
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.waiting import RUNS_ALL_THE_SAME, waiting
 
-ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded")
+ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", BLOCKED)
 
-PLAN_REFUSALS = ("PlanNotFound", "PlanNotAllowed", "PlanUnpriced")
+PLAN_REFUSALS = (PLAN_NOT_FOUND, "PlanNotAllowed", "PlanUnpriced")
 
 
 def summarize(turn: Turn) -> None:
@@ -19,27 +21,46 @@ def summarize(turn: Turn) -> None:
     status.observed_generation = turn.seen.job.generation
     shown = stage or status.stages[-1]
     status.stage, status.state = shown.name.value, _state(turn, stage)
-    status.waiting = waiting(turn, stage)
+    status.waiting = refused_wait(turn.seen, waiting(turn, stage))
     status.eta_seconds = _eta(stage)
-    refused = turn.blocked is not None and turn.blocked[0] in PLAN_REFUSALS
-    accepted = ("False", *turn.blocked) if refused and turn.blocked else ("True", "Valid", "")
     affordable, budget = standing(turn, stage)
     suspended = stage is not None and stage.state is StageState.SUSPENDED
     values = {
-        "Accepted": accepted,
+        "Accepted": _accepted(turn, stage),
         "Progressing": _progressing(turn, stage),
         "Suspended": (_truth(suspended), _word(suspended, "Suspended"), stage.message if stage else ""),
-        "BudgetAvailable": (_truth(affordable), _budget_word(affordable), budget),
+        "BudgetAvailable": budgets_unread(turn.seen) or (_truth(affordable), _budget_word(affordable), budget),
         "Succeeded": _succeeded(stage),
     }
     _set_conditions(status, values, turn.stamp)
+    tell_refusals(status, turn.seen)
+
+
+def tell_refusals(status: JobStatus, seen: Observation) -> None:
+    """The condition of what the apiserver refuses, which is there only while it does."""
+    told = blocked(seen)
+    if told:
+        _set_conditions(status, {BLOCKED: told}, format_time(seen.now))
+    elif any(condition.type == BLOCKED for condition in status.conditions):
+        status.conditions = [condition for condition in status.conditions if condition.type != BLOCKED]
 
 
 def summarize_invalid(status: JobStatus, seen: Observation) -> None:
     """Conditions of a job whose spec does not parse."""
     status.observed_generation, status.state = seen.job.generation, "Invalid"
     values = {"Accepted": ("False", "Invalid", seen.job.invalid), "Succeeded": ("False", "Invalid", seen.job.invalid)}
+    status.waiting = refused_wait(seen, None)
     _set_conditions(status, values, format_time(seen.now))
+    tell_refusals(status, seen)
+
+
+def _accepted(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
+    """False where a plan cannot be used; of a stage that runs, where the plan is there no more."""
+    refused = turn.blocked
+    if refused is None and stage is not None and stage.state is StageState.RUNNING:
+        refused = plan_refusal(turn, stage)
+        refused = refused if refused and refused[0] == PLAN_NOT_FOUND else None
+    return ("False", *refused) if refused and refused[0] in PLAN_REFUSALS else ("True", "Valid", "")
 
 
 def _state(turn: Turn, stage: StageStatus | None) -> str:

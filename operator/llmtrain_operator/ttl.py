@@ -1,11 +1,19 @@
-"""When a finished job ended, and when it is deleted."""
+"""When a finished job ended, when it is deleted, and when a deleted one is let go."""
 
 from datetime import timedelta
 
 from llmtrain.api.status import StageState
 from llmtrain_operator.billing import parse_time
-from llmtrain_operator.observation import DeleteJob
+from llmtrain_operator.observation import DeleteJob, Observation, ReleaseJob
 from llmtrain_operator.turn import Turn
+
+PATIENCE = timedelta(minutes=10)
+
+
+def release_job(seen: Observation) -> ReleaseJob:
+    """Let a deleted job go; one that could not be let go for a while goes with what it has reserved of budgets."""
+    refused = next((one for one in seen.refusals if one.act == ReleaseJob.__name__), None)
+    return ReleaseJob(patient=refused is None or seen.now - refused.since < PATIENCE)
 
 
 def finished(turn: Turn) -> bool:

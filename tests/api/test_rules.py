@@ -20,6 +20,7 @@ ACTIVE = [(f'llmtrain_job_condition{{{JOB}, condition="Succeeded", status="{s}"}
 ENDED = [(f'llmtrain_job_condition{{{JOB}, condition="Succeeded", status="True"}}', f"1{HOUR}")]
 SUSPENDED = [(f'llmtrain_job_condition{{{JOB}, condition="Suspended", status="True"}}', f"1{HOUR}")]
 NOT_PROGRESSING = [(f'llmtrain_job_condition{{{JOB}, condition="Progressing", status="False"}}', f"1{HOUR}")]
+BLOCKED = f'llmtrain_job_condition{{{JOB}, condition="ReconcileBlocked", status="True"}}'
 
 
 def ledger(metric: str, per_minute: float, stage: str = "Training", plan: str = "h100") -> tuple[str, str]:
@@ -108,6 +109,9 @@ CASES = [
     Case("LLMTrainStageStuck", "over", [*NOT_PROGRESSING, *ENDED]),
     Case("LLMTrainStageStuck", "for a quarter of an hour",
          [(NOT_PROGRESSING[0][0], "0x45 1x15"), *ACTIVE]),
+    Case("LLMTrainReconcileBlocked", "a release is refused", [(BLOCKED, "1x60")],
+         WHO | {"condition": "ReconcileBlocked", "status": "True"}, "kubectl describe llmjob -n a gpt"),
+    Case("LLMTrainReconcileBlocked", "for five minutes", [(BLOCKED, "0x55 1x5")]),
     Case("LLMTrainClusterNotTornDown", "suspended and billed", [(BURN, "8x60"), *SUSPENDED], WHO, "burns $8.00 an hour"),
     Case("LLMTrainClusterNotTornDown", "over and billed", [(BURN, "8x60"), *ENDED], WHO, "burns $8.00 an hour"),
     Case("LLMTrainClusterNotTornDown", "running", [(BURN, "8x60"), *ACTIVE]),

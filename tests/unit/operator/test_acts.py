@@ -138,7 +138,8 @@ async def test_what_is_not_asked_for_any_more_is_forgotten() -> None:
 
 
 async def test_creates_are_tried_soon_after_the_job_gave_something_up() -> None:
-    refused, decided = Refused(), [ReleasePod(pod("a")), CreateWorker(BLUEPRINT, 0, 2)]
+    refused = Refused()
+    decided: list[Action] = [ReleasePod(pod("a")), CreateWorker(BLUEPRINT, 0, 2)]
     refused.take(await carry_out(Script(CreateWorker), decided), decided, START)
     assert refused.seconds(START) == 1
 
@@ -247,3 +248,61 @@ async def test_a_pod_stays_held_until_its_release_is_carried_out(monkeypatch: py
     await run.drain()
     assert run.status.state == "Pending"
     assert run.status.ledger.total_micro_usd == bill
+
+
+def condition(run: Scenario, kind: str) -> tuple[str, str, str] | None:
+    found = next((one for one in run.status.conditions if one.type == kind), None)
+    return (found.status, found.reason, found.message) if found else None
+
+
+async def test_a_refused_delete_is_told_with_the_apiservers_words_while_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = await in_training()
+    run.job["spec"]["suspend"] = True
+    with monkeypatch.context() as patched:
+        refuse(run, patched, "delete", "api/v1/pods", WEBHOOK)
+        for _ in range(30):
+            await run.drain_step()
+        told, waiting = condition(run, "ReconcileBlocked"), run.status.waiting
+        assert told is not None
+        assert told[:2] == ("True", "DeletePodRefused")
+        assert told[2].endswith(f"(500 InternalError): {WEBHOOK.message}")
+        assert waiting is not None
+        assert (waiting.reason, WEBHOOK.message in waiting.message) == ("DeletePodRefused", True)
+        assert condition(run, "Progressing") == ("False", "DeletePodRefused", waiting.message)
+    run.cluster.tick(60)
+    await run.drain()
+    assert run.status.state == "Suspended"
+    await run.turn()
+    assert condition(run, "ReconcileBlocked") is None
+
+
+async def test_a_job_that_cannot_be_held_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Scenario()
+    refuse(run, monkeypatch, "set_finalizers", JOBS, ApiError(403, "Forbidden", "cannot patch resource"))
+    await run.turn(3)
+    told = condition(run, "ReconcileBlocked")
+    assert told is not None
+    assert told[1] == "HoldJobRefused"
+    assert not run.pods
+
+
+async def test_a_refusal_costs_two_statuses_not_one_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await in_training()
+    run.job["spec"]["suspend"] = True
+    refuse(run, monkeypatch, "delete", "api/v1/pods", WEBHOOK)
+    for _ in range(10):
+        await run.turn()
+        run.cluster.tick(10)
+    counting, replace = list[str](), run.cluster.replace
+
+    async def counted(resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
+        counting.append(resource)
+        return await replace(resource, namespace, name, body, subresource)
+
+    monkeypatch.setattr(run.cluster, "replace", counted)
+    for _ in range(30):
+        await run.turn()
+        run.cluster.tick(10)
+    assert len(counting) <= 300 / 45, "the bill of each minute"
