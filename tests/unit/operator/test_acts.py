@@ -280,7 +280,7 @@ async def test_a_refused_delete_is_told_with_the_apiservers_words_while_it_is_re
 
 async def test_a_job_that_cannot_be_held_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Scenario()
-    refuse(run, monkeypatch, "set_finalizers", JOBS, ApiError(403, "Forbidden", "cannot patch resource"))
+    refuse(run, monkeypatch, "replace_finalizers", JOBS, ApiError(403, "Forbidden", "cannot patch resource"))
     await run.turn(3)
     told = condition(run, "ReconcileBlocked")
     assert told is not None
