@@ -52,7 +52,7 @@ class NameTakenError(ApiError):
 
 def is_owned(found: Object, uid: str) -> bool:
     """Whether an object belongs to the job with this uid."""
-    return uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+    return uid in [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or []]
 
 
 async def _all(acts: Iterable[Awaitable[None]]) -> None:

@@ -239,6 +239,12 @@ def read(model: type[Parsed], raw: Any) -> Read[Parsed]:
     return Read(None, "; ".join(flaws), tuple(removed))
 
 
+def why_not(error: ValidationError, prefix: str = "") -> str:
+    """The fields that were refused and what is allowed, as one line; `prefix` is where they are in their object."""
+    faults = error.errors(include_input=False, include_url=False)[:8]
+    return plain("; ".join(f"`{prefix}{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in faults))
+
+
 def _deepest_last(faults: Iterable[Path]) -> list[Path]:
     """Items of a list from its end, so that those before them keep their places."""
     return sorted(

@@ -9,6 +9,7 @@ from functools import partial
 
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.gate import Gate
+from llmtrain_operator.guard import Loop as GuardLoop
 from llmtrain_operator.health import Health
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.metrics import OperatorMetrics
@@ -114,7 +115,7 @@ class Jobs:
         if task.cancelled() or task.exception() is None:
             return
         loop.crashes += 1
-        self.metrics.count_crash()
+        self.metrics.count_crash(GuardLoop.JOB.value)
         log.error("job %s/%s: its loop ended in a bug", *key, exc_info=task.exception())
         pause = min(2.0**loop.crashes, LONGEST_ERROR_PAUSE)
         asyncio.get_running_loop().call_later(pause, self._restart, key, loop)

@@ -9,8 +9,9 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import connect
+from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
@@ -43,30 +45,46 @@ async def run() -> None:
     """Connect, serve metrics, watch."""
     cluster = await connect()
     registry, snapshots, rejections = CollectorRegistry(), Snapshots(now), Rejections()
-    register_all(registry, snapshots)
+    metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
+    register_all(registry, snapshots, Guard(Loop.SCRAPE, metrics.count_crash))
     registry.register(RequestCollector(cluster))
     registry.register(RejectedCollector(rejections))
-    metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
     reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections)
     health = Health(time.monotonic)
-    jobs = Jobs(reconciler, snapshots, metrics, ProgressReader(rejections), time.monotonic, health)
+    jobs = Jobs(
+        reconciler,
+        snapshots,
+        metrics,
+        ProgressReader(rejections, partial(metrics.count_crash, Loop.PROGRESS.value)),
+        time.monotonic,
+        health,
+    )
     metrics.queue_depth.set_function(jobs.waiting)
     serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
-    rounds = Rounds(cluster, health, Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure), metrics)
-    upkeep = Upkeep(cluster, now, namespaces, snapshots)
-    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all)
-    beside = (rounds.pulse(), rounds.ping(), rounds.sweep(), upkeep.run(), pods.run())
+    guards = {loop: Guard(loop, metrics.count_crash) for loop in Loop}
+    sweeper = Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure, rejections, guards[Loop.SWEEP])
+    rounds = Rounds(cluster, health, sweeper, metrics)
+    upkeep = Upkeep(cluster, now, namespaces, snapshots, rejections, guards[Loop.UPKEEP])
+    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all, guards[Loop.POD_WATCH])
+    loops: dict[Loop, Callable[[], Coroutine[Any, Any, None]]] = {
+        Loop.PULSE: rounds.pulse,
+        Loop.PING: rounds.ping,
+        Loop.SWEEP: rounds.sweep,
+        Loop.UPKEEP: upkeep.run,
+        Loop.POD_WATCH: pods.run,
+        Loop.JOB_WATCH: partial(watch, jobs, namespaces),
+    }
     try:
-        await until_one_ends(*beside, watch(jobs, namespaces))
+        await until_one_ends(*(guards[loop].keep_running(start) for loop, start in loops.items()))
     finally:
         await jobs.close()
 
 
 async def until_one_ends(*each: Coroutine[Any, Any, None]) -> None:
-    """None of them ends by itself but the watch at a signal; an error ends the process, and the kubelet starts anew."""
+    """None of them ends by itself but the watch at a signal, and none in a bug: each is kept running."""
     tasks = [asyncio.create_task(one) for one in each]
     done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in others:

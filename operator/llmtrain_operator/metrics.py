@@ -9,15 +9,32 @@ from prometheus_client.registry import Collector
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.budget_metrics import BudgetCollector
 from llmtrain_operator.client import KubernetesCluster
+from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.job_metrics import JobCollector
 from llmtrain_operator.plan_metrics import NamespaceCollector, PlanCollector
 from llmtrain_operator.snapshots import Snapshots
 
 
-def register_all(registry: CollectorRegistry, snapshots: Snapshots) -> None:
-    """Register everything that is made from `snapshots`."""
+def register_all(registry: CollectorRegistry, snapshots: Snapshots, guard: Guard | None = None) -> None:
+    """Register everything that is made from `snapshots`. `guard` is told of a collector that fails."""
+    guard = guard or Guard(Loop.SCRAPE)
     for collector in (JobCollector, PlanCollector, NamespaceCollector, BudgetCollector):
-        registry.register(collector(snapshots))
+        registry.register(GuardedCollector(collector(snapshots), guard))
+
+
+class GuardedCollector(Collector):
+    """A collector whose failure costs the scrape its own families and nothing else."""
+
+    def __init__(self, inner: Collector, guard: Guard) -> None:
+        """Collects what `inner` does."""
+        self._inner, self._guard = inner, guard
+
+    def collect(self) -> Iterable[Metric]:
+        """Its families, all of them or, where it fails, those before."""
+        families: list[Metric] = []
+        with self._guard.each(type(self._inner).__name__):
+            families.extend(self._inner.collect())
+        return families
 
 
 class RequestCollector(Collector):
@@ -84,9 +101,12 @@ class OperatorMetrics:
         self.queue_depth = Gauge(f"{prefix}_queue_depth", "Jobs woken whose turn has not begun.", registry=registry)
         self._crashes = Counter(
             "llmtrain_operator_loop_crashes_total",
-            "Job loops that ended in a bug and were started anew.",
+            "Loops that met a bug: they were started anew, or went on with the next object.",
+            ["loop"],
             registry=registry,
         )
+        for loop in Loop:
+            self._crashes.labels(loop.value)
         self.orphans = Gauge("llmtrain_operator_orphan_pods", "Pods of jobs that are gone.", registry=registry)
         self._success = Gauge(
             "llmtrain_operator_last_success_timestamp_seconds", "Last turn that succeeded.", registry=registry
@@ -98,9 +118,9 @@ class OperatorMetrics:
         """A job's turn begins this long after it was woken."""
         self._wait.observe(seconds)
 
-    def count_crash(self) -> None:
-        """A job's loop ended in a bug."""
-        self._crashes.inc()
+    def count_crash(self, loop: str) -> None:
+        """A loop met a bug; `loop` is a value of Loop."""
+        self._crashes.labels(loop).inc()
 
     def observe_turn(self, seconds: float, ok: bool) -> None:
         """Count one turn."""

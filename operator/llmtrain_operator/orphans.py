@@ -6,16 +6,18 @@ books them in the namespace's ledger, each once, by its uid. It also starts the 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from llmtrain.api import API_VERSION
 from llmtrain.api.base import parse_quantity
 from llmtrain.api.status import JobStatus, Ledger
 from llmtrain_operator.billing import Node, parse_time
+from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import Cluster, Object
 from llmtrain_operator.finalizers import remove_finalizer
-from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID
+from llmtrain_operator.guard import Guard, Loop
+from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID, read_pod_name
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
 from llmtrain_operator.observation import Job
@@ -25,6 +27,7 @@ from llmtrain_operator.recent import PLANS
 from llmtrain_operator.settlement import settle
 
 PODS = "api/v1/pods"
+KIND = "LLMTrainingJob"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 MOST_ACCELERATORS = 1024
 PLAN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -41,6 +44,8 @@ class Sweeper:
     namespaces: list[str]
     clock: Callable[[], datetime]
     ensure: Callable[[str, str, str], None]
+    rejections: Rejections = field(default_factory=Rejections)
+    guard: Guard = field(default_factory=lambda: Guard(Loop.SWEEP))
 
     async def sweep(self) -> int:
         """Look at everything once; how many orphans were seen."""
@@ -51,20 +56,25 @@ class Sweeper:
             jobs = await self.cluster.list_metadata(JOBS, namespace, "")
             for job in jobs:
                 meta = job["metadata"]
-                self.ensure(meta["namespace"], meta["name"], meta["resourceVersion"])
+                with self.guard.each(f"job {meta.get('namespace')}/{meta.get('name')}"):
+                    self.ensure(meta["namespace"], meta["name"], meta["resourceVersion"])
             uids = {job["metadata"]["uid"] for job in jobs}
-            orphans += [pod for pod in pods if self._suspicious(pod, uids)]
+            for pod in pods:
+                with self.guard.each(_called(pod)):
+                    orphans += [pod] if self._suspicious(pod, uids) else []
         if orphans:
             nodes = await read_nodes(self.cluster)
             for pod in orphans:
-                await self._take(pod["metadata"], nodes)
+                # One that cannot be taken, for whatever reason, holds up no other.
+                with self.guard.each(_called(pod)):
+                    await self._take(pod["metadata"], nodes)
         return len(orphans)
 
     def _suspicious(self, pod: Object, jobs: set[str]) -> bool:
         meta = pod["metadata"]
         born = parse_time(meta.get("creationTimestamp")) or self.clock()
-        held = FINALIZER_POD in meta.get("finalizers", [])
-        return held and meta["labels"].get(LABEL_JOB_UID) not in jobs and self.clock() - born > SETTLING
+        held = FINALIZER_POD in (meta.get("finalizers") or [])
+        return held and (meta.get("labels") or {}).get(LABEL_JOB_UID) not in jobs and self.clock() - born > SETTLING
 
     async def _accelerators(self, raw: Object) -> int:
         price = annotated_price(raw)
@@ -73,11 +83,16 @@ class Sweeper:
 
     async def _take(self, meta: Object, nodes: Mapping[str, Node]) -> None:
         """Delete it, book it once it is over, let it go."""
-        namespace, name, labels = meta["namespace"], meta["name"], meta["labels"]
-        job = await self.cluster.get(JOBS, namespace, labels[LABEL_JOB])
+        namespace, name = meta["namespace"], meta["name"]
         raw = await self.cluster.get(PODS, namespace, name)
-        gone = job is None or job["metadata"]["uid"] != labels.get(LABEL_JOB_UID)
-        if raw is None or raw["metadata"]["uid"] != meta["uid"] or not gone or not is_own(_former_job(meta), raw):
+        if raw is None or raw["metadata"]["uid"] != meta["uid"]:
+            return
+        former = former_job(raw)
+        if former is None or not is_own(former, raw):
+            await self._let_go_of_strange(raw)
+            return
+        job = await self.cluster.get(JOBS, namespace, former.name)
+        if job is not None and job["metadata"]["uid"] == former.uid:
             return
         pod = orphan(raw, await self._accelerators(raw))
         if not pod.deleted:
@@ -88,6 +103,13 @@ class Sweeper:
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)
+
+    async def _let_go_of_strange(self, raw: Object) -> None:
+        """Somebody's own pod with our finalizer: neither billed nor deleted. Once it is deleted nobody else would let it go."""
+        why = "carries our finalizer and label, but is no pod of any job's"
+        self.rejections.note(Kind.LABELS, _called(raw), why)
+        if raw["metadata"].get("deletionTimestamp"):
+            await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
 
 
 def requested(raw: Object, plan: Object | None) -> int:
@@ -101,8 +123,17 @@ def requested(raw: Object, plan: Object | None) -> int:
         return 0
 
 
-def _former_job(meta: Object) -> Job:
-    """What the pod's labels say of the job that it had."""
-    labels = meta["labels"]
-    job = {"name": labels[LABEL_JOB], "namespace": meta["namespace"], "uid": labels.get(LABEL_JOB_UID, "")}
+def _called(pod: Object) -> str:
+    meta = pod.get("metadata") or {}
+    return f"pod {meta.get('namespace')}/{meta.get('name')} ({meta.get('uid')})"
+
+
+def former_job(raw: Object) -> Job | None:
+    """The job that a pod had, by what nobody changes: its name, and who controls it; None for a pod of nobody's."""
+    meta, named = raw["metadata"], read_pod_name(str(raw["metadata"]["name"]))
+    owners = [o for o in meta.get("ownerReferences") or [] if o.get("controller") and o.get("kind", KIND) == KIND]
+    uids = [str(owner.get("uid") or "") for owner in owners]
+    if named is None or len(uids) != 1 or not uids[0]:
+        return None
+    job = {"name": named.job, "namespace": meta["namespace"], "uid": uids[0]}
     return Job({"metadata": job}, None, "", JobStatus())

@@ -7,10 +7,12 @@ not bridge, the live reads of the woken loops find it: after such a gap all of t
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB
 from llmtrain_operator.observation import Tale
 
@@ -44,10 +46,12 @@ class PodWatch:
     namespaces: Sequence[str]
     tell: Callable[[str, str, str, str, Tale], None]
     wake_all: Callable[[], None]
+    guard: Guard = field(default_factory=lambda: Guard(Loop.POD_WATCH))
 
     async def run(self) -> None:
-        """One watch for all namespaces, or one for each that was named."""
-        await asyncio.gather(*(self._follow(namespace) for namespace in self.namespaces or [""]))
+        """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
+        follow = [partial(self._follow, namespace) for namespace in self.namespaces or [""]]
+        await asyncio.gather(*(self.guard.keep_running(each) for each in follow))
 
     async def _follow(self, namespace: str) -> None:
         version = ""
@@ -55,9 +59,10 @@ class PodWatch:
             try:
                 version = version or await self._begin(namespace)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
-                    version = meta["resourceVersion"]
+                    version = str(meta.get("resourceVersion") or version)
                     if kind != "BOOKMARK":
-                        self._tell(kind, meta)
+                        with self.guard.each(f"pod {meta.get('namespace')}/{meta.get('name')}"):
+                            self._tell(kind, meta)
             except ApiError as error:
                 version = "" if error.code == GONE else version
                 log.log(logging.INFO if error.code == GONE else logging.WARNING, "watch of pods: %s", error)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
+from llmtrain_operator.border import Kind, Rejections, read, why_not
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, with_conditions
 from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.names import LEDGER_CONFIG_MAP
 from llmtrain_operator.namespace_ledger import CONFIG_MAPS, read_book
 from llmtrain_operator.planstate import invalid_status, plan_status
@@ -33,6 +35,8 @@ class Upkeep:
     clock: Callable[[], datetime]
     namespaces: Sequence[str]
     snapshots: Snapshots
+    rejections: Rejections = field(default_factory=Rejections)
+    guard: Guard = field(default_factory=lambda: Guard(Loop.UPKEEP))
     _listed: bool = False
 
     async def run(self) -> None:
@@ -45,17 +49,26 @@ class Upkeep:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:
-        """One look at all plans and budgets."""
-        plans = (await self.cluster.find(PLANS, "", "")).items
-        self.snapshots.plans = {raw["metadata"]["name"]: seen for raw in plans if (seen := await self._plan(raw))}
+        """One look at all plans and budgets. One that cannot be read or written holds up no other."""
+        plans = {}
+        for raw in (await self.cluster.find(PLANS, "", "")).items:
+            with self.guard.each(f"ComputePlan {raw['metadata']['name']}"):
+                if seen := await self._plan(raw):
+                    plans[raw["metadata"]["name"]] = seen
+        self.snapshots.plans = plans
         budgets = [
             raw for space in self.namespaces or [""] for raw in (await self.cluster.find(BUDGETS, space, "")).items
         ]
-        self.snapshots.budgets = [read for raw in budgets if (read := await self._budget(raw))]
+        found = []
+        for raw in budgets:
+            with self.guard.each(f"TrainingBudget {raw['metadata']['namespace']}/{raw['metadata']['name']}"):
+                found += [budget] if (budget := await self._budget(raw)) else []
+        self.snapshots.budgets = found
         await self._read_stored_jobs()
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
         for namespace in sorted(spaces | {namespace for namespace, _ in self.snapshots.jobs}):
-            await self._read_book(namespace)
+            with self.guard.each(f"ledger of {namespace}"):
+                await self._read_book(namespace)
 
     async def _read_stored_jobs(self) -> None:
         """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""
@@ -63,8 +76,10 @@ class Upkeep:
             return
         for namespace in self.namespaces or [""]:
             for raw in (await self.cluster.find(JOBS, namespace, "")).items:
-                meta, status = raw["metadata"], JobStatus.model_validate(raw.get("status") or {})
-                self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"])
+                meta = raw["metadata"]
+                with self.guard.each(f"job {meta['namespace']}/{meta['name']}"):
+                    status = read(JobStatus, raw.get("status") or {}).value or JobStatus()
+                    self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"])
         self._listed = True
 
     async def _read_book(self, namespace: str) -> None:
@@ -80,8 +95,9 @@ class Upkeep:
         try:
             spec = PlanSpec.model_validate(raw["spec"])
         except ValidationError as error:
-            lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
-            await self._write(PLANS, raw, invalid_status(raw, "; ".join(lines), self.clock()).to_dict())
+            why = why_not(error, "spec.")
+            self.rejections.note(Kind.PLAN, f"ComputePlan {raw['metadata']['name']} ({raw['metadata']['uid']})", why)
+            await self._write(PLANS, raw, invalid_status(raw, why, self.clock()).to_dict())
             return None
         status = plan_status(raw, spec, self.clock())
         await self._write(PLANS, raw, status.to_dict())
@@ -91,7 +107,9 @@ class Upkeep:
         try:
             budget = read_budget(raw, self.clock())
         except ValidationError as error:
-            log.warning("TrainingBudget %s: %s", raw["metadata"]["name"], error)
+            meta = raw["metadata"]
+            where = f"TrainingBudget {meta['namespace']}/{meta['name']} ({meta['uid']})"
+            self.rejections.note(Kind.BUDGET, where, why_not(error))
             return None
         status = with_conditions(budget, self.clock())
         await self._write(BUDGETS, raw, body_of(budget, status)["status"])

@@ -244,7 +244,7 @@ async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.Mon
         if not jobs.loops:
             break
     assert calls == 4
-    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total") == 3
+    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "job"}) == 3
     assert registry.get_sample_value("llmtrain_operator_reconcile_errors_total") == 3
     await jobs.close()
 

@@ -1,0 +1,215 @@
+"""One bad object, or a bug, costs itself: the other objects, the other loops, the scrape and the process go on."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from llmtrain_operator.border import Rejections
+from llmtrain_operator.budget_release import BUDGETS
+from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.guard import Guard, Loop
+from llmtrain_operator.main import until_one_ends
+from llmtrain_operator.metrics import OperatorMetrics, register_all
+from llmtrain_operator.names import FINALIZER_POD
+from llmtrain_operator.namespace_ledger import Ledgers
+from llmtrain_operator.orphans import Sweeper
+from llmtrain_operator.recent import PLANS
+from llmtrain_operator.snapshots import Snapshots
+from llmtrain_operator.upkeep import Upkeep
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tests.unit.operator.fake_cluster import FakeCluster, stamp
+from tests.unit.operator.scenario import CPU_PLAN, Scenario
+from tests.unit.operator.test_operator_health import orphaned
+
+PODS = "api/v1/pods"
+
+
+async def test_a_loop_that_ends_in_a_bug_begins_anew_and_is_counted_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry, lambda: 0.0, "1")
+    begun, pauses = list[int](), list[float]()
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    async def loop() -> None:
+        begun.append(1)
+        if len(begun) < 10:
+            raise [KeyError("x"), RecursionError("deep"), OverflowError("big")][len(begun) % 3]
+
+    monkeypatch.setattr("llmtrain_operator.guard.asyncio.sleep", noted)
+    await Guard(Loop.SWEEP, metrics.count_crash).keep_running(loop)
+    assert len(begun) == 10
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "sweep"}) == 9
+    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "upkeep"}) == 0
+
+
+async def test_the_process_ends_with_the_watch_and_not_with_a_bug_beside_it() -> None:
+    signal, crashes = asyncio.Event(), list[str]()
+
+    async def bad() -> None:
+        raise KeyError("uid")
+
+    async def watch() -> None:
+        await signal.wait()
+
+    def count(loop: str) -> None:
+        crashes.append(loop)
+        if len(crashes) == 3:
+            signal.set()
+
+    loops = [Guard(loop, count, longest_pause=0.0).keep_running(bad) for loop in (Loop.SWEEP, Loop.UPKEEP)]
+    await asyncio.wait_for(until_one_ends(*loops, Guard(Loop.JOB_WATCH).keep_running(watch)), 5)
+    assert {"sweep", "upkeep"} == set(crashes)
+
+
+def strange_pods() -> list[Object]:
+    """Pods that a tenant can make: our finalizer, and labels or owners that nobody of ours has."""
+    owner = {"apiVersion": "v1", "kind": "LLMTrainingJob", "name": "x", "controller": True}
+    parts: list[tuple[str, Object]] = [
+        ("x", {"labels": {"llmtrain.dev/job": ""}}),
+        ("gpt-trn-1-head", {"labels": {"llmtrain.dev/job": "", "llmtrain.dev/attempt": "many"}}),
+        ("gpt-trn-1-w0-1", {"labels": {"llmtrain.dev/job": "a/../b"}, "ownerReferences": [owner]}),
+        ("gpt-trn-1-w1-1", {"labels": {"llmtrain.dev/job": "gpt"}, "ownerReferences": [owner | {"uid": "nobody"}]}),
+        ("gpt-trn-1-w2-1", {"labels": {"llmtrain.dev/job": "gpt"}, "ownerReferences": [{}, owner | {"uid": 7}]}),
+    ]
+    base = {"namespace": "team-b", "finalizers": [FINALIZER_POD]}
+    return [{"metadata": base | part | {"name": name}, "spec": {}, "status": {}} for name, part in parts]
+
+
+class Collections(FakeCluster):
+    """Answers a read without a name with the collection, as an apiserver does."""
+
+    async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        return await super().get(resource, namespace, name, not_before) if name else {"metadata": {}, "items": []}
+
+
+async def test_the_sweep_passes_strange_pods_and_takes_the_orphans_behind_them() -> None:
+    run = await orphaned()
+    run.cluster.__class__ = Collections
+    strange = [run.cluster.add(PODS, body)["metadata"]["name"] for body in strange_pods()]
+    run.cluster.now += timedelta(seconds=120)
+    rejections, crashes = Rejections(), list[str]()
+    sweeper = Sweeper(
+        run.cluster,
+        Ledgers(run.cluster),
+        [],
+        run.cluster.clock,
+        lambda *_: None,
+        rejections,
+        Guard(Loop.SWEEP, crashes.append),
+    )
+    for _ in range(4):
+        await sweeper.sweep()
+        for body in run.cluster.of(PODS):
+            meta = body["metadata"]
+            if "deletionTimestamp" in meta and meta["namespace"] == "team-a":
+                run.cluster.end_pod(meta["name"], 75)
+    left = {body["metadata"]["name"] for body in run.cluster.of(PODS)}
+    assert left <= set(strange)
+    assert {"x", "gpt-trn-1-head"} <= left
+    assert rejections.counts["labels"] >= 2
+    assert crashes == []
+
+
+async def test_somebodys_own_pod_with_our_finalizer_is_let_go_once_it_is_deleted() -> None:
+    cluster = Collections()
+    cluster.add(PODS, strange_pods()[0])
+    cluster.tick(120)
+    sweeper = Sweeper(cluster, Ledgers(cluster), [], cluster.clock, lambda *_: None)
+    await sweeper.sweep()
+    (pod,) = cluster.of(PODS)
+    assert "deletionTimestamp" not in pod["metadata"], "it is not ours to delete"
+    pod["metadata"]["deletionTimestamp"] = stamp(cluster.now)
+    await sweeper.sweep()
+    assert cluster.of(PODS) == []
+    assert not cluster.of("api/v1/configmaps"), "nothing is billed"
+
+
+class Refused(FakeCluster):
+    """Refuses to delete one pod, whoever asks."""
+
+    async def delete(self, resource: str, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
+        if name.endswith("-head"):
+            raise ApiError(403, "Forbidden", "a webhook says no")
+        await super().delete(resource, namespace, name, uid, grace_seconds)
+
+
+async def test_an_orphan_that_cannot_be_deleted_holds_up_no_other() -> None:
+    run = await orphaned()
+    run.cluster.__class__ = Refused
+    await Sweeper(run.cluster, Ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
+    asked = {p["metadata"]["name"]: "deletionTimestamp" in p["metadata"] for p in run.cluster.of(PODS)}
+    assert asked == {name: not name.endswith("-head") for name in asked}
+    assert len(asked) == 3
+
+
+BOOKS = ["[" * 200_000, "[]", "7", "{not json", '{"totals": [{}], "settledJobs": []}', '{"totals": []}',
+         '{"totals": [{"stage": "Training", "role": 5, "plan": [], "tenure": null, "podSeconds": "x"}], "settledJobs": 7}']  # fmt: skip
+
+
+@pytest.mark.parametrize("book", BOOKS)
+async def test_a_ledger_of_any_content_fails_neither_the_upkeep_nor_the_scrape(book: str) -> None:
+    run = Scenario()
+    await run.turn(3)
+    body = {"metadata": {"name": "llmtrain-ledger", "namespace": "team-a"}, "data": {"ledger.json": book}}
+    run.cluster.add("api/v1/configmaps", body)
+    run.cluster.add(PLANS, {"metadata": {"name": "zz"}, "spec": CPU_PLAN})
+    snapshots, registry = Snapshots(run.cluster.clock), CollectorRegistry()
+    snapshots.put(("team-a", "gpt"), run.status, run.job["metadata"]["uid"])
+    register_all(registry, snapshots)
+    await Upkeep(run.cluster, run.cluster.clock, [], snapshots).look()
+    text = generate_latest(registry).decode()
+    assert 'llmtrain_job_info{name="gpt"' in text
+    assert set(snapshots.plans) == {"cpu", "gpu", "zz"}
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"limitUsd": 7}, {"limitUsd": "x"}, {"limitUsd": "1", "jobSelector": []}, {"period": "Never"}]
+)
+async def test_a_budget_or_plan_that_does_not_parse_is_told_and_passed(spec: dict[str, Any]) -> None:
+    run = Scenario()
+    run.cluster.add(BUDGETS, {"metadata": {"name": "a", "namespace": "team-a"}, "spec": spec})
+    run.cluster.add(BUDGETS, {"metadata": {"name": "b", "namespace": "team-b"}, "spec": {"limitUsd": "5"}})
+    run.cluster.add(PLANS, {"metadata": {"name": "aa"}, "spec": {"tenure": "Borrowed"}})
+    snapshots, rejections = Snapshots(run.cluster.clock), Rejections()
+    upkeep = Upkeep(run.cluster, run.cluster.clock, [], snapshots, rejections)
+    for _ in range(3):
+        await upkeep.look()
+    assert [budget.name for budget in snapshots.budgets] == ["b"]
+    assert set(snapshots.plans) == {"cpu", "gpu"}
+    assert (rejections.counts["budget"], rejections.counts["plan"]) == (1, 1), "told once, not at every look"
+
+
+class Broken(Collector):
+    def collect(self) -> list[Metric]:
+        raise TypeError("a bug")
+
+
+class Sound(Collector):
+    def collect(self) -> list[Metric]:
+        return [GaugeMetricFamily("sound", "Is there.", value=1)]
+
+
+def test_a_collector_that_fails_costs_its_own_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, crashes = CollectorRegistry(), list[str]()
+    monkeypatch.setattr("llmtrain_operator.metrics.JobCollector", lambda _: Broken())
+    monkeypatch.setattr("llmtrain_operator.metrics.PlanCollector", lambda _: Sound())
+    snapshots = Snapshots(FakeCluster().clock)
+    register_all(registry, snapshots, Guard(Loop.SCRAPE, crashes.append))
+    assert "sound 1.0" in generate_latest(registry).decode()
+    assert crashes == ["scrape"]
+
+
+def test_the_ledgers_here_are_what_a_tenant_can_write() -> None:
+    assert all(isinstance(json.dumps(book), str) for book in BOOKS)
