@@ -27,6 +27,7 @@ class FailureClass(StrEnum):
     DENIED = "Denied"
     BELOW_THRESHOLD = "BelowThreshold"
     OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_EPHEMERAL_STORAGE = "OutOfEphemeralStorage"
     INFRASTRUCTURE = "Infrastructure"
     NOT_STARTED = "NotStarted"
 

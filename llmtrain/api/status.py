@@ -109,6 +109,7 @@ class WorkerState(StatusModel):
     index: int = Field(description="Slot of the worker.")
     incarnation: int = Field(1, description="Pods that the slot has had, this one included.")
     released: int = Field(0, description="Of these, pods that were given back; they are no losses.")
+    rejections: int = Field(0, description="Of these, the last so many in a row were rejected by their kubelets.")
     elsewhere: PhaseSeconds | None = Field(None, description="What the attempt did without this pod; absent: nothing.")
     last_pod: PhaseSeconds | None = Field(
         None, description="What it did with the slot's pod before this one, whose bill may still be open."

@@ -6,13 +6,21 @@ An independent program must come to the same microdollar, so this file is the ru
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
+from llmtrain_operator.clocks import believed, last_condition_time
+from llmtrain_operator.clocks import condition_time as condition_time
+from llmtrain_operator.clocks import parse_time as parse_time
+from llmtrain_operator.containers import Pod as Pod
+from llmtrain_operator.containers import (
+    container_statuses,
+    failed_init,
+    is_running,
+    stage_status,
+    told,
+)
 from llmtrain_operator.pricing import Price
 
-Pod = Mapping[str, Any]
 NODE_LOST_AFTER = timedelta(minutes=5)
 
 
@@ -49,12 +57,6 @@ class Bill:
     micro_usd: int
 
 
-@lru_cache(maxsize=16384)
-def parse_time(text: str | None) -> datetime | None:
-    """A time of the API, to the second."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None
-
-
 def format_time(time: datetime) -> str:
     """A time as the API writes it."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -63,8 +65,21 @@ def format_time(time: datetime) -> str:
 def interval(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> Interval:
     """Start and end of the billed interval."""
     start = condition_time(pod, "PodScheduled", status="True")
+    if is_rejected(pod):
+        return Interval(start, start or now, final=True)
     end = _end(pod, nodes, now)
     return Interval(start, end or now, end is not None)
+
+
+def is_rejected(pod: Pod) -> bool:
+    """Its kubelet would not have it: no container was ever made, and nothing is billed, whatever befalls its object later.
+
+    A pod that its deadline ended while it waited for its image had been taken.
+    """
+    status = pod.get("status", {})
+    reason = status.get("reason")
+    refused = status.get("phase") == "Failed" and bool(reason) and reason != "DeadlineExceeded"
+    return refused and not container_statuses(pod)
 
 
 def bill(pod: Pod, price: Price, accelerators: int, nodes: Mapping[str, Node], now: datetime) -> Bill:
@@ -75,19 +90,23 @@ def bill(pod: Pod, price: Price, accelerators: int, nodes: Mapping[str, Node], n
 
 
 def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
-    phase = pod.get("status", {}).get("phase")
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
-    over = phase in ("Succeeded", "Failed")
+    over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
     statuses = container_statuses(pod)
-    running = any(s.get("state", {}).get("running") for s in statuses)
-    finished = [time for s in statuses for time in _finish_times(s)]
-    if (over or deleted) and not running and finished:
-        return max(finished)
-    if running:
+    if any(is_running(status) for status in statuses):
         return _lost_node_end(pod, nodes, deleted, now)
+    if not (over or deleted):
+        return None
+    finished = max((time for status in statuses for time in _times(status, "finishedAt")), default=None)
+    if finished and is_told(pod):
+        return believed(pod, finished, now)
     if deleted:
-        return deletion_time(pod) if _never_starts(pod, nodes, now) else None
-    return last_condition_time(pod) if over else None
+        end = deletion_time(pod) if _never_starts(pod, nodes, now) else None
+    else:
+        end = last_condition_time(pod)
+        end = believed(pod, end, now) if end else None
+    # The stage never started, but another container may have been at work, and its end may be told late.
+    return max(end, believed(pod, finished, now)) if end and finished else end
 
 
 def deletion_time(pod: Pod) -> datetime | None:
@@ -113,22 +132,23 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     return not pod["spec"].get("nodeName") or _grace(pod) == 0 or node_is_lost(pod, nodes, now)
 
 
-def container_statuses(pod: Pod) -> list[Mapping[str, Any]]:
-    """Statuses of all containers, init containers too."""
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+def is_told(pod: Pod) -> bool:
+    """When its containers ended is all that there is to know: its stage has ended, or can never start."""
+    return failed_init(pod) is not None or any(_times(stage_status(pod), "finishedAt"))
 
 
-def _finish_times(status: Mapping[str, Any]) -> list[datetime]:
-    texts = [status.get(key, {}).get("terminated", {}).get("finishedAt") for key in ("state", "lastState")]
+def _times(status: Mapping[str, object], key: str) -> list[datetime]:
+    texts = [run.get(key) for run in told(status)]
     return [time for time in map(parse_time, texts) if time is not None]
 
 
 def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
-    """Rule (d): the kubelet will never report this container's end."""
+    """Rule (d): the kubelet will never report this container's end; it has told of others'."""
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
-    return condition_time(pod, "DisruptionTarget") or deleted
+    end = condition_time(pod, "DisruptionTarget") or deleted
+    finished = [time for status in container_statuses(pod) for time in _times(status, "finishedAt")]
+    return max([end, *(believed(pod, time, now) for time in finished)])
 
 
 def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
@@ -137,17 +157,3 @@ def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     if node is None:
         return True
     return not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
-
-
-def condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:
-    """When a condition took its present status, if it has the one that is asked for."""
-    for condition in pod.get("status", {}).get("conditions", []):
-        if condition["type"] == kind and (status is None or condition["status"] == status):
-            return parse_time(condition.get("lastTransitionTime"))
-    return None
-
-
-def last_condition_time(pod: Pod) -> datetime | None:
-    """The latest transition among the pod's conditions."""
-    times = [parse_time(c.get("lastTransitionTime")) for c in pod.get("status", {}).get("conditions", [])]
-    return max((time for time in times if time is not None), default=None)

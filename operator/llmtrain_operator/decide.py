@@ -4,6 +4,7 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.status import Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name
 from llmtrain_operator.budget import warn
+from llmtrain_operator.clockskew import tell_skew
 from llmtrain_operator.comparison import update_comparison
 from llmtrain_operator.counted import counted
 from llmtrain_operator.ending import awaited, unbooked
@@ -105,6 +106,7 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
     for pod in doubted(turn.status.ledger, seen.pods):
         turn.tell("PriceAnnotationIgnored", f"pod {pod.name}: {pod.doubt}", warning=True)
     observe_phases(turn)
+    tell_skew(turn)
     turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, unbooked(turn))
     return turn
 

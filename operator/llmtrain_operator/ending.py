@@ -16,7 +16,7 @@ TOGETHER = timedelta(seconds=5)
 
 
 def awaited(turn: Turn) -> dict[str, Tale]:
-    """See Decision. While the head saves, every word of it counts: once its containers have ended the workers are paid for in vain.
+    """See Decision. While the head saves, every word of it counts: once its stage has ended the workers are paid for in vain.
 
     One that has yet to start has nothing to save; that it starts all the same is no news.
     """
@@ -25,7 +25,7 @@ def awaited(turn: Turn) -> dict[str, Tale]:
     left = [pod for pod in turn.seen.pods if not turn.ended(pod)]
     stage = turn.stage
     head = turn.head_of(stage) if stage is not None and stage.state is StageState.STOPPING else None
-    if head is not None and head in left:
+    if head is not None and head in left and not head.over:
         return {head.uid: Tale.CHANGED if head.started else Tale.ENDED}
     return {pod.uid: Tale.ENDED for pod in left} or {pod.uid: Tale.GONE for pod in turn.seen.pods}
 

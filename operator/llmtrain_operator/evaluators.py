@@ -9,11 +9,12 @@ from llmtrain.api.failure import FailureClass
 from llmtrain.api.status import StageStatus, WorkerState
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import SHORTEST_RUN_SECONDS
+from llmtrain_operator.history import count_node_loss
 from llmtrain_operator.nodes import silent
-from llmtrain_operator.podstate import FATAL_WAITS, PodState
+from llmtrain_operator.podstate import PodState
 from llmtrain_operator.retry import UNCOUNTED
 from llmtrain_operator.turn import Turn
-from llmtrain_operator.workers import worker_failure
+from llmtrain_operator.workers import is_due, is_explained, worker_failure
 
 HOPELESS = frozenset({FailureClass.BAD_INPUT, FailureClass.DENIED, FailureClass.STORAGE_FULL})
 """Another pod would end the same way."""
@@ -27,8 +28,9 @@ def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
         if slot is None or pod.incarnation < slot.incarnation:
             turn.delete(pod)
         elif pod.over or turn.ended(pod) or silent(pod, turn.seen.nodes, turn.now):
-            turn.delete(pod)
-            _succeed(turn, stage, slot, pod)
+            if is_due(turn, slot, pod):
+                turn.delete(pod)
+                _succeed(turn, stage, slot, pod)
         elif why := _cannot_start(turn, pod):
             turn.delete(pod)
             _give_up(turn, stage, slot, why)
@@ -37,6 +39,8 @@ def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
 
 
 def _succeed(turn: Turn, stage: StageStatus, slot: WorkerState, pod: PodState) -> None:
+    if not is_explained(turn, pod):
+        return
     failure = worker_failure(turn, pod)
     limit = turn.spec.retry.infrastructure_limit if failure.kind in UNCOUNTED else turn.spec.retry.limit
     message = failure.message.replace("worker", "evaluator", 1)
@@ -45,6 +49,8 @@ def _succeed(turn: Turn, stage: StageStatus, slot: WorkerState, pod: PodState) -
         _give_up(turn, stage, slot, f"{message}: {last.message}" if last and last.message else message)
         return
     slot.incarnation += 1
+    slot.rejections = slot.rejections + 1 if pod.rejected else 0
+    count_node_loss(stage, pod.node if pod.rejected else "")
     turn.tell("EvaluatorReplaced", f"{message}; incarnation {slot.incarnation} follows", warning=True)
 
 
@@ -53,7 +59,7 @@ def _cannot_start(turn: Turn, pod: PodState) -> str:
     if pod.started:
         return ""
     reason, text = pod.waiting or ("", "")
-    if reason in FATAL_WAITS:
+    if pod.hopeless:
         return f"evaluator {pod.name}: {reason} {text}"
     late = pod.created is not None and turn.now - pod.created > timedelta(seconds=turn.spec.start_deadline_seconds)
     return f"evaluator {pod.name} was not started in time: {reason} {text}" if late else ""

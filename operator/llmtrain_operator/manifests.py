@@ -29,6 +29,7 @@ from llmtrain_operator.names import (
     HEAD,
     POWER_ANNOTATION,
     PRICE_ANNOTATION,
+    STAGE_CONTAINER,
     WORKER,
     Attempt,
 )
@@ -238,7 +239,7 @@ def _placement(placement: Placement) -> Object:
 
 def _container(blueprint: Blueprint, role: str, index: int) -> Object:
     return {
-        "name": "stage",
+        "name": STAGE_CONTAINER,
         "image": blueprint.image,
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePolicy": "File",

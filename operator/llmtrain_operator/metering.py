@@ -9,12 +9,12 @@ from llmtrain_operator.podstate import PodState
 
 def burn_micro_per_hour(pods: Iterable[PodState]) -> int:
     """Microdollars per hour of all pods that are being billed."""
-    return sum(pod.price.microUsdPerHour for pod in pods if _scheduled(pod) and not pod.over)
+    return sum(pod.price.microUsdPerHour for pod in pods if _scheduled(pod) and not pod.finished)
 
 
 def accelerators_alive(pods: Iterable[PodState]) -> int:
     """Accelerators of pods that are being billed."""
-    return sum(pod.accelerators for pod in pods if _scheduled(pod) and not pod.over)
+    return sum(pod.accelerators for pod in pods if _scheduled(pod) and not pod.finished)
 
 
 def goodput(status: JobStatus) -> str:

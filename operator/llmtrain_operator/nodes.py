@@ -22,8 +22,14 @@ def silent(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
 
 
 def lost_node(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> str:
-    """The node whose fault the end of this pod is; empty where it was not the node's."""
-    faulty = pod.status_reason in NODE_REASONS or pod.disruption in NODE_DISRUPTIONS or silent(pod, nodes, now)
+    """The node whose fault the end of this pod is; empty where it was not the node's.
+
+    One that rejects pods which the scheduler gave it is at fault, whatever it says.
+    """
+    if pod.own_storage_limit:
+        return ""
+    evicted = pod.status_reason in NODE_REASONS or pod.disruption in NODE_DISRUPTIONS
+    faulty = evicted or pod.rejected or silent(pod, nodes, now)
     return pod.node if faulty else ""
 
 

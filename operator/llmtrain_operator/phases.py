@@ -5,8 +5,10 @@ from datetime import datetime
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Phases, Progress, StageStatus
 from llmtrain_operator.attribution import attribute
-from llmtrain_operator.billing import Pod, container_statuses, format_time, parse_time
+from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import is_elastic, least_workers
+from llmtrain_operator.clocks import believed, parse_time
+from llmtrain_operator.containers import stage_status, terminated, told
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.turn import Turn
 
@@ -20,8 +22,8 @@ def observe_phases(turn: Turn) -> None:
     # Not the stage's stored progress: it may be that of an earlier attempt.
     progress = turn.seen.progress
     if head is not None and head.over:
-        told = head.result() or progress
-        stage.phases = _told(stage.phases, told).model_copy(update={"head_end": _end_of(head.raw)})
+        words = head.result() or progress
+        stage.phases = _told(stage.phases, words).model_copy(update={"head_end": _end_of(head, turn.now)})
     else:
         stage.phases = _told(stage.phases, progress)
     attribute(stage, before, stage.phases, progress or stage.progress)
@@ -40,9 +42,10 @@ def _told(phases: Phases, by: Result | Progress | None) -> Phases:
     return phases.model_copy(update={key: max(value, getattr(phases, key)) for key, value in said.items()})
 
 
-def _end_of(pod: Pod) -> str | None:
-    ends = [(s.get("state", {}).get("terminated") or {}).get("finishedAt") for s in container_statuses(pod)]
-    return max((end for end in ends if end), default=None)
+def _end_of(head: PodState, now: datetime) -> str | None:
+    """When the stage ended in it, whatever ran on beside."""
+    end = parse_time(terminated(stage_status(head.raw)).get("finishedAt"))
+    return format_time(believed(head.raw, end, now)) if end else None
 
 
 def _completion(turn: Turn, stage: StageStatus) -> str | None:
@@ -59,14 +62,6 @@ def _completion(turn: Turn, stage: StageStatus) -> str | None:
 
 
 def _starts(pods: list[PodState]) -> list[datetime]:
-    """When pods' containers started, of those that have."""
-    times = (parse_time(_start_of(pod.raw)) for pod in pods)
+    """When the stage started in pods, of those in which it has."""
+    times = (parse_time(run.get("startedAt")) for pod in pods for run in [*told(stage_status(pod.raw))][:1])
     return [time for time in times if time is not None]
-
-
-def _start_of(pod: Pod) -> str | None:
-    for status in container_statuses(pod):
-        for state in (status.get("state") or {}).values():
-            if state and state.get("startedAt"):
-                return str(state["startedAt"])
-    return None

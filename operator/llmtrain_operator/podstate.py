@@ -1,5 +1,6 @@
 """What a pod object says of itself, in the words of the reconciler."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +9,22 @@ from typing import Any
 
 from llmtrain.api.failure import EXIT_CODES, FailureClass
 from llmtrain.api.stageconfig import Result
-from llmtrain_operator.billing import container_statuses, parse_time
+from llmtrain_operator.billing import is_rejected
 from llmtrain_operator.border import Kind, LastWords, Read, Rejection, read_text
+from llmtrain_operator.clocks import parse_time
+from llmtrain_operator.containers import (
+    FATAL_WAITS,
+    State,
+    Wait,
+    failed_init,
+    held_back,
+    initializing,
+    is_running,
+    spec_of,
+    stage_spec,
+    stage_status,
+    terminated,
+)
 from llmtrain_operator.names import (
     EVALUATOR,
     FINALIZER_POD,
@@ -19,14 +34,20 @@ from llmtrain_operator.names import (
     LABEL_INDEX,
     LABEL_ROLE,
     LABEL_STAGE,
+    STAGE_CONTAINER,
 )
 from llmtrain_operator.power import NO_POWER, Power
 from llmtrain_operator.pricing import FREE, Price
 
 CLASS_OF_CODE = {int(code): name for name, code in EXIT_CODES.items()}
-FATAL_WAITS = {"InvalidImageName", "CreateContainerConfigError"}
 INFRASTRUCTURE_REASONS = {"Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "Terminated"}
-START_WAITS = FATAL_WAITS | {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
+ENDED_FROM_OUTSIDE = (75, 137, 143)
+"""Exit codes of a container that was told to end, or killed."""
+OWN_STORAGE_LIMIT = re.compile(
+    r"exceeded its local ephemeral storage limit|ephemeral local storage usage exceeds the total limit of containers"
+    r"|Usage of EmptyDir volume .* exceeds the limit"
+)
+"""What kubelets say of a pod that they evict for its own doing; a node that runs low is told in other words."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +121,29 @@ class PodState:
 
     @property
     def over(self) -> bool:
-        """Its containers have ended for good."""
+        """Its stage has ended for good, though another container may still run and be paid for."""
+        return self.finished or bool(self.terminated)
+
+    @property
+    def finished(self) -> bool:
+        """All its containers have ended for good."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def explained(self) -> bool:
+        """It is over and why is known. Why a kubelet ended it is told only once all its containers have ended."""
+        own = self.over and self.exit_code not in ENDED_FROM_OUTSIDE
+        return own or self.finished or self.terminated.get("reason") == "OOMKilled"
+
+    @property
+    def rejected(self) -> bool:
+        """Its kubelet would not have it."""
+        return is_rejected(self.raw)
+
+    @property
+    def own_storage_limit(self) -> bool:
+        """It was evicted for using more of the node's disk than it may, which is not the node's fault."""
+        return self.status_reason == "Evicted" and bool(OWN_STORAGE_LIMIT.search(self.status_message))
 
     @property
     def deleted(self) -> bool:
@@ -140,7 +182,7 @@ class PodState:
 
     @property
     def succeeded(self) -> bool:
-        """Its container ended well; a pod that its deadline overtook meanwhile is Failed all the same."""
+        """Its stage ended well; a pod that its deadline overtook meanwhile, or whose sidecar did not, is Failed all the same."""
         return self.over and self.exit_code == 0
 
     @property
@@ -149,15 +191,19 @@ class PodState:
         return str(self.raw.get("status", {}).get("reason", ""))
 
     @property
+    def status_message(self) -> str:
+        """The same for people."""
+        return str(self.raw.get("status", {}).get("message", ""))
+
+    @property
     def disruption(self) -> str:
         """Reason of condition DisruptionTarget, if somebody disrupted it."""
         return self._condition("DisruptionTarget", "True").get("reason", "")
 
     @property
     def cut_off(self) -> bool:
-        """Its containers are ready and it is not: the sign of a node that does not answer."""
-        ready = [bool(status.get("ready")) for status in self.raw.get("status", {}).get("containerStatuses", [])]
-        return bool(ready) and all(ready) and bool(self._condition("Ready", "False"))
+        """Its stage's container is ready and it is not: the sign of a node that does not answer, or of another container."""
+        return bool(stage_status(self.raw).get("ready")) and bool(self._condition("Ready", "False"))
 
     def _condition(self, kind: str, status: str) -> Mapping[str, str]:
         found = (c for c in self.raw.get("status", {}).get("conditions", []) if c["type"] == kind)
@@ -165,7 +211,7 @@ class PodState:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of its main container, once it has ended."""
+        """Exit code of its stage, once that has ended."""
         code = self.terminated.get("exitCode")
         return None if code is None else int(code)
 
@@ -176,29 +222,53 @@ class PodState:
 
     @property
     def started(self) -> bool:
-        """A container of it runs or has run."""
-        states = [s.get("state", {}) for s in container_statuses(self.raw)]
-        return any("running" in state or "terminated" in state for state in states)
+        """Its stage runs or has run."""
+        return is_running(stage_status(self.raw)) or bool(self.terminated)
 
     @property
     def waiting(self) -> tuple[str, str] | None:
         """Why it does not start: reason and message, from the scheduler or the kubelet."""
+        if self.rejected:
+            return self.status_reason, f"node {self.node} rejected it: {self.status_message}"
         for condition in self.raw.get("status", {}).get("conditions", []):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return condition.get("reason", "Unschedulable"), condition.get("message", "")
-        for status in container_statuses(self.raw):
-            wait = status.get("state", {}).get("waiting", {})
-            if wait.get("reason") in START_WAITS:
-                return str(wait["reason"]), str(wait.get("message", ""))
-        return None
+        held = self._held_back
+        if held is None:
+            return None
+        own = held.container == STAGE_CONTAINER
+        return held.reason, held.message if own else f"injected container `{held.container}`: {held.message}"
 
     @property
-    def terminated(self) -> Mapping[str, Any]:
-        """`terminated` of its main container, empty while it runs."""
-        for status in self.raw.get("status", {}).get("containerStatuses", []):
-            ended: Mapping[str, Any] = status.get("state", {}).get("terminated") or {}
-            return ended
-        return {}
+    def hopeless(self) -> bool:
+        """What was asked for can never start. What others put into the pod may yet be mended by them."""
+        held = self._held_back
+        return held is not None and held.container == STAGE_CONTAINER and held.reason in FATAL_WAITS
+
+    @property
+    def awaited_image(self) -> str:
+        """Image of the container that cannot start; of the stage's where none is known."""
+        held = self._held_back
+        return str(spec_of(self.raw, held.container if held else STAGE_CONTAINER).get("image", ""))
+
+    @property
+    def initializing(self) -> str:
+        """Name of the init container that its stage waits for; empty: none."""
+        return initializing(self.raw)
+
+    @property
+    def memory_limit(self) -> str:
+        """Of its stage, for messages."""
+        return str(stage_spec(self.raw).get("resources", {}).get("limits", {}).get("memory", "none"))
+
+    @property
+    def _held_back(self) -> Wait | None:
+        return held_back(self.raw)
+
+    @property
+    def terminated(self) -> State:
+        """How its stage ended, empty while it runs."""
+        return terminated(stage_status(self.raw))
 
     @cached_property
     def last_words(self) -> Read[LastWords]:
@@ -224,11 +294,40 @@ class PodState:
     def failure_class(self) -> FailureClass:
         """Why an ended pod failed, by its exit code and reason."""
         ended = self.terminated
+        if self.own_storage_limit:
+            return FailureClass.OUT_OF_EPHEMERAL_STORAGE
         if ended.get("reason") == "OOMKilled":
             return FailureClass.OUT_OF_MEMORY
         if self.disruption or self.status_reason in INFRASTRUCTURE_REASONS:
             return FailureClass.INFRASTRUCTURE
+        if not ended and failed_init(self.raw):
+            return FailureClass.NOT_STARTED
         code = ended.get("exitCode")
         if code is None or code in (137, 143):
             return FailureClass.INFRASTRUCTURE
         return CLASS_OF_CODE.get(int(code), FailureClass.INTERNAL)
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended, in one word; empty where its exit code alone says so."""
+        if self.own_storage_limit:
+            return "EphemeralStorageExceeded"
+        if not self.terminated and failed_init(self.raw):
+            return "InitContainerFailed"
+        return self.status_reason
+
+    def end_message(self) -> str:
+        """Why an ended pod failed, for people: what it wrote, or what its kubelet says."""
+        ended, init = self.terminated, failed_init(self.raw)
+        if self.own_storage_limit:
+            why = f"used more ephemeral storage than its own limit allows: {self.status_message.strip()}"
+            return f"{why} Raise that limit: it is a volume's, or set by a LimitRange of the namespace or by a webhook"
+        if ended.get("reason") == "OOMKilled":
+            return f"ran out of memory (limit {self.memory_limit})"
+        if self.rejected:
+            return f"was rejected by node {self.node}: {self.status_reason} {self.status_message}"
+        if not ended and init:
+            end = f"exit code {init[1].get('exitCode')} ({init[1].get('reason', 'no reason')})"
+            return f"did not start: its init container `{init[0]}` ended with {end} {str(init[1].get('message') or '')[-300:]}"
+        text = self.status_message or str(ended.get("message") or "")[-300:]
+        return f"ended with exit code {ended.get('exitCode')} ({ended.get('reason', 'no reason')}) {text}"

@@ -5,49 +5,61 @@ seconds later, and a node that crashed and comes back reports it much later. So 
 once the pod is not ready: the node controller says so 40 to 55 s after a kubelet's last word.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from llmtrain_operator.billing import (
-    Pod,
-    condition_time,
-    container_statuses,
-    deletion_time,
-    last_condition_time,
-    parse_time,
-)
+from llmtrain_operator.billing import Node, deletion_time, is_told
+from llmtrain_operator.clocks import condition_time, last_condition_time, parse_time
+from llmtrain_operator.containers import Pod, State, container_statuses, is_running, told
 
 REPORT = timedelta(seconds=60)
-"""No running container's end stays unreported for longer while its pod is ready."""
+"""No running container's end stays unreported for longer while its pod's node answers."""
 
 
-def certain_seconds(pod: Pod, start: datetime | None, now: datetime) -> int:
+def certain_seconds(pod: Pod, start: datetime | None, now: datetime, nodes: Mapping[str, Node]) -> int:
     """Seconds from the start that the final bill will contain, whatever comes; 0 for a pod that is not scheduled."""
-    end = certain_end(pod, now)
+    end = certain_end(pod, now, nodes)
     return 0 if start is None or end is None else max(0, int((end - start).total_seconds()))
 
 
-def certain_end(pod: Pod, now: datetime) -> datetime | None:
-    """The pod's bill does not end before this."""
-    states = [status.get("state", {}) for status in container_statuses(pod)]
-    running = [state["running"] for state in states if state.get("running")]
-    if not running:
-        return _unstarted_end(pod, states)
-    begun = [time for time in (parse_time(state.get("startedAt")) for state in running) if time]
-    return max([*begun, _told(pod, now) - REPORT])
+def certain_end(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime | None:
+    """The pod's bill does not end before this, which is never later than `now`, whatever its node's clock says."""
+    statuses = container_statuses(pod)
+    finished = [time for status in statuses for run in told(status) if (time := _time(run, "finishedAt"))]
+    running = [status["state"]["running"] for status in statuses if is_running(status)]
+    if running:
+        begun = [min(time, _cap(pod, now)) for run in running if (time := _time(run, "startedAt"))]
+        known = [*begun, _vouched(pod, now, nodes) - REPORT]
+    else:
+        known = [] if is_told(pod) else _unstarted(pod)
+    return min(now, max([*finished, *known])) if finished or known else None
 
 
-def _unstarted_end(pod: Pod, states: list[dict[str, dict[str, str]]]) -> datetime | None:
-    """A pod that fails before a container starts is billed up to its last condition, or to its deletion (b, c)."""
-    ended = [parse_time((state.get("terminated") or {}).get("finishedAt")) for state in states]
-    finished = [time for time in ended if time is not None]
-    if finished:
-        return max(finished)
-    limits = [last_condition_time(pod), deletion_time(pod)]
-    return min((time for time in limits if time is not None), default=None)
+def _time(run: State, key: str) -> datetime | None:
+    return parse_time(run.get(key))
 
 
-def _told(pod: Pod, now: datetime) -> datetime:
-    """The last time that anybody vouched for the pod: now, or when it was cut off, evicted or told to end."""
-    limits = [now, condition_time(pod, "Ready", "False"), condition_time(pod, "DisruptionTarget", "True")]
-    limits.append(parse_time(pod["metadata"].get("deletionTimestamp")))
+def _unstarted(pod: Pod) -> list[datetime]:
+    """A pod that fails before its stage starts is billed up to its last condition, or to its deletion (b, c)."""
+    limits = [time for time in (last_condition_time(pod), deletion_time(pod)) if time is not None]
+    return [min(limits)] if limits else []
+
+
+def _cap(pod: Pod, now: datetime) -> datetime:
+    """A lost node's pod ends when it was evicted or told to end, though its last container may have started later (d)."""
+    limits = [
+        now,
+        condition_time(pod, "DisruptionTarget", "True"),
+        parse_time(pod["metadata"].get("deletionTimestamp")),
+    ]
     return min(time for time in limits if time is not None)
+
+
+def _vouched(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime:
+    """The last time that anybody vouched for the pod: now, or when it was cut off, evicted or told to end.
+
+    A pod that is not ready is cut off, or has a container that is not: so it is where its node was Ready all the time.
+    """
+    unready, node = condition_time(pod, "Ready", "False"), nodes.get(pod["spec"].get("nodeName", ""))
+    answers = node is not None and node.ready and node.since is not None and unready and node.since <= unready
+    return min(time for time in (_cap(pod, now), None if answers else unready) if time is not None)

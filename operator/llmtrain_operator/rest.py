@@ -81,8 +81,10 @@ def unpack(packed: bytes) -> Any:
 
 
 def less_owners(raw: Mapping[str, Any]) -> Object:
-    """Without `managedFields`, a third of an object: they say who wrote what, and decide nothing."""
-    return {**raw, "metadata": less(raw["metadata"], {"managedFields"})}
+    """Without `managedFields`, a third of an object: of who wrote what, only when the status was last told decides anything."""
+    entries = raw["metadata"].get("managedFields") or []
+    told = [{"subresource": "status", "time": one.get("time")} for one in entries if one.get("subresource") == "status"]
+    return {**raw, "metadata": {**raw["metadata"], "managedFields": told}}
 
 
 def leaves_alone(seen: Observation, decision: Decision) -> bool:

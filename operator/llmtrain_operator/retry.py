@@ -8,6 +8,8 @@ from llmtrain.api.retry import Retry, RetryAction, RetryRule
 from llmtrain.api.status import Outcome, StageState, StageStatus
 
 FINAL = {FailureClass.BAD_INPUT, FailureClass.STORAGE_FULL, FailureClass.DENIED, FailureClass.BELOW_THRESHOLD}
+LIMITED = {FailureClass.OUT_OF_MEMORY, FailureClass.OUT_OF_EPHEMERAL_STORAGE}
+"""A limit of the pod itself, which its successor has too."""
 UNCOUNTED = {FailureClass.INFRASTRUCTURE, FailureClass.INTERRUPTED}
 FIRST_BACKOFF = timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(minutes=5)
@@ -77,8 +79,8 @@ def default_action(kind: FailureClass) -> RetryAction:
 
 
 def default_limit(kind: FailureClass, retry: Retry) -> int:
-    """More memory does not come by itself: one more attempt, in case it was a neighbour's."""
-    return min(1, retry.limit) if kind is FailureClass.OUT_OF_MEMORY else retry.limit
+    """More memory or disk does not come by itself: one more attempt, in case it was a neighbour's."""
+    return min(1, retry.limit) if kind in LIMITED else retry.limit
 
 
 def backoff(fruitless: int) -> timedelta:

@@ -14,14 +14,14 @@ from llmtrain_operator.elastic import due_successor, is_enough, resize
 from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
-from llmtrain_operator.podstate import FATAL_WAITS, PodState
+from llmtrain_operator.podstate import PodState
 from llmtrain_operator.refusal import reason_of
 from llmtrain_operator.reservation import keep_reserved
 from llmtrain_operator.retry import Failure, after_failure
 from llmtrain_operator.starting import create_missing
 from llmtrain_operator.stopping import begin_stop
 from llmtrain_operator.turn import Turn
-from llmtrain_operator.workers import memory_limit, replace_workers
+from llmtrain_operator.workers import is_explained, replace_workers
 
 
 def run(turn: Turn, stage: StageStatus) -> None:
@@ -29,6 +29,8 @@ def run(turn: Turn, stage: StageStatus) -> None:
     take_progress(turn, stage)
     keep_reserved(turn, stage)
     outcome = requested_stop(turn, stage) or outlived(turn, stage) or head_outcome(turn, stage)
+    if outcome is None and _ends(turn, stage):
+        return
     outcome = outcome or run_deadline(turn, stage) or late_start(turn, stage) or rotation(turn, stage)
     outcome = outcome or stall(turn, stage) or replace_workers(turn, stage)
     if outcome is None:
@@ -58,7 +60,7 @@ def head_outcome(turn: Turn, stage: StageStatus) -> Outcome | None:
     if head is None:
         return _vanished_head(turn, stage)
     if head.over:
-        return ended_head(turn, stage, head)
+        return ended_head(turn, stage, head) if is_explained(turn, head) else None
     node = lost_node(head, turn.seen.nodes, turn.now)
     if silent(head, turn.seen.nodes, turn.now):
         message = f"node {node} of head pod {head.name} does not answer"
@@ -67,6 +69,15 @@ def head_outcome(turn: Turn, stage: StageStatus) -> Outcome | None:
         reason = "NodeLost" if node else head.disruption or "HeadDeleted"
         return _infrastructure(turn, stage, reason, f"head pod {head.name} was deleted", node)
     return None
+
+
+def _ends(turn: Turn, stage: StageStatus) -> bool:
+    """The head's stage was ended from outside, and another of its containers runs on: why is known once that has ended too."""
+    head = turn.head_of(stage)
+    if head is None or not head.over:
+        return False
+    turn.delete(head)
+    return True
 
 
 def _infrastructure(turn: Turn, stage: StageStatus, reason: str, message: str, node: str = "") -> Outcome:
@@ -79,23 +90,19 @@ def ended_head(turn: Turn, stage: StageStatus, head: PodState) -> Outcome:
     result = head.result()
     if result and result.outcome == "Succeeded" and head.succeeded:
         return Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
-    kind = result.failure_class if result and result.failure_class else head.failure_class()
+    told = result if result and result.failure_class and not head.own_storage_limit else None
+    kind = told.failure_class if told and told.failure_class else head.failure_class()
     node = lost_node(head, turn.seen.nodes, turn.now)
-    reason = result.reason if result else "NodeLost" if node else head.status_reason
+    reason = told.reason if told else "NodeLost" if node and not head.rejected else head.end_reason
     failure = Failure(kind, reason, _last_words(head, result), head.exit_code, node)
     return after_failure(failure, stage, turn.spec.retry)
 
 
 def _last_words(head: PodState, result: Result | None) -> str:
-    if result and result.message:
+    if result and result.message and not head.own_storage_limit:
         return result.message
-    ended = head.terminated
-    if ended.get("reason") == "OOMKilled":
-        return f"head pod {head.name} ran out of memory (limit {memory_limit(head)}); raise `head.memory`"
-    text = str(head.raw.get("status", {}).get("message", "")) or str(ended.get("message") or "")[-300:]
-    return (
-        f"head pod {head.name} ended with exit code {ended.get('exitCode')} ({ended.get('reason', 'no reason')}) {text}"
-    )
+    advice = "; raise `head.memory`" if head.terminated.get("reason") == "OOMKilled" else ""
+    return f"head pod {head.name} {head.end_message()}{advice}"
 
 
 def _vanished_head(turn: Turn, stage: StageStatus) -> Outcome | None:
@@ -110,7 +117,9 @@ def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
     reasons = [(f"{wait[0]}", f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waiting if wait]
     if turn.seen.refusal and turn.lacks_crew(stage):
         reasons.append((reason_of(turn.seen.refusal), turn.seen.refusal))
-    fatal = next((reason for reason in reasons if reason[0] in FATAL_WAITS), None)
+    fatal = next(
+        ((wait[0], f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waiting if wait and pod.hopeless), None
+    )
     if fatal:
         return after_failure(Failure(FailureClass.BAD_INPUT, *fatal), stage, turn.spec.retry)
     awaited = is_enough(turn, stage) or due_successor(turn, stage)

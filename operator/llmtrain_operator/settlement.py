@@ -4,7 +4,8 @@
 (3) its finalizer is removed; (4) once the object is gone the uid is dropped. Repeating any step changes nothing.
 
 A pod that lives has a high-water mark: what it owes at least, and when it was last observed alive. One that vanishes
-unsettled, its finalizer stripped by hand, is billed up to then.
+unsettled, its finalizer stripped by hand, is billed up to then; so is one whose status no longer tells of what it did,
+because its kubelet rejected it after a restart.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,10 +44,11 @@ def settle(
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
         if span.final and pod.uid not in later:
-            _book(entries, final_entry(pod, span, nodes, shares.of(pod)))
+            wiped = before if before is not None and before.pod_seconds > span.seconds else None
+            _book(entries, vanished_entry(wiped) if wiped else final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)
         else:
-            marks[pod.uid] = raised(before, mark_of(pod, span, now))
+            marks[pod.uid] = raised(before, mark_of(pod, span, now, nodes))
     for uid in [uid for uid in marks if uid not in alive]:
         _book(entries, vanished_entry(marks.pop(uid)))
     return _total(ledger, list(entries.values()), settled, list(marks.values()))
@@ -91,10 +93,10 @@ def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases
     )
 
 
-def mark_of(pod: PodState, span: Interval, now: datetime) -> HighWater:
+def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, Node]) -> HighWater:
     """The mark of a pod that was just observed alive."""
     price, held = pod.price, pod.accelerators
-    seconds = min(span.seconds, certain_seconds(pod.raw, span.start, now))
+    seconds = min(span.seconds, certain_seconds(pod.raw, span.start, now, nodes))
     billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
     return HighWater(
         uid=pod.uid,

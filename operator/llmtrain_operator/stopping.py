@@ -29,7 +29,8 @@ def begin_stop(turn: Turn, stage: StageStatus, outcome: Outcome) -> None:
 def stop(turn: Turn, stage: StageStatus) -> None:
     """Take the cluster down, one phase after the other."""
     head = turn.head_of(stage)
-    if head is not None and not turn.ended(head):
+    # Once its stage has ended there is nothing left to save, though a container beside it may still run.
+    if head is not None and not (head.over or turn.ended(head)):
         turn.delete(head, stage.outcome.grace_seconds if stage.outcome else None)
         return
     if head is not None:

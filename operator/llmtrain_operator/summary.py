@@ -4,13 +4,14 @@ from llmtrain.api.job import Condition
 from llmtrain.api.status import JobStatus, StageState, StageStatus
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget import standing
+from llmtrain_operator.clockskew import CLOCK_SKEWED, NODE_CLOCK_OFF
 from llmtrain_operator.observation import Observation
 from llmtrain_operator.starting import PLAN_NOT_FOUND, plan_refusal
 from llmtrain_operator.telling import BLOCKED, blocked, budgets_unread, refused_wait
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.waiting import RUNS_ALL_THE_SAME, waiting
 
-ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", BLOCKED)
+ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", BLOCKED, CLOCK_SKEWED)
 
 PLAN_REFUSALS = (PLAN_NOT_FOUND, "PlanNotAllowed", "PlanUnpriced")
 
@@ -32,6 +33,8 @@ def summarize(turn: Turn) -> None:
         "BudgetAvailable": budgets_unread(turn.seen) or (_truth(affordable), _budget_word(affordable), budget),
         "Succeeded": _succeeded(stage),
     }
+    if turn.skewed:
+        values[CLOCK_SKEWED] = ("True", NODE_CLOCK_OFF, turn.skewed)
     _set_conditions(status, values, turn.stamp)
     tell_refusals(status, turn.seen)
 

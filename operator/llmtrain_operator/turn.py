@@ -33,6 +33,8 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     blocked: tuple[str, str] | None = None
     """Why nothing was started: reason and message."""
+    skewed: str = ""
+    """Whose clock was found to be off in this turn, for people."""
 
     @cached_property
     def inputs(self) -> "Inputs":

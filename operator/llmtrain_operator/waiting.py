@@ -100,15 +100,11 @@ def _pods_wait(turn: Turn, stage: StageStatus) -> Cause | None:
     reason = max(dict.fromkeys(reasons), key=reasons.count)
     pods = [(pod, wait[1]) for pod, wait in told if wait[0] == reason]
     first, text = pods[0]
-    resource = insufficient(text) if reason == "Unschedulable" else _image(first) if "Image" in reason else ""
+    resource = insufficient(text) if reason == "Unschedulable" else first.awaited_image if "Image" in reason else ""
     wanted = f" for {resource}" if resource else ""
     total = len(turn.crew_of(stage))
     message = f"{len(pods)} of {total} pods wait{wanted}; pod {first.name}: {text or reason}"
     return Cause(reason, message, resource, tuple(pod.name for pod, _ in pods))
-
-
-def _image(pod: PodState) -> str:
-    return str(pod.raw["spec"]["containers"][0].get("image", ""))
 
 
 def _starting(turn: Turn, stage: StageStatus) -> Cause | None:
@@ -118,6 +114,8 @@ def _starting(turn: Turn, stage: StageStatus) -> Cause | None:
     if not slow:
         return None
     message = f"{len(slow)} of {len(turn.crew_of(stage))} pods pull their image or mount their volumes"
+    first = next((pod for pod in slow if pod.initializing), None)
+    message += f"; pod {first.name} waits for its init container `{first.initializing}`" if first else ""
     return Cause(STARTING, message, "", tuple(pod.name for pod in slow))
 
 

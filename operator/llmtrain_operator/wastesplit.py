@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Phases, Split
-from llmtrain_operator.billing import Interval, Pod, condition_time, container_statuses, deletion_time, parse_time
+from llmtrain_operator.billing import Interval, deletion_time
+from llmtrain_operator.clocks import clock_off, condition_time, correction, parse_time
+from llmtrain_operator.containers import Pod, stage_status, terminated, told
 
 KINDS = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
 WASTE = tuple(kind for kind in KINDS if kind != "working")
@@ -33,8 +35,11 @@ def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
     if span.start is None or billed <= 0:
         return Split(stopping=max(0, billed))
     rest = _Rest(span.seconds)
-    begun = _started(pod) or span.end
-    ready = min(begun, condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod) or span.start)
+    off = correction(pod, span.end)
+    started = _started(pod)
+    begun = started + off if started else span.end
+    taken = condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod)
+    ready = min(begun, taken + off if taken else span.start)
     waiting = rest.take(_between(span.start, ready))
     pulling = rest.take(_between(max(ready, span.start), begun))
     stopping = rest.take(_between(max(begun, _stop_began(pod, span, phases)), span.end))
@@ -83,13 +88,8 @@ def _between(begin: datetime, end: datetime) -> float:
 
 
 def _started(pod: Pod) -> datetime | None:
-    """When the first container started."""
-    times = []
-    for status in container_statuses(pod):
-        for key in ("state", "lastState"):
-            parts = status.get(key) or {}
-            for part in ("running", "terminated"):
-                times.append(parse_time((parts.get(part) or {}).get("startedAt")))
+    """When its stage started."""
+    times = (parse_time(run.get("startedAt")) for run in told(stage_status(pod)))
     return min((time for time in times if time is not None), default=None)
 
 
@@ -99,9 +99,10 @@ def _accepted(pod: Pod) -> datetime | None:
 
 
 def _stop_began(pod: Pod, span: Interval, phases: Phases) -> datetime:
-    """When there was nothing more to do: the head had ended, or the cluster or the pod was told to.
+    """When there was nothing more to do: the head had ended, or the cluster or the pod was told to, or the pod's own stage had.
 
     A pod whose kubelet is done says no more when it was told.
     """
-    times = [span.end, parse_time(phases.head_end), parse_time(phases.stop_time), deletion_time(pod)]
+    own = parse_time(terminated(stage_status(pod)).get("finishedAt")) if clock_off(pod, span.end) is None else None
+    times = [span.end, parse_time(phases.head_end), parse_time(phases.stop_time), deletion_time(pod), own]
     return min(time for time in times if time is not None)

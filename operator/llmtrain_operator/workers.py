@@ -7,7 +7,7 @@ from llmtrain_operator.attribution import hand_over
 from llmtrain_operator.history import count_node_loss
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import PodState
-from llmtrain_operator.retry import UNCOUNTED, Failure, after_failure, judge, matches
+from llmtrain_operator.retry import LIMITED, UNCOUNTED, Failure, after_failure, backoff, judge, matches
 from llmtrain_operator.turn import Turn
 
 
@@ -15,21 +15,36 @@ def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Replace every dead worker under its next incarnation; an outcome where the attempt must end instead."""
     slots = {slot.index: slot for slot in stage.workers}
     for pod in _dead_workers(turn, stage):
-        turn.delete(pod)
         slot = slots.get(pod.index)
         if slot is None or pod.incarnation < slot.incarnation:
+            turn.delete(pod)
+            continue
+        if not is_due(turn, slot, pod):
+            continue
+        turn.delete(pod)
+        if not is_explained(turn, pod):
             continue
         failure = worker_failure(turn, pod)
         outcome = fatal(turn, stage, failure)
         if outcome:
             return outcome
-        _replace(turn, stage, slot, failure)
+        _replace(turn, stage, slot, failure, pod.rejected)
     return too_many(turn, stage)
 
 
 def _dead_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
     workers = [pod for pod in turn.crew_of(stage) if not pod.is_head]
     return [p for p in workers if p.over or turn.ended(p) or silent(p, turn.seen.nodes, turn.now)]
+
+
+def is_explained(turn: Turn, pod: PodState) -> bool:
+    """It is known why the pod ended; otherwise its kubelet says so once the last of its containers has ended."""
+    return pod.explained or turn.ended(pod) or silent(pod, turn.seen.nodes, turn.now)
+
+
+def is_due(turn: Turn, slot: WorkerState, pod: PodState) -> bool:
+    """A pod that its kubelet rejected has its successor after a pause, for which its object stands; it costs nothing."""
+    return not pod.rejected or pod.created is None or turn.now >= pod.created + backoff(slot.rejections + 1)
 
 
 def worker_failure(turn: Turn, pod: PodState) -> Failure:
@@ -39,11 +54,8 @@ def worker_failure(turn: Turn, pod: PodState) -> Failure:
         reason = "NodeLost" if node else "WorkerDeleted"
         return Failure(FailureClass.INFRASTRUCTURE, reason, f"worker {pod.name} is gone", node=node)
     kind = pod.failure_class()
-    message = f"worker {pod.name} ended with exit code {pod.exit_code}"
-    if kind is FailureClass.OUT_OF_MEMORY:
-        message = f"worker {pod.name} ran out of memory (limit {memory_limit(pod)})"
-    reason = "NodeLost" if node else pod.status_reason or pod.disruption or kind.value
-    return Failure(kind, reason, message, pod.exit_code, node)
+    reason = "NodeLost" if node and not pod.rejected else pod.end_reason or pod.disruption or kind.value
+    return Failure(kind, reason, f"worker {pod.name} {pod.end_message()}", pod.exit_code, node)
 
 
 def fatal(turn: Turn, stage: StageStatus, failure: Failure) -> Outcome | None:
@@ -53,13 +65,14 @@ def fatal(turn: Turn, stage: StageStatus, failure: Failure) -> Outcome | None:
 
 
 def _ends_attempt(turn: Turn, failure: Failure) -> bool:
-    """More memory needs other pods, and a rule that says Retry asks for another attempt."""
+    """More memory or disk needs other pods, and a rule that says Retry asks for another attempt."""
     rules = [rule for rule in turn.spec.retry.rules if rule.action is not RetryAction.IGNORE]
-    return failure.kind is FailureClass.OUT_OF_MEMORY or any(matches(rule, failure) for rule in rules)
+    return failure.kind in LIMITED or any(matches(rule, failure) for rule in rules)
 
 
-def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure) -> None:
+def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure, rejected: bool) -> None:
     hand_over(slot, stage.phases)
+    slot.rejections = slot.rejections + 1 if rejected else 0
     count_node_loss(stage, failure.node)
     stage.worker_failures += int(failure.kind not in UNCOUNTED)
     turn.tell("WorkerReplaced", f"{failure.message}; incarnation {slot.incarnation} follows", warning=True)
@@ -75,8 +88,3 @@ def too_many(turn: Turn, stage: StageStatus) -> Outcome | None:
         return None
     message = f"{deaths} workers ended, more than `spec.retry.infrastructureLimit` of {retry.infrastructure_limit}"
     return after_failure(Failure(FailureClass.INFRASTRUCTURE, "WorkersLost", f"{message} allows"), stage, retry)
-
-
-def memory_limit(pod: PodState) -> str:
-    """Memory limit of a pod's container, for messages."""
-    return str(pod.raw["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory", "none"))

@@ -16,7 +16,55 @@ def time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def end_of(versions: list[dict[str, Any]]) -> datetime:
+Pod = dict[str, Any]
+SKEW = timedelta(seconds=30)
+
+
+def ends_of(containers: list[Pod]) -> list[datetime]:
+    """All that containers tell of their ends."""
+    states = [state for one in containers for state in (one.get("state", {}), one.get("lastState", {}))]
+    return [
+        time(state["terminated"]["finishedAt"]) for state in states if (state.get("terminated") or {}).get("finishedAt")
+    ]
+
+
+def begins_of(pod: Pod) -> list[datetime]:
+    """When its node took the pod and started what."""
+    status = pod["status"]
+    states = [
+        state for one in containers_of(pod) for key in ("state", "lastState") for state in one.get(key, {}).values()
+    ]
+    return [time(text) for text in (status.get("startTime"), *(state.get("startedAt") for state in states)) if text]
+
+
+def containers_of(pod: Pod) -> list[Pod]:
+    return [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+
+
+def scheduled_at(pod: Pod) -> datetime | None:
+    times = [c["lastTransitionTime"] for c in pod["status"].get("conditions", [])
+             if c["type"] == "PodScheduled" and c["status"] == "True"]  # fmt: skip
+    return time(times[0]) if times else None
+
+
+def by_a_good_clock(pod: Pod, end: datetime) -> datetime:
+    """An end as the node tells it; where the node's clock is more than 30 s off, the apiserver's time of the last report."""
+    scheduled, told = scheduled_at(pod), [*begins_of(pod), end]
+    reports = [time(entry["time"]) for entry in pod["metadata"].get("managedFields", [])
+               if entry.get("subresource") == "status"]  # fmt: skip
+    if scheduled and (min(told) < scheduled - SKEW or max(told) > max(reports) + SKEW):
+        return max(reports)
+    return end
+
+
+def rejected(pod: Pod) -> bool:
+    """By its kubelet, before anything was made of it."""
+    status = pod["status"]
+    return bool(status["phase"] == "Failed" and status.get("reason", "DeadlineExceeded") not in ("", "DeadlineExceeded")
+                and not containers_of(pod))  # fmt: skip
+
+
+def end_of(versions: list[Pod]) -> datetime:
     for pod in versions:
         end = end_by_containers(pod)
         if end is not None:
@@ -24,29 +72,34 @@ def end_of(versions: list[dict[str, Any]]) -> datetime:
     # (d): a container shows running for ever, its node is lost.
     deleted = next(pod for pod in versions if "deletionTimestamp" in pod["metadata"])
     disrupted = [c for c in deleted["status"]["conditions"] if c["type"] == "DisruptionTarget"]
-    return time(disrupted[0]["lastTransitionTime"] if disrupted else deleted["metadata"]["deletionTimestamp"])
+    lost = time(disrupted[0]["lastTransitionTime"] if disrupted else deleted["metadata"]["deletionTimestamp"])
+    return max([lost, *(by_a_good_clock(deleted, end) for end in ends_of(containers_of(deleted)))])
 
 
-def end_by_containers(pod: dict[str, Any]) -> datetime | None:
+def end_by_containers(pod: Pod) -> datetime | None:
     """(a), (b), (c), in this order."""
     meta, status = pod["metadata"], pod["status"]
-    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    states = [state for c in containers for state in (c.get("state", {}), c.get("lastState", {}))]
-    conditions = status.get("conditions", [])
     over, deleted = status["phase"] in ("Succeeded", "Failed"), "deletionTimestamp" in meta
-    running = any("running" in c.get("state", {}) for c in containers)
-    ends = [(state.get("terminated") or {}).get("finishedAt") for state in states]
-    finished = [time(end) for end in ends if end]
-    if (over or deleted) and not running and finished:
-        return max(finished)
+    if any("running" in one.get("state", {}) for one in containers_of(pod)) or not (over or deleted):
+        return None
+    finished = ends_of(containers_of(pod))
+    always = {one["name"] for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"}
+    failed = [one for one in status.get("initContainerStatuses", []) if one["name"] not in always
+              and one["state"].get("terminated", {}).get("exitCode")]  # fmt: skip
+    stage = [one for one in status.get("containerStatuses", []) if one["name"] == "stage"]
+    if finished and (failed or ends_of(stage)):
+        return by_a_good_clock(pod, max(finished))
     held = pod["spec"].get("nodeName") and meta.get("deletionGracePeriodSeconds")
     # (b) counts once the kubelet has let go, with a grace of nothing and the time of that: until then it may start a
     # container, or has still to clean up behind one that never started.
-    if not running and deleted and not held:
-        return time(meta["deletionTimestamp"]) - timedelta(seconds=meta["deletionGracePeriodSeconds"])
-    if not running and over and not deleted:
-        return max(time(c["lastTransitionTime"]) for c in conditions)
-    return None
+    if deleted and held:
+        return None
+    if deleted:
+        end = time(meta["deletionTimestamp"]) - timedelta(seconds=meta["deletionGracePeriodSeconds"])
+    else:
+        end = by_a_good_clock(pod, max(time(c["lastTransitionTime"]) for c in status["conditions"]))
+    # What ran beside a stage that never started may have run for longer.
+    return max([end, *(by_a_good_clock(pod, each) for each in finished)])
 
 
 def main() -> None:
@@ -55,11 +108,10 @@ def main() -> None:
         pod = versions[-1]
         meta = pod["metadata"]
         price = json.loads(meta["annotations"]["llmtrain.dev/price"])
-        scheduled = [c for c in pod["status"].get("conditions", []) if c["type"] == "PodScheduled"
-                     and c["status"] == "True"]  # fmt: skip
+        scheduled = next((begin for one in versions if (begin := scheduled_at(one))), None)
         seconds = 0
-        if scheduled:
-            seconds = max(0, int((end_of(versions) - time(scheduled[0]["lastTransitionTime"])).total_seconds()))
+        if scheduled and not any(rejected(one) for one in versions):
+            seconds = max(0, int((end_of(versions) - scheduled).total_seconds()))
         step = price["incrementSeconds"]
         billed = max(price["minimumSeconds"], -(-seconds // step) * step) if seconds else 0
         job = jobs.setdefault(meta["labels"]["llmtrain.dev/job"], {"pods": 0, "seconds": 0, "billed": 0, "microUsd": 0})

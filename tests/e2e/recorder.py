@@ -1,7 +1,7 @@
 """An independent meter: watches pods, keeps the last version of each, and bills them by its own few lines.
 
-It shares no code with the operator. The rule is that of the brief: from PodScheduled to the last finishedAt, rounded
-and priced as the pod's annotation says, half to even.
+It shares no code with the operator. The rule is that of docs/cost-model.md, for nodes whose clocks are right: from
+PodScheduled to the last finishedAt of any container, rounded and priced as the pod's annotation says, half to even.
 """
 
 import json
@@ -74,13 +74,18 @@ def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:
     if not scheduled:
         return None
     begin = datetime.fromisoformat(scheduled[0]["lastTransitionTime"])
-    ends = [s["state"]["terminated"]["finishedAt"] for s in pod["status"].get("containerStatuses", [])
-            if s["state"].get("terminated", {}).get("finishedAt")]  # fmt: skip
-    if ends:
-        return begin, max(map(datetime.fromisoformat, ends))
+    status = pod["status"]
+    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    if status.get("phase") == "Failed" and status.get("reason") not in (None, "DeadlineExceeded") and not containers:
+        return begin, begin  # its kubelet rejected it
+    ends = {c["name"]: datetime.fromisoformat(c["state"]["terminated"]["finishedAt"]) for c in containers
+            if c["state"].get("terminated", {}).get("finishedAt")}  # fmt: skip
+    if "stage" in ends:
+        return begin, max(ends.values())
     deleted = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
     grace = pod["metadata"].get("deletionGracePeriodSeconds", 0)
-    return begin, datetime.fromtimestamp(deleted.timestamp() - grace, deleted.tzinfo)
+    gone = datetime.fromtimestamp(deleted.timestamp() - grace, deleted.tzinfo)
+    return begin, max([gone, *ends.values()])
 
 
 def bill(pod: dict[str, Any]) -> int:

@@ -43,6 +43,10 @@ class FakeCluster:
         self.crashed = False
         """A dead operator writes nothing more, whatever it had under way."""
         self.refuse: Callable[[str, Object], ApiError | None] = lambda resource, body: None
+        self.injects: dict[str, str] = {}
+        """Containers that a webhook puts into every pod: name and "container", "init" or "sidecar"."""
+        self.injected_code = 0
+        """Exit code with which they end."""
         self._numbers = itertools.count(1)
 
     def clock(self) -> datetime:
@@ -91,7 +95,7 @@ class FakeCluster:
                 raise ApiError(409, "AlreadyExists", "exists")
             if resource == "api/v1/pods":
                 self.pods_created.append(body["metadata"]["name"])
-                return self.add(resource, {**body, "status": {"phase": "Pending"}})
+                return self.add(resource, {**self._injected(body), "status": {"phase": "Pending"}})
             return self.add(resource, body)
 
         made: Object = self.add(resource, body) if resource == "api/v1/events" else self._write(write)
@@ -183,7 +187,9 @@ class FakeCluster:
     def _collect(self, resource: str, namespace: str, name: str) -> None:
         """An object goes once it is deleted, has no finalizer and, a pod, does not run."""
         body = self.objects[(resource, namespace, name)]
-        running = any("running" in s["state"] for s in body.get("status", {}).get("containerStatuses", []))
+        status = body.get("status", {})
+        told = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+        running = any("running" in s["state"] for s in told)
         if resource == "api/v1/pods":
             self.final_pods[body["metadata"]["uid"]] = clone(body)
         forced = body["metadata"].get("deletionGracePeriodSeconds") == 0
@@ -196,25 +202,79 @@ class FakeCluster:
     def pod(self, name: str) -> Object:
         return self.objects[("api/v1/pods", "team-a", name)]
 
-    def run_pod(self, name: str) -> None:
-        body = self.pod(name)
+    def _injected(self, body: Object) -> Object:
+        spec = clone(body["spec"])
+        for name, shape in self.injects.items():
+            again = {"restartPolicy": "Always"} if shape == "sidecar" else {}
+            spec.setdefault("containers" if shape == "container" else "initContainers", []).append(
+                {"name": name, "image": f"{name}:1"} | again
+            )
+        return {**body, "spec": spec}
+
+    def place_pod(self, name: str) -> None:
+        """A node has taken it; nothing runs yet but what has to run before the stage."""
+        body, now = self.pod(name), stamp(self.now)
         body["spec"]["nodeName"] = "node-1"
         body["status"] = {
-            "phase": "Running",
+            "phase": "Pending",
             "podIP": "10.0.0.1",
-            "startTime": stamp(self.now),
-            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.now)}],
-            "containerStatuses": [{"name": "stage", "state": {"running": {"startedAt": stamp(self.now)}}}],
+            "startTime": now,
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}],
+            "containerStatuses": [
+                {"name": name, "state": {"waiting": {"reason": "PodInitializing"}}} for name in self._names(body)
+            ],
+        }
+        self._tell_init(body)
+
+    def _tell_init(self, body: Object) -> None:
+        """Init containers end at once, native sidecars run; they are told in the order of the spec."""
+        run = {"startedAt": stamp(self.now)}
+        done = {"terminated": {**run, "exitCode": 0, "finishedAt": stamp(self.now), "reason": "Completed"}}
+        inits = [
+            {"name": one["name"], "state": {"running": run} if "restartPolicy" in one else done}
+            for one in body["spec"].get("initContainers", [])
+        ]
+        body["status"] |= {"initContainerStatuses": inits} if inits else {}
+
+    @staticmethod
+    def _names(body: Object) -> list[str]:
+        """A kubelet sorts them."""
+        return sorted(one["name"] for one in body["spec"]["containers"])
+
+    def run_pod(self, name: str) -> None:
+        body = self.pod(name)
+        if body["status"]["phase"] == "Pending" and not body["status"].get("initContainerStatuses"):
+            self.place_pod(name)
+        running = {"running": {"startedAt": stamp(self.now)}}
+        body["status"] |= {
+            "phase": "Running",
+            "containerStatuses": [{"name": name, "state": clone(running)} for name in self._names(body)],
         }
 
     def end_pod(self, name: str, code: int = 0, message: str = "", reason: str = "Completed") -> None:
+        """Its stage ends, and native sidecars with it; a container beside it runs on until the pod is told to end."""
         body = self.pod(name)
-        before: Object = next((s["state"] for s in body["status"].get("containerStatuses", [])), {})
-        started = before.get("running", {}).get("startedAt")
-        ended = {"exitCode": code, "finishedAt": stamp(self.now), "message": message, "reason": reason}
-        ended |= {"startedAt": started} if started else {}
-        body["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
-        body["status"]["containerStatuses"] = [{"name": "stage", "state": {"terminated": ended}}]
-        if "deletionTimestamp" in body["metadata"]:
+        status, deleted = body["status"], "deletionTimestamp" in body["metadata"]
+        status.setdefault("containerStatuses", [{"name": "stage", "state": {}}])
+        for one in status["containerStatuses"]:
+            if one["name"] == "stage":
+                self._end(one, code, message, reason)
+            elif deleted:
+                self._end(one, self.injected_code, "", "Error")
+        if any("running" in one["state"] for one in status["containerStatuses"]):
+            return
+        for one in status.get("initContainerStatuses", []):
+            self._end(one, self.injected_code, "", "Completed")
+        codes = [one["state"]["terminated"]["exitCode"] for one in status["containerStatuses"]]
+        status["phase"] = "Failed" if any(codes) else "Succeeded"
+        if deleted:
             self._mark_deleted(body["metadata"], 0)
         self._collect("api/v1/pods", "team-a", name)
+
+    def _end(self, one: Object, code: int, message: str, reason: str) -> None:
+        """An end is told once."""
+        if "terminated" in one["state"]:
+            return
+        ended = {"exitCode": code, "finishedAt": stamp(self.now), "message": message, "reason": reason}
+        started = one["state"].get("running", {}).get("startedAt")
+        one["state"] = {"terminated": ended | ({"startedAt": started} if started else {})}

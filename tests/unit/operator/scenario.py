@@ -142,7 +142,8 @@ def recorded_micro_usd(cluster: FakeCluster) -> int:
         if not conditions:
             continue
         begin = datetime.fromisoformat(conditions[0]["lastTransitionTime"])
-        end = datetime.fromisoformat(pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"])
+        told = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
+        end = max(datetime.fromisoformat(one["state"]["terminated"]["finishedAt"]) for one in told)
         seconds = int((end - begin).total_seconds())
         whole = -(-seconds // price["incrementSeconds"]) * price["incrementSeconds"]
         billed = max(whole, price["minimumSeconds"]) if seconds else 0

@@ -27,8 +27,8 @@ def pod(
     conditions.append({"type": "Ready", "status": "False", "lastTransitionTime": at(7)})
     status: dict[str, Any] = {"phase": phase, "conditions": conditions}
     if state:
-        status["containerStatuses"] = [{"state": state}]
-    return {"metadata": meta, "spec": {"nodeName": "n", "containers": [{}]}, "status": status}
+        status["containerStatuses"] = [{"name": "stage", "state": state}]
+    return {"metadata": meta, "spec": {"nodeName": "n", "containers": [{"name": "stage"}]}, "status": status}
 
 
 ENDED = {"terminated": {"finishedAt": at(10)}}

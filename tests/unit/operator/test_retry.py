@@ -22,6 +22,7 @@ TABLE = {
     C.DENIED: (False, True),
     C.BELOW_THRESHOLD: (False, True),
     C.OUT_OF_MEMORY: (True, True),
+    C.OUT_OF_EPHEMERAL_STORAGE: (True, True),
     C.INFRASTRUCTURE: (True, False),
     C.NOT_STARTED: (True, True),
 }
@@ -51,10 +52,11 @@ def test_infrastructure_losses_end_at_their_own_limit(losses: int, again: bool) 
     assert decided(C.INFRASTRUCTURE, 100, losses, infrastructureLimit=50)[0] is again
 
 
-def test_memory_gets_one_more_attempt_whatever_the_limit() -> None:
-    assert decided(C.OUT_OF_MEMORY, 0, limit=5)[0]
-    assert not decided(C.OUT_OF_MEMORY, 1, limit=5)[0]
-    assert not decided(C.OUT_OF_MEMORY, 0, limit=0)[0]
+@pytest.mark.parametrize("kind", [C.OUT_OF_MEMORY, C.OUT_OF_EPHEMERAL_STORAGE])
+def test_a_limit_of_the_pod_itself_gets_one_more_attempt_whatever_the_limit(kind: FailureClass) -> None:
+    assert decided(kind, 0, limit=5)[0]
+    assert not decided(kind, 1, limit=5)[0]
+    assert not decided(kind, 0, limit=0)[0]
 
 
 def test_the_first_rule_that_matches_decides() -> None:

@@ -26,13 +26,18 @@ def lives(seed: int, count: int = 12) -> list[Life]:
     return [life(rng, number, rng.choice(KINDS)) for number in range(count)]
 
 
+def lone_worker() -> Life:
+    """A pod with nothing but the stage in it, that runs for more than ten minutes."""
+    born = (life(random.Random(seed), 0, "succeeded", "alone", 0) for seed in range(40))
+    return next(one for one in born if one.views[3][0] - one.views[2][0] > 600)
+
+
 def look(ledger: Ledger, born: list[Life], released: set[str], second: int, order: random.Random) -> Ledger:
     """One turn of an operator that starts from the stored ledger: settle, write, release what is settled."""
     stored = Ledger.model_validate(json.loads(json.dumps(ledger.to_dict())))
     pods = [taken_in(pod) for one in born if one.uid not in released and (pod := one.seen_at(second))]
     order.shuffle(pods)
-    nodes = {f"node-{one.uid[4:]}": Node(True, at(0)) for one in born
-             if one.node_gone_at is None or second < one.node_gone_at}  # fmt: skip
+    nodes = {f"node-{one.uid[4:]}": Node(node[0], at(node[1])) for one in born if (node := one.node_at(second))}
     after = settle(stored, pods, nodes, at(second), STAGE)
     assert settle(after, pods, nodes, at(second), STAGE) == after, "a repeated event changes nothing"
     released |= set(after.settled)
@@ -82,7 +87,9 @@ def test_a_provisional_bill_never_falls_and_never_exceeds_the_final_one(seed: in
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), min_size=5, max_size=60))
 def test_waste_that_is_told_of_a_pod_alive_is_part_of_its_final_bill(seed: int, looks: list[int]) -> None:
-    for one in lives(seed, 4):
+    rng = random.Random(seed)
+    # Of a pod whose node has a wrong clock no part is certain.
+    for one in [life(rng, number, rng.choice(KINDS), off=rng.choice((0, 4, -4))) for number in range(4)]:
         final = run([one], [])[0].entries[0]
         ledger, released = Ledger(), set[str]()
         for second in sorted(looks):
@@ -95,7 +102,7 @@ def test_waste_that_is_told_of_a_pod_alive_is_part_of_its_final_bill(seed: int, 
 
 
 def test_the_provisional_bill_follows_a_running_pod_at_a_minutes_distance() -> None:
-    one = next(one for one in lives(3, 40) if one.kind == "succeeded" and one.views[3][0] - one.views[2][0] > 600)
+    one = lone_worker()
     started = one.views[2][0]
     ledger = look(Ledger(), [one], set(), started + 500, random.Random(0))
     mark = ledger.high_water[0]
@@ -129,12 +136,12 @@ def test_the_split_says_where_the_time_of_a_worker_went() -> None:
             "deletionTimestamp": stamp(402),
             "deletionGracePeriodSeconds": 0,
         },
-        "spec": {"nodeName": "n", "containers": [{}]},
+        "spec": {"nodeName": "n", "containers": [{"name": "stage"}]},
         "status": {
             "phase": "Failed",
             "startTime": stamp(2),
             "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(0)}],
-            "containerStatuses": [{"state": {"terminated": ended}}],
+            "containerStatuses": [{"name": "stage", "state": {"terminated": ended}}],
         },
     }
     phases = Phases(working=300, redone=20, checkpointing=7, complete_time=stamp(40), head_end=stamp(400))
@@ -153,7 +160,7 @@ def test_the_split_says_where_the_time_of_a_worker_went() -> None:
 
 
 def test_a_pod_whose_finalizer_was_stripped_is_billed_up_to_when_it_was_last_seen_alive() -> None:
-    one = next(one for one in lives(3, 40) if one.kind == "succeeded" and one.views[3][0] - one.views[2][0] > 600)
+    one = lone_worker()
     scheduled, seen = one.views[1][0], one.views[2][0] + 500
     ledger = look(Ledger(), [one], set(), seen, random.Random(0))
     after = settle(ledger, [], {}, at(seen + 1000))

@@ -1,0 +1,87 @@
+"""Whose clock a time of a pod is, and what is billed where a node's is minutes off.
+
+A pod is placed, deleted and disrupted by the control plane's clock; when its containers started and ended is told by its
+node's. These two are compared here, for a bill that ends before it starts, or tomorrow, is no bill. The apiserver notes
+when it was last told of a pod's status: no container has ended later than that was told.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from llmtrain_operator.containers import Pod, container_statuses, told
+
+TOLERANCE = timedelta(seconds=30)
+"""Clocks that are kept in step differ by less, and bills are not touched then; the mark of a bill follows at more."""
+
+
+@lru_cache(maxsize=16384)
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the API, to the second."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None
+
+
+def condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:
+    """When a condition took its present status, if it has the one that is asked for."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == kind and (status is None or condition["status"] == status):
+            return parse_time(condition.get("lastTransitionTime"))
+    return None
+
+
+def last_condition_time(pod: Pod) -> datetime | None:
+    """The latest transition among the pod's conditions."""
+    times = [parse_time(c.get("lastTransitionTime")) for c in pod.get("status", {}).get("conditions", [])]
+    return max((time for time in times if time is not None), default=None)
+
+
+def believed(pod: Pod, end: datetime, now: datetime) -> datetime:
+    """An end that the pod's node tells; where its clock is off, when the apiserver was told that the pod is over.
+
+    That is no earlier than the true end, and no later than anybody could have seen it.
+    """
+    return end if skew(pod, end, now) is None else reported(pod) or now
+
+
+def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
+    """By how much the node's clock is off at least: above zero ahead, below behind; None: it is not known to be off.
+
+    Nothing on a node begins before the pod was placed there, and nothing has happened after it was told.
+    """
+    placed = condition_time(pod, "PodScheduled", status="True")
+    times = [*_begins(pod), *([end] if end else [])]
+    if not times or placed is None:
+        return None
+    ahead, behind = max(times) - (reported(pod) or now), min(times) - placed
+    if ahead > TOLERANCE:
+        return ahead
+    return behind if behind < -TOLERANCE else None
+
+
+def clock_off(pod: Pod, now: datetime) -> timedelta | None:
+    """The same by all that the pod's node has told so far."""
+    runs = (run for status in container_statuses(pod) for run in told(status))
+    ends = [time for run in runs if (time := parse_time(run.get("finishedAt")))]
+    return skew(pod, max(ends, default=None), now)
+
+
+def correction(pod: Pod, now: datetime) -> timedelta:
+    """What brings the times that the pod's node tells to where they most likely were: it took the pod when that was placed."""
+    if clock_off(pod, now) is None:
+        return timedelta(0)
+    placed, taken = condition_time(pod, "PodScheduled", status="True"), parse_time(pod["status"].get("startTime"))
+    return placed - taken if placed and taken else timedelta(0)
+
+
+def reported(pod: Pod) -> datetime | None:
+    """When the apiserver was last told of the pod's status, by its own clock."""
+    entries = [entry for entry in pod["metadata"].get("managedFields") or [] if entry.get("subresource") == "status"]
+    times = [parse_time(entry.get("time")) for entry in entries]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _begins(pod: Pod) -> list[datetime]:
+    """When the node took the pod, and when it started what."""
+    runs: list[Mapping[str, str]] = [run for status in container_statuses(pod) for run in told(status)]
+    times = [parse_time(text) for text in (pod["status"].get("startTime"), *(run.get("startedAt") for run in runs))]
+    return [time for time in times if time is not None]
