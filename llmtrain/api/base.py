@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic.alias_generators import to_camel
 
 from llmtrain.api.cel import holds
+from llmtrain.api.urls import URL
 from llmtrain.text import plain
 
 DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
@@ -112,7 +113,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 ObjectName = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, min_length=1, max_length=253)]
 """What Kubernetes lets most objects be called: a DNS-1123 subdomain."""
 
-Path = Annotated[str, Field(min_length=1, max_length=1024)]
+Path = Annotated[str, Field(min_length=1, max_length=1024), URL]
 """A path or URL of a file, or a glob of files."""
 
 Text = Annotated[str, Field(max_length=1024)]

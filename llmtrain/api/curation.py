@@ -7,9 +7,10 @@ from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, cel
 from llmtrain.api.cluster import Cluster
+from llmtrain.api.urls import URL
 
 FieldName = Annotated[str, Field(max_length=64)]
-OptionalPath = Annotated[str, Field(max_length=1024)]
+OptionalPath = Annotated[str, Field(max_length=1024), URL]
 
 
 class SourceFormat(StrEnum):

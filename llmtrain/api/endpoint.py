@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import DecimalString, Model
+from llmtrain.api.base import DecimalString, Model, Rule, cel
 from llmtrain.api.cluster import NamedRef
+from llmtrain.api.urls import SHAPE, URL, http_rule
 
 
 class OnUnavailable(StrEnum):
@@ -19,7 +20,7 @@ class OnUnavailable(StrEnum):
 class Endpoint(Model):
     """An OpenAI-compatible server, in the cluster or outside."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^ ]+$", max_length=512)] = Field(
+    base_url: Annotated[str, Field(pattern=r"^https?://[^ ]+$", max_length=512), URL] = Field(
         description="Address up to and with the version: http://vllm.models:8000/v1."
     )
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the model there.")
@@ -31,3 +32,9 @@ class Endpoint(Model):
     on_unavailable: OnUnavailable = Field(
         OnUnavailable.FAIL, description="Fail: the stage fails and is tried again; Skip: its scores are left out."
     )
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(rule=http_rule("baseUrl"), message=f"`baseUrl` must be {SHAPE}", field_path=".baseUrl")
+        )
+    }

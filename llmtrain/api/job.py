@@ -15,6 +15,7 @@ from llmtrain.api.pod import PodFields
 from llmtrain.api.preflight import Preflight
 from llmtrain.api.retry import Retry
 from llmtrain.api.training import Training
+from llmtrain.api.urls import SHAPE, URL, http_rule
 
 
 class S3Storage(Model):
@@ -24,13 +25,23 @@ class S3Storage(Model):
         description="Bucket."
     )
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]*$", max_length=512)] = Field("", description="Key prefix.")
-    endpoint_url: Annotated[str, Field(pattern=r"^(https?://[^ ]+)?$", max_length=512)] = Field(
-        "", description="Endpoint of an S3-compatible server; empty: AWS."
+    endpoint_url: Annotated[str, Field(pattern=r"^(https?://[^ ]+)?$", max_length=512), URL] = Field(
+        "", description="Endpoint of an S3-compatible server, with the path that it may have; empty: AWS."
     )
     region: Annotated[str, Field(max_length=64)] = Field("us-east-1", description="Region.")
     credentials_secret_ref: NamedRef | None = Field(
         None, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the job's namespace."
     )
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule=http_rule("endpointUrl"),
+                message=f"`endpointUrl` must be {SHAPE}, or empty for AWS",
+                field_path=".endpointUrl",
+            )
+        )
+    }
 
 
 class VolumeStorage(Model):

@@ -217,14 +217,14 @@ def is_transient(error: OSError) -> bool:
 
 
 def s3_filesystem(s3: S3Storage, credentials: dict[str, str]) -> Any:
-    """pyarrow's S3 as an fsspec file system; path-style addresses where an endpoint is given."""
+    """pyarrow's S3 as an fsspec file system; path-style addresses, behind the endpoint's own path, where one is given."""
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow.fs import S3FileSystem
 
     endpoint = urlparse(s3.endpoint_url) if s3.endpoint_url else None
     options: dict[str, Any] = {"region": s3.region, "connect_timeout": 10, "request_timeout": 60}
     if endpoint:
-        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+        options |= {"endpoint_override": endpoint.netloc + endpoint.path.rstrip("/"), "scheme": endpoint.scheme}
     if credentials:
         options |= {
             "access_key": credentials.get("AWS_ACCESS_KEY_ID"),

@@ -1,9 +1,10 @@
 """Signs of life for the kubelet's probes: served from a thread of its own, so that a stuck event loop is noticed."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from llmtrain import network
 
 Key = tuple[str, str]
 PULSE_SECONDS = 1.0
@@ -52,7 +53,7 @@ class Health:
         return self.ailment() or ("" if self.answering else "the apiserver does not answer")
 
 
-def serve(health: Health, port: int) -> ThreadingHTTPServer:
+def serve(health: Health, port: int) -> network.Server:
     """/healthz and /readyz, in a thread of its own."""
     pages = {"/healthz": health.ailment, "/readyz": health.unreadiness}
 
@@ -69,6 +70,4 @@ def serve(health: Health, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Probes are not logged."""
 
-    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)  # the kubelet asks at the pod's address
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return network.serve(port, Handler)

@@ -15,8 +15,10 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import MetricsHandler
 
+from llmtrain.network import serve
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import connect
 from llmtrain_operator.guard import Guard, Loop
@@ -49,7 +51,7 @@ async def run() -> None:
     register_all(registry, snapshots, Guard(Loop.SCRAPE, metrics.count_crash))
     registry.register(RequestCollector(cluster))
     registry.register(RejectedCollector(rejections))
-    start_http_server(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), registry=registry)
+    serve(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), MetricsHandler.factory(registry))
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
     reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections)
     health = Health(time.monotonic)

@@ -108,6 +108,8 @@ def build_service(blueprint: Blueprint) -> Object:
     return _object(blueprint, "Service", blueprint.attempt.head) | {
         "spec": {
             "clusterIP": "None",
+            # Where the Services' first family is not the pods', the head would have no address under its name.
+            "ipFamilyPolicy": "PreferDualStack",
             "publishNotReadyAddresses": True,
             "selector": blueprint.attempt.labels(HEAD),
             "ports": ports,

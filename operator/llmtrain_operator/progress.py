@@ -14,6 +14,7 @@ import aiohttp
 
 from llmtrain.api.stageconfig import HTTP_PORT
 from llmtrain.api.status import Progress
+from llmtrain.network import authority
 from llmtrain_operator.border import Kind, Rejections, Told, read_text
 from llmtrain_operator.memory import Head, Memory
 
@@ -59,7 +60,7 @@ class ProgressReader:
         if self._session is None:
             self._session = _open_session()
         try:
-            url = f"http://{head.ip}:{HTTP_PORT}/progress"
+            url = f"http://{authority(head.ip, HTTP_PORT)}/progress"
             async with self._session.get(url, allow_redirects=False) as answer:
                 if answer.status != HTTP_OK:
                     return

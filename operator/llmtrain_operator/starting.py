@@ -17,6 +17,7 @@ from llmtrain_operator.blueprints import (
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import lacking_evaluators, missing_pods
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
+from llmtrain_operator.network import url_refusal
 from llmtrain_operator.observation import PLANS_UNREAD, CreateEvaluator, CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
@@ -48,7 +49,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
 
 def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     """Why the stage may not start now: reason and message."""
-    refused = unread(turn) or plan_refusal(turn, stage)
+    refused = unread(turn) or url_refusal(turn.spec) or plan_refusal(turn, stage)
     if refused:
         return refused
     if stage.not_before and turn.now < (parse_time(stage.not_before) or turn.now):

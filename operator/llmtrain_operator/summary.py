@@ -13,7 +13,7 @@ from llmtrain_operator.waiting import RUNS_ALL_THE_SAME, waiting
 
 ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", BLOCKED, CLOCK_SKEWED)
 
-PLAN_REFUSALS = (PLAN_NOT_FOUND, "PlanNotAllowed", "PlanUnpriced")
+PLAN_REFUSALS = (PLAN_NOT_FOUND, "PlanNotAllowed", "PlanUnpriced", "InvalidUrl")
 
 
 def summarize(turn: Turn) -> None:

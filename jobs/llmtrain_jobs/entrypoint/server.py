@@ -1,12 +1,12 @@
 """Port 8090 of a pod: /metrics for Prometheus, /progress for the operator, /healthz for people."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from llmtrain import network
 from llmtrain_jobs.entrypoint.scratch import Scratch
 
 
-def serve(scratch: Scratch, port: int) -> ThreadingHTTPServer:
+def serve(scratch: Scratch, port: int) -> network.Server:
     """Serve in a thread of its own."""
     pages = {
         "/metrics": (scratch.metrics, "text/plain; version=0.0.4"),
@@ -30,6 +30,4 @@ def serve(scratch: Scratch, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Scrapes are not logged."""
 
-    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)  # the pod's own address
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return network.serve(port, Handler)
