@@ -82,6 +82,10 @@ class Outcome(StatusModel):
     exit_code: int | None = Field(None, description="Exit code of the container that ended the attempt.")
     node: Word = Field("", description="Node that was lost.")
     grace_seconds: int | None = Field(None, description="Seconds that the head has for its save; absent: the pod's.")
+    idle: bool = Field(False, description="No failure: the rest of the cluster found no place, so it is given back.")
+    idle_micro_usd: int = Field(
+        0, description="Microdollars that its placed pods had cost by then while they were idle."
+    )
 
 
 class Phases(StatusModel):
@@ -90,6 +94,10 @@ class Phases(StatusModel):
     working: int = Field(0, description="The work moved forward.")
     redone: int = Field(0, description="Work that was done before.")
     checkpointing: int = Field(0, description="Stood still for checkpoints.")
+    placed_time: Time | None = Field(None, description="When a node took the first pod; absent: nothing is held.")
+    held_since: Time | None = Field(
+        None, description="Since when placed pods can do nothing, as others of the cluster have no place."
+    )
     complete_time: Time | None = Field(None, description="When the last pod of the whole cluster started.")
     head_end: Time | None = Field(None, description="When the head's container ended.")
     stop_time: Time | None = Field(None, description="When it was decided that the cluster stops.")
@@ -137,6 +145,8 @@ class AttemptRecord(StatusModel):
     node: Word = Field("", description="Node that was lost.")
     checkpoint: Key = Field("", description="Newest complete checkpoint at its end.")
     cost_micro_usd: int = Field(0, description="Microdollars of all its pods.")
+    held_seconds: int = Field(0, description="Seconds that placed pods were idle, as others found no place.")
+    held_micro_usd: int = Field(0, description="Microdollars that these pods cost in that time.")
 
 
 class RolePrice(StatusModel):
@@ -163,8 +173,14 @@ class StageStatus(StatusModel):
     failures: int = Field(0, description="Failures that count against retry.limit.")
     infrastructure_failures: int = Field(0, description="Losses that count against retry.infrastructureLimit.")
     fruitless: int = Field(0, description="Attempts in a row that ended without a newer checkpoint; sets the backoff.")
+    idle_tries: int = Field(
+        0, description="Clusters in a row that were given back as their rest found no place; sets the pause."
+    )
+    idle_micro_usd: int = Field(
+        0, description="Microdollars that idle pods of such tries have cost since the last progress."
+    )
     worker_failures: int = Field(0, description="Workers of this attempt that failed by themselves.")
-    run_seconds: int = Field(0, description="Seconds that earlier attempts held a cluster.")
+    run_seconds: int = Field(0, description="Seconds that earlier attempts held placed pods.")
     billed_before_micro_usd: int = Field(0, description="The job's bill when this attempt started.")
     image: Annotated[str, Field(max_length=512)] = Field("", description="Image of this attempt's pods.")
     prices: Annotated[list[RolePrice], Field(max_length=3)] = Field(
@@ -176,7 +192,7 @@ class StageStatus(StatusModel):
     node_losses: Annotated[list[NodeLoss], Field(max_length=16)] = Field([], description="Nodes that were lost.")
     start_time: Time | None = Field(None, description="When the first attempt started.")
     attempt_time: Time | None = Field(None, description="When this attempt started.")
-    not_before: Time | None = Field(None, description="Backoff: the next attempt starts no sooner.")
+    not_before: Time | None = Field(None, description="Pause: the next attempt starts no sooner.")
     completion_time: Time | None = Field(None, description="When its last pod was observed gone.")
     artifact: Key = Field("", description="Key of the complete artifact.")
     reused: bool = Field(False, description="The artifact existed before this job and cost it nothing.")
@@ -287,7 +303,9 @@ class Waiting(StatusModel):
     pods: Annotated[list[Key], Field(max_length=8)] = Field([], description="Pods that wait, eight at most.")
     pod_count: int = Field(0, description="Pods that wait.")
     held_accelerators: int = Field(0, description="Accelerators that are held and paid for meanwhile.")
-    held_micro_usd: int = Field(0, description="Microdollars that held, idle pods have cost meanwhile.")
+    held_micro_usd: int = Field(
+        0, description="Microdollars that held, idle pods have cost meanwhile, with earlier tries that were given back."
+    )
 
 
 class Comparison(StatusModel):

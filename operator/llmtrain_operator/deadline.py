@@ -37,7 +37,8 @@ def run_deadline(turn: Turn, stage: StageStatus) -> Outcome | None:
 def rotation(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Leave before the pods' own deadline kills them."""
     longest = turn.spec.max_pod_lifetime_seconds
-    since = parse_time(stage.attempt_time) or turn.now
+    # An attempt of which nothing was placed has no pod whose deadline nears.
+    since = parse_time(stage.phases.placed_time) or turn.now
     if turn.now - since >= timedelta(seconds=longest) - margin(longest):
         return _rotated(longest)
     found = next_deadline(turn, stage)
@@ -70,7 +71,7 @@ def seconds_without_progress(turn: Turn, stage: StageStatus) -> int:
 def stall(turn: Turn, stage: StageStatus) -> Outcome | None:
     """A cluster that is paid for and answers, but gets nowhere, is given up."""
     limit, idle = turn.spec.stall_deadline_seconds, seconds_without_progress(turn, stage)
-    if not limit or idle < limit or turn.seen.progress is None:
+    if not limit or idle < limit or turn.seen.progress is None or stage.phases.held_since:
         return None
     message = f"no progress for {idle} s, `spec.stallDeadlineSeconds` allows {limit}"
     return after_failure(Failure(FailureClass.INTERNAL, "Stalled", message), stage, turn.spec.retry)

@@ -22,6 +22,7 @@ from llmtrain_operator.observation import (
     ReleasePod,
 )
 from llmtrain_operator.phases import observe_phases
+from llmtrain_operator.placement import observe_placement
 from llmtrain_operator.reservation import free_unused
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import doubted, settle, vanished
@@ -107,6 +108,7 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
         turn.tell("PriceAnnotationIgnored", f"pod {pod.name}: {pod.doubt}", warning=True)
     observe_phases(turn)
     tell_skew(turn)
+    observe_placement(turn)
     turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, unbooked(turn))
     return turn
 

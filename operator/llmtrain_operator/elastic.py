@@ -2,7 +2,7 @@
 
 A pod that no node takes costs nothing and may wait. One that is placed is paid for: if it cannot train, because it does
 not start or because too few others are there for a whole replica, it is given back after `startDeadlineSeconds`, and
-asked for again later. No pod of the head's or of the workers that train is touched by that.
+asked for again later, by the pauses of idle_release.py. No pod of the head's or of the workers that train is touched by that.
 """
 
 from datetime import datetime, timedelta
@@ -11,17 +11,15 @@ from llmtrain.api.elastic import sizes_of
 from llmtrain.api.status import StageStatus, WorkerState
 from llmtrain.cost.money import format_usd
 from llmtrain_operator.attribution import hand_over, so_far
-from llmtrain_operator.billing import condition_time, format_time, parse_time
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.blueprints import is_elastic, least_workers, worker_count
 from llmtrain_operator.bounds import make_room
 from llmtrain_operator.budget import cluster_prices
+from llmtrain_operator.idle_release import lot_of, pause
+from llmtrain_operator.placement import held_micro_usd, placed_at
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.reservation import reserve_more
 from llmtrain_operator.turn import Turn
-
-FIRST_PAUSE = timedelta(minutes=10)
-LONGEST_PAUSE = timedelta(hours=4)
-"""Between two tries to get workers that were given back; doubling."""
 
 
 def resize(turn: Turn, stage: StageStatus) -> None:
@@ -80,8 +78,8 @@ def _give_back(turn: Turn, stage: StageStatus) -> None:
     idle = idle_workers(turn, stage)
     if not idle:
         stage.idle_since = None
-        whole = len(started_workers(turn, stage)) == worker_count(turn.spec, stage.name)
-        stage.grow_tries = 0 if whole else stage.grow_tries
+        if len(started_workers(turn, stage)) == worker_count(turn.spec, stage.name):
+            stage.grow_tries = stage.idle_micro_usd = 0
         return
     stage.idle_since = stage.idle_since or turn.stamp
     since = turn.now - (parse_time(stage.idle_since) or turn.now)
@@ -90,19 +88,19 @@ def _give_back(turn: Turn, stage: StageStatus) -> None:
         return
     group = {pod.index for pod in started_workers(turn, stage)} - {pod.index for pod in idle}
     rest = [slot for slot in stage.workers if slot.index not in group]
-    stage.grow_tries, stage.idle_since = stage.grow_tries + 1, None
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(stage.grow_tries - 1, 10))
-    stage.grow_after = format_time(turn.now + pause)
-    hour = sum(price.microUsdPerHour for price in cluster_prices(turn, stage)[-1:]) * len(idle)
-    what = f"{len(idle)} workers stood idle for {int(since.total_seconds())} s at ${format_usd(hour)} an hour"
+    money = held_micro_usd(turn, idle, stage.idle_since)
+    stage.grow_tries, stage.idle_since, stage.idle_micro_usd = stage.grow_tries + 1, None, stage.idle_micro_usd + money
+    lot = lot_of(turn.seen.job.uid, stage.name.value, stage.attempt, stage.grow_tries)
+    deadline = timedelta(seconds=turn.spec.start_deadline_seconds)
+    stage.grow_after = format_time(turn.now + pause(since, deadline, stage.grow_tries, lot))
+    what = f"{len(idle)} workers stood idle for {int(since.total_seconds())} s = ${format_usd(money)}"
     turn.tell("WorkersReleased", f"{what}; {len(rest)} are given back and asked for again at {stage.grow_after}", True)
     _park(turn, stage, rest)
 
 
 def _placed(pods: list[PodState]) -> list[datetime]:
     """When nodes took them. The last of them may be whom the others need, and has its whole start deadline."""
-    times = (condition_time(pod.raw, "PodScheduled", status="True") for pod in pods)
-    return [time for time in times if time is not None]
+    return [time for time in map(placed_at, pods) if time is not None]
 
 
 def _park(turn: Turn, stage: StageStatus, slots: list[WorkerState]) -> None:

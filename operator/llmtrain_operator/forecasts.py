@@ -77,7 +77,7 @@ def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | No
     found = estimate.stage(stage.name.value)
     if found is None:
         return None
-    begun = parse_time(stage.attempt_time) or turn.now
+    begun = parse_time(stage.phases.placed_time) or turn.now
     elapsed = max(0.0, (turn.now - begun).total_seconds())
     progress = stage.progress or Progress()
     return Running(

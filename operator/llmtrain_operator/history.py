@@ -11,8 +11,8 @@ EXCLUDED_AFTER = 2
 """Losses with one node after which a stage's pods avoid it."""
 
 
-def record_attempt(status: JobStatus, stage: StageStatus, outcome: Outcome, now: datetime) -> None:
-    """Append the attempt; the oldest record goes where there are too many."""
+def record_attempt(status: JobStatus, stage: StageStatus, outcome: Outcome, now: datetime) -> AttemptRecord:
+    """Append the attempt and return its record; the oldest record goes where there are too many."""
     record = AttemptRecord(
         stage=stage.name,
         attempt=stage.attempt,
@@ -26,7 +26,24 @@ def record_attempt(status: JobStatus, stage: StageStatus, outcome: Outcome, now:
         checkpoint=stage.checkpoint,
         cost_micro_usd=status.ledger.total_micro_usd - stage.billed_before_micro_usd,
     )
+    if outcome.idle:
+        record.held_seconds, record.held_micro_usd = _held(stage, outcome, record.cost_micro_usd, now)
     status.history = [*status.history, record][-KEPT_ATTEMPTS:]
+    return record
+
+
+def _held(stage: StageStatus, outcome: Outcome, cost: int, now: datetime) -> tuple[int, int]:
+    """Seconds and microdollars of an attempt that was given back; of one that never was whole, all of it."""
+    whole = stage.phases.complete_time is not None
+    since = parse_time(stage.phases.held_since if whole else stage.phases.placed_time)
+    seconds = max(0, int((now - since).total_seconds())) if since else 0
+    return seconds, outcome.idle_micro_usd if whole else cost
+
+
+def was_given_back(status: JobStatus, stage: StageStatus) -> bool:
+    """Whether the stage's last attempt ended because the rest of its cluster found no place."""
+    last = next((record for record in reversed(status.history) if record.stage is stage.name), None)
+    return last is not None and last.held_seconds > 0
 
 
 def advanced(status: JobStatus, stage: StageStatus) -> bool:
@@ -50,6 +67,6 @@ def excluded_nodes(stage: StageStatus) -> list[str]:
 
 
 def held_seconds(stage: StageStatus, now: datetime) -> int:
-    """Seconds that the stage has held clusters, the current one included."""
-    since = parse_time(stage.attempt_time)
+    """Seconds that the stage has held clusters, the current one from its first placed pod on included."""
+    since = parse_time(stage.phases.placed_time)
     return stage.run_seconds + (max(0, int((now - since).total_seconds())) if since else 0)

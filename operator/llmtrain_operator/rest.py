@@ -116,15 +116,15 @@ def stays(seen: Observation, decision: Decision, status: Mapping[str, Any], then
 def lasting(status: Mapping[str, Any]) -> Object:
     """The status less what grows by itself while pods run, and less uids of settled pods: any new one has its bill.
 
-    A uid that is dropped, its object being gone, leaves with whatever is written next. So do rates, when the cluster was whole, and the
-    head's end, which pods tell until they are booked. What people are told grows as well: it says how much is held idle, and what is
+    A uid that is dropped, its object being gone, leaves with whatever is written next. So do rates, when the cluster was placed and whole, and
+    the head's end, which pods tell until they are booked. What people are told grows as well: it says how much is held idle, and what is
     left of a budget; its reason does not.
     """
     kept = less(status, {"comparison", "forecast", "etaSeconds", "accelerators"})
     ledger = less(status.get("ledger", {}), {"totalMicroUsd", "costUsd", "counted", "settled", "burnMicroUsdPerHour"})
     old = [mark for mark in ledger.get("highWater", []) if mark.get("aliveSeconds", 0) >= YOUNG_SECONDS]
     ledger["highWater"] = [less(mark, GROWING) for mark in old]
-    told = {"headEnd", "completeTime"}
+    told = {"headEnd", "completeTime", "placedTime", "heldSince"}
     stages = [stage | {"phases": less(stage.get("phases", {}), told)} for stage in status.get("stages", [])]
     return kept | {
         "stages": stages,

@@ -1,23 +1,19 @@
 """A stage whose cluster works: does its head live, do its workers, has anybody asked it to stop?"""
 
-from datetime import timedelta
-
 from llmtrain.api.failure import FailureClass
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, StageState, StageStatus
-from llmtrain_operator.billing import parse_time
-from llmtrain_operator.blueprints import is_elastic
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
-from llmtrain_operator.elastic import due_successor, is_enough, resize
+from llmtrain_operator.elastic import resize
 from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
 from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import PodState
-from llmtrain_operator.refusal import reason_of
 from llmtrain_operator.reservation import keep_reserved
 from llmtrain_operator.retry import Failure, after_failure
+from llmtrain_operator.start_deadline import late_start
 from llmtrain_operator.starting import create_missing
 from llmtrain_operator.stopping import begin_stop
 from llmtrain_operator.turn import Turn
@@ -109,32 +105,3 @@ def _vanished_head(turn: Turn, stage: StageStatus) -> Outcome | None:
     """A head that was billed and is gone had its finalizer stripped; one that was never billed is yet to be made."""
     billed = [m for m in turn.seen.job.status.ledger.high_water if m.stage is stage.name and m.role == HEAD]
     return _infrastructure(turn, stage, "HeadVanished", "the head pod vanished") if billed else None
-
-
-def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
-    """Release a cluster that cannot start, or cannot get a worker back, with the true reason."""
-    waiting = [(pod, pod.waiting) for pod in turn.crew_of(stage) if not pod.started and not pod.deleted]
-    reasons = [(f"{wait[0]}", f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waiting if wait]
-    if turn.seen.refusal and turn.lacks_crew(stage):
-        reasons.append((reason_of(turn.seen.refusal), turn.seen.refusal))
-    fatal = next(
-        ((wait[0], f"pod {pod.name}: {wait[1] or wait[0]}") for pod, wait in waiting if wait and pod.hopeless), None
-    )
-    if fatal:
-        return after_failure(Failure(FailureClass.BAD_INPUT, *fatal), stage, turn.spec.retry)
-    awaited = is_enough(turn, stage) or due_successor(turn, stage)
-    if awaited or not (waiting or reasons) or not is_late(turn, stage, [pod for pod, _ in waiting]):
-        return None
-    reason, message = reasons[0] if reasons else ("StartDeadlineExceeded", "pods were not started in time")
-    return after_failure(Failure(FailureClass.NOT_STARTED, reason, message), stage, turn.spec.retry)
-
-
-def is_late(turn: Turn, stage: StageStatus, waiting: list[PodState]) -> bool:
-    """The oldest pod that waits, or the attempt that could create none, has waited for longer than is allowed.
-
-    Of an elastic stage the newest: others waited while there were enough without them.
-    """
-    asked = [time for time in (pod.created for pod in waiting) if time is not None]
-    last = max if is_elastic(turn.spec, stage.name) else min
-    since = last(asked, default=parse_time(stage.attempt_time) or turn.now)
-    return turn.now - since > timedelta(seconds=turn.spec.start_deadline_seconds)

@@ -16,6 +16,8 @@ from llmtrain_operator.blueprints import (
 )
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import lacking_evaluators, missing_pods
+from llmtrain_operator.history import was_given_back
+from llmtrain_operator.idle_release import GIVEN_BACK
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.network import url_refusal
 from llmtrain_operator.observation import PLANS_UNREAD, CreateEvaluator, CreateHead, CreateObjects, CreateWorker
@@ -42,6 +44,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
     stage.parked, stage.idle_since, stage.grow_after, stage.grow_tries = [], None, None, 0
+    stage.idle_micro_usd = stage.idle_micro_usd if stage.idle_tries else 0
     stage.evaluators = [WorkerState(index=i) for i in range(evaluator_count(turn.spec, stage.name))]
     turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
     create_missing(turn, stage)
@@ -53,7 +56,8 @@ def blocker(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     if refused:
         return refused
     if stage.not_before and turn.now < (parse_time(stage.not_before) or turn.now):
-        return "Backoff", f"attempt {stage.attempt + 1} starts at {stage.not_before}; {stage.message}"[:1024]
+        reason = GIVEN_BACK if was_given_back(turn.status, stage) else "Backoff"
+        return reason, f"attempt {stage.attempt + 1} starts at {stage.not_before}; {stage.message}"[:1024]
     return reserve_for_start(turn, stage)
 
 

@@ -8,6 +8,7 @@ from llmtrain.api.status import Outcome, Stage, StageState, StageStatus
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of, stages_of
 from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
+from llmtrain_operator.idle_release import lot_of, pause
 from llmtrain_operator.observation import DeleteObjects
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.retry import Failure, after_failure, backoff
@@ -72,15 +73,19 @@ def finish(turn: Turn, stage: StageStatus) -> None:
     progressed = advanced(turn.status, stage)
     if outcome.reason == ROTATED and not progressed:
         outcome = _fruitless_rotation(turn, stage, outcome)
-    record_attempt(turn.status, stage, outcome, turn.now)
+    record = record_attempt(turn.status, stage, outcome, turn.now)
     stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
     stage.prices = []
+    stage.phases = stage.phases.model_copy(update={"placed_time": None, "held_since": None})
     stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]
     if outcome.state in (StageState.SUCCEEDED, StageState.FAILED):
         stage.completion_time = turn.stamp
     count(stage, outcome, progressed)
     if outcome.state is StageState.PENDING and (outcome.counted or outcome.infrastructure):
         stage.not_before = format_time(turn.now + pause_before_retry(stage, outcome))
+    if record.held_seconds:
+        stage.idle_tries, stage.idle_micro_usd = stage.idle_tries + 1, stage.idle_micro_usd + record.held_micro_usd
+        stage.not_before = format_time(turn.now + pause_after_hold(turn, stage, record.held_seconds))
     turn.tell(f"Stage{outcome.state.value}", f"{stage.name.value}: {stage.message}", outcome.state is StageState.FAILED)
 
 
@@ -90,8 +95,10 @@ def count(stage: StageStatus, outcome: Outcome, progressed: bool) -> None:
     stage.failures += int(outcome.counted)
     stage.infrastructure_failures += int(outcome.infrastructure)
     stage.fruitless = 0 if progressed else stage.fruitless + int(failed)
+    if progressed:
+        stage.idle_tries = stage.idle_micro_usd = 0
     count_node_loss(stage, outcome.node)
-    if outcome.failure_class is FailureClass.NOT_STARTED:
+    if outcome.failure_class is FailureClass.NOT_STARTED or outcome.idle:
         # Nothing could be placed: with fewer nodes left out there may be room.
         stage.node_losses = []
 
@@ -99,6 +106,13 @@ def count(stage: StageStatus, outcome: Outcome, progressed: bool) -> None:
 def pause_before_retry(stage: StageStatus, outcome: Outcome) -> timedelta:
     """The first loss of a node or pod was nobody's fault, so its successor starts at once."""
     return backoff(stage.fruitless if outcome.counted else stage.fruitless - 1)
+
+
+def pause_after_hold(turn: Turn, stage: StageStatus, held: int) -> timedelta:
+    """Until a cluster is asked for again whose placed pods were idle for `held` seconds."""
+    lot = lot_of(turn.seen.job.uid, stage.name.value, stage.attempt, stage.idle_tries)
+    deadline = timedelta(seconds=turn.spec.start_deadline_seconds)
+    return pause(timedelta(seconds=held), deadline, stage.idle_tries, lot)
 
 
 def _fruitless_rotation(turn: Turn, stage: StageStatus, outcome: Outcome) -> Outcome:

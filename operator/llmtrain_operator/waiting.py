@@ -1,22 +1,28 @@
 """Why a job is not running, truthfully and with money: which pods wait, for what, and what is held meanwhile."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus, Waiting
-from llmtrain.cost.money import amount_micro_usd, format_usd
-from llmtrain_operator.billing import interval, parse_time
+from llmtrain.cost.money import format_usd
+from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import cluster_of, worker_count
 from llmtrain_operator.deadline import seconds_without_progress
 from llmtrain_operator.elastic import idle_workers, is_enough, started_workers
+from llmtrain_operator.idle_release import GIVEN_BACK
+from llmtrain_operator.placement import held_micro_usd, held_pods, placed_at, unplaced_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.refusal import insufficient, quota_resource, reason_of
 from llmtrain_operator.turn import Turn
 
 SLOW_START = timedelta(seconds=30)
+SLOW_SCHEDULER = timedelta(seconds=60)
 NO_PROGRESS_SECONDS = 600
 NAMED_PODS = 8
-STARTING = "Starting"
+STARTING, NO_PROGRESS = "Starting", "NoProgress"
+GATED, UNSCHEDULABLE, UNSEEN = "SchedulingGated", "Unschedulable", "NotScheduled"
+"""Of pods without a node: a gate is in front of the scheduler, no node fits, no scheduler has said anything."""
 FEWER = "FewerWorkers"
 """An elastic training runs, with fewer workers than are wanted."""
 RUNS_ALL_THE_SAME = (STARTING, FEWER)
@@ -39,19 +45,19 @@ def waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
         return None
     before = turn.seen.job.status.waiting
     since = before.since if before and before.reason == cause.reason else _since(turn, stage, cause)
-    held = idle_workers(turn, stage) if cause.reason == FEWER else turn.pods_of(stage)
-    held = [pod for pod in held if pod.node and not turn.ended(pod)]
-    gpus = sum(pod.accelerators for pod in held)
-    money = held_micro_usd(turn, held, since)
+    held = idle_workers(turn, stage) if cause.reason == FEWER else held_pods(turn, stage)
+    idle_since = stage.phases.held_since or since
+    money = held_micro_usd(turn, held, idle_since)
+    words = held_words(turn, stage, held, idle_since, money) + _earlier_words(stage, cause)
     return Waiting(
         reason=cause.reason,
-        message=f"{cause.message}{_held_message(turn, stage, gpus, since, money)}"[:1024],
+        message=f"{cause.message[: 1024 - len(words)]}{words}",
         since=since,
         resource=cause.resource,
         pods=list(cause.pods[:NAMED_PODS]),
         pod_count=len(cause.pods),
-        held_accelerators=gpus,
-        held_micro_usd=money,
+        held_accelerators=sum(pod.accelerators for pod in held),
+        held_micro_usd=money + (stage.idle_micro_usd if _goes_on(stage, cause) else 0),
     )
 
 
@@ -64,8 +70,21 @@ def find_cause(turn: Turn, stage: StageStatus) -> Cause | None:
         return Cause(reason or "Suspended", message)
     if stage.state is not StageState.RUNNING:
         return None
-    found = _refused(turn, stage) or _pods_wait(turn, stage) or _starting(turn, stage)
+    found = _incomplete(turn, stage)
     return (_fewer(turn, stage, found) if is_enough(turn, stage) else found) or _no_progress(turn, stage)
+
+
+def _incomplete(turn: Turn, stage: StageStatus) -> Cause | None:
+    """What head and workers wait for: what keeps placed pods from starting first, for no place would cure it."""
+    waits = [(pod, wait) for pod in turn.crew_of(stage) if not (pod.started or pod.deleted) and (wait := pod.waiting)]
+    reasons = sorted({wait[0] for _, wait in waits}, key=[wait[0] for _, wait in waits].count, reverse=True)
+    groups = {reason: [(pod, wait[1]) for pod, wait in waits if wait[0] == reason] for reason in reasons}
+    placed = [_pods_wait(turn, stage, reason, pods) for reason, pods in groups.items() if pods[0][0].node]
+    unplaced = [_pods_wait(turn, stage, reason, pods) for reason, pods in groups.items() if not pods[0][0].node]
+    causes = [cause for cause in (*placed, _refused(turn, stage), *unplaced, _unseen(turn, stage)) if cause]
+    if not causes:
+        return _starting(turn, stage)
+    return replace(causes[0], message="; besides: ".join(cause.message for cause in causes))
 
 
 def _fewer(turn: Turn, stage: StageStatus, why: Cause | None) -> Cause | None:
@@ -90,27 +109,38 @@ def _refused(turn: Turn, stage: StageStatus) -> Cause | None:
     return Cause(reason_of(text), text, quota_resource(text), tuple(names))
 
 
-def _pods_wait(turn: Turn, stage: StageStatus) -> Cause | None:
-    """Pods that the scheduler or the kubelet gives a reason for; the most frequent reason is told."""
-    waits = [(pod, pod.waiting) for pod in turn.crew_of(stage) if not pod.started and not pod.deleted]
-    told = [(pod, wait) for pod, wait in waits if wait]
-    if not told:
-        return None
-    reasons = [wait[0] for _, wait in told]
-    reason = max(dict.fromkeys(reasons), key=reasons.count)
-    pods = [(pod, wait[1]) for pod, wait in told if wait[0] == reason]
+def _pods_wait(turn: Turn, stage: StageStatus, reason: str, pods: Sequence[tuple[PodState, str]]) -> Cause:
+    """Pods for which the scheduler or the kubelet gives one reason."""
     first, text = pods[0]
-    resource = insufficient(text) if reason == "Unschedulable" else first.awaited_image if "Image" in reason else ""
-    wanted = f" for {resource}" if resource else ""
-    total = len(turn.crew_of(stage))
-    message = f"{len(pods)} of {total} pods wait{wanted}; pod {first.name}: {text or reason}"
+    resource = insufficient(text) if reason == UNSCHEDULABLE else first.awaited_image if "Image" in reason else ""
+    wanted = f" for {resource}" if resource else f" at a gate ({_gates(first)})" if reason == GATED else ""
+    message = f"{len(pods)} of {len(turn.crew_of(stage))} pods wait{wanted}; pod {first.name}: {text or reason}"
     return Cause(reason, message, resource, tuple(pod.name for pod, _ in pods))
+
+
+def _gates(pod: PodState) -> str:
+    return ", ".join(str(gate.get("name", "")) for gate in pod.raw["spec"].get("schedulingGates") or [])
+
+
+def _unseen(turn: Turn, stage: StageStatus) -> Cause | None:
+    """Pods that no scheduler has said a word of."""
+    pods = [pod for pod in unplaced_pods(turn, stage) if pod.waiting is None and _older(turn, pod, SLOW_SCHEDULER)]
+    if not pods:
+        return None
+    whose = str(pods[0].raw["spec"].get("schedulerName") or "default-scheduler")
+    message = f"{len(pods)} of {len(turn.crew_of(stage))} pods have no node, and scheduler {whose} says nothing of them"
+    return Cause(UNSEEN, message, "", tuple(pod.name for pod in pods))
+
+
+def _older(turn: Turn, pod: PodState, age: timedelta) -> bool:
+    since = placed_at(pod) or pod.created
+    return since is not None and turn.now - since > age
 
 
 def _starting(turn: Turn, stage: StageStatus) -> Cause | None:
     """Pods that are placed and simply take their time: pulling the image, mounting volumes."""
-    pods = [pod for pod in turn.crew_of(stage) if not pod.started and not pod.over]
-    slow = [pod for pod in pods if pod.created and turn.now - pod.created > SLOW_START]
+    pods = [pod for pod in turn.crew_of(stage) if pod.node and not pod.started and not pod.over]
+    slow = [pod for pod in pods if _older(turn, pod, SLOW_START)]
     if not slow:
         return None
     message = f"{len(slow)} of {len(turn.crew_of(stage))} pods pull their image or mount their volumes"
@@ -124,35 +154,42 @@ def _no_progress(turn: Turn, stage: StageStatus) -> Cause | None:
     if seconds < NO_PROGRESS_SECONDS:
         return None
     detail = f" ({stage.progress.detail})" if stage.progress and stage.progress.detail else ""
-    return Cause("NoProgress", f"the cluster runs, but reports nothing new{detail}")
+    return Cause(NO_PROGRESS, f"the cluster runs, but reports nothing new{detail}")
 
 
 def _since(turn: Turn, stage: StageStatus, cause: Cause) -> str:
     if cause.reason == FEWER and stage.idle_since:
         return stage.idle_since
-    if cause.reason == "NoProgress":
+    if cause.reason == NO_PROGRESS:
         return stage.progress_time or turn.stamp
+    before = turn.seen.job.status.waiting
+    if before is not None and before.reason == GATED:
+        return turn.stamp
     asked = [str(pod.raw["metadata"].get("creationTimestamp", "")) for pod in turn.crew_of(stage)
              if pod.name in cause.pods]  # fmt: skip
     return min((time for time in asked if time), default=turn.stamp)
 
 
-def held_micro_usd(turn: Turn, held: list[PodState], since: str) -> int:
-    """What placed pods cost while they wait for the others: seconds since both were so, at their frozen price."""
-    begin = parse_time(since) or turn.now
-    amounts = []
-    for pod in held:
-        start = interval(pod.raw, turn.seen.nodes, turn.now).start or turn.now
-        seconds = max(0, int((turn.now - max(start, begin)).total_seconds()))
-        amounts.append(amount_micro_usd(seconds, pod.price.microUsdPerHour))
-    return sum(amounts)
-
-
-def _held_message(turn: Turn, stage: StageStatus, gpus: int, since: str, money: int) -> str:
+def held_words(turn: Turn, stage: StageStatus, held: Sequence[PodState], since: str, money: int) -> str:
     """ "; 3 of 8 accelerators held idle 12 min = $4.80"."""
-    total = len(stage.workers) * cluster_of(turn.spec, stage.name).workers.accelerators_per_worker
     if not money:
         return ""
+    gpus, total = sum(pod.accelerators for pod in held), cluster_of(turn.spec, stage.name).workers
+    what = f"{gpus} of {len(stage.workers) * total.accelerators_per_worker} accelerators" if gpus else "pods"
     minutes = int((turn.now - (parse_time(since) or turn.now)).total_seconds()) // 60
-    what = f"{gpus} of {total} accelerators" if gpus else "pods"
     return f"; {what} held idle {minutes} min = ${format_usd(money)}"
+
+
+def _goes_on(stage: StageStatus, cause: Cause) -> bool:
+    """Whether it still waits for what tries before this were given back for."""
+    if stage.state is StageState.RUNNING:
+        return cause.reason not in (STARTING, NO_PROGRESS)
+    return cause.reason == GIVEN_BACK
+
+
+def _earlier_words(stage: StageStatus, cause: Cause) -> str:
+    """ "; 2 tries before stood idle for $9.60"."""
+    if not stage.idle_micro_usd or not _goes_on(stage, cause):
+        return ""
+    count = stage.idle_tries or stage.grow_tries
+    return f"; {count} {'try' if count == 1 else 'tries'} before stood idle for ${format_usd(stage.idle_micro_usd)}"

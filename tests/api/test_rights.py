@@ -102,9 +102,13 @@ async def scenario(api: Api, seconds: float) -> None:
     taken = {"Pod": "pod-pre-1-head", "ConfigMap": "config-pre-1-config"}
     for kind, name in taken.items():
         api.apply(foreign(kind, name))
-        api.apply(job(name.split("-")[0], startDeadlineSeconds=10, retry={"limit": 0}))
+        api.apply(job(name.split("-")[0], retry={"limit": 0}))
     for kind, name in taken.items():
         await until(f"{kind} is told to be taken", partial(name_taken, api, name.split("-")[0]), seconds)
+        # It would wait on for the name.
+        api.run(
+            "patch", "llmjob", name.split("-")[0], "-n", NAMESPACE, "--type=merge", "-p", '{"spec":{"suspend":true}}'
+        )
     for name in ("first", "second"):
         await until(f"{name} is over and gone", partial(gone, api, name), seconds)
 
@@ -137,7 +141,7 @@ async def test_a_whole_job_needs_every_right_and_no_other(
 
 
 def left(api: Api) -> list[str]:
-    """Objects of attempts; of jobs whose names were taken as well, once their start deadline has passed."""
+    """Objects of attempts; of jobs whose names were taken as well, until they are suspended."""
     items = api.get("secrets,services,networkpolicies", "-n", NAMESPACE)["items"]
     return [item["metadata"]["name"] for item in items]
 

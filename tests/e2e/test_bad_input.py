@@ -3,6 +3,7 @@
 import gzip
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,6 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "empty-source": ({"curation__sources": [{"name": "docs", "path": "broken/empty.jsonl.gz"}]}, "is empty"),
     "bad-source": ({"curation__sources": [{"name": "docs", "path": "broken/bad.jsonl.gz"}]}, "line 1: no JSON"),
-    "no-claim": (
-        {"storage": {"persistentVolumeClaim": {"claimName": "none"}}, "startDeadlineSeconds": 20},
-        '"none" not found',
-    ),
     "no-server": (
         {"storage": {"s3": {"bucket": "llm", "endpointUrl": "http://10.88.0.1:1"}}},
         "storage does not answer",
@@ -123,6 +120,20 @@ def test_it_fails_with_a_message_that_says_what_to_change(name: str, broken: Non
     assert status(name)["ledger"]["totalMicroUsd"] == recorder.micro_usd(name)
 
 
+def test_a_claim_that_does_not_exist_is_told_and_waited_for_without_a_dollar(recorder: Recorder) -> None:
+    name = "no-claim"
+    spec = {"storage": {"persistentVolumeClaim": {"claimName": "none"}}, "startDeadlineSeconds": 20, "retry": ONCE}
+    apply(job(name, **spec))
+    wait("waiting", lambda: '"none" not found' in str(status(name).get("waiting")), 60)
+    time.sleep(25)
+    waiting = status(name)["waiting"]
+    assert (waiting["reason"], waiting.get("heldMicroUsd", 0)) == ("Unschedulable", 0)
+    assert (status(name)["state"], status(name)["stages"][0]["attempt"]) == ("Running", 1)
+    assert recorder.micro_usd(name) == status(name)["ledger"]["totalMicroUsd"] == 0
+    kubectl("delete", "llmjob", name, "-n", NAMESPACE, "--timeout=100s")
+    assert pods(name) == []
+
+
 def test_more_gpus_than_exist_are_told_with_their_number_and_released(recorder: Recorder) -> None:
     name = "too-many"
     # Other tokens than the golden job's, whose model would be taken over without a GPU.
@@ -130,6 +141,10 @@ def test_more_gpus_than_exist_are_told_with_their_number_and_released(recorder: 
             "startDeadlineSeconds": 20, "retry": ONCE}  # fmt: skip
     apply(job(name, **spec))
     wait("waiting", lambda: "Insufficient nvidia.com/gpu" in str(status(name).get("waiting")), 120)
-    wait("the end", lambda: ended(name) and not pods(name), 120)
-    assert "Insufficient nvidia.com/gpu" in condition(name, "Succeeded")["message"]
+    wait("the release", lambda: status(name).get("waiting", {}).get("reason") == "GivenBack" and not pods(name), 120)
+    waiting, record = status(name)["waiting"], status(name)["history"][-1]
+    assert "Insufficient nvidia.com/gpu" in waiting["message"]
+    assert (record["attempt"], "failureClass" in record, record["heldSeconds"] >= 20) == (1, False, True)
+    assert waiting["heldMicroUsd"] == record["heldMicroUsd"] == record["costMicroUsd"]
     assert status(name)["ledger"]["totalMicroUsd"] == recorder.micro_usd(name) > 0
+    kubectl("delete", "llmjob", name, "-n", NAMESPACE, "--timeout=100s")

@@ -138,8 +138,8 @@ def recorded_micro_usd(cluster: FakeCluster) -> int:
     total = 0
     for pod in cluster.final_pods.values():
         price = json.loads(pod["metadata"]["annotations"]["llmtrain.dev/price"])
-        conditions = pod["status"].get("conditions", [])
-        if not conditions:
+        conditions = [c for c in pod["status"].get("conditions", []) if c["type"] == "PodScheduled"]
+        if not conditions or conditions[0].get("status") != "True":
             continue
         begin = datetime.fromisoformat(conditions[0]["lastTransitionTime"])
         told = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]

@@ -163,7 +163,7 @@ async def test_bad_input_fails_at_once_and_keeps_the_bill() -> None:
     assert run.pods == []
 
 
-async def test_an_unschedulable_cluster_is_released_with_the_schedulers_reason() -> None:
+async def test_an_unschedulable_cluster_waits_with_the_schedulers_reason() -> None:
     run = Scenario(startDeadlineSeconds=20, retry={"limit": 0})
     await run.turn(3)
     pod = run.cluster.pod("gpt-pre-1-head")
@@ -179,9 +179,9 @@ async def test_an_unschedulable_cluster_is_released_with_the_schedulers_reason()
     assert "Insufficient cpu" in run.status.waiting.message
     run.cluster.tick(21)
     await run.drain()
-    condition = next(c for c in run.status.conditions if c.type == "Succeeded")
-    assert condition.reason == "Unschedulable"
-    assert run.status.ledger.total_micro_usd == 0
+    condition = next(c for c in run.status.conditions if c.type == "Progressing")
+    assert (condition.status, condition.reason) == ("False", "Unschedulable")
+    assert (run.status.state, run.status.stages[0].attempt, run.status.ledger.total_micro_usd) == ("Running", 1, 0)
 
 
 async def test_a_refused_pod_is_told_in_the_condition() -> None:

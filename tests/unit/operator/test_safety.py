@@ -63,12 +63,15 @@ async def test_an_object_of_somebody_else_under_our_name_is_named_and_left_alone
     run.cluster.tick(21)
     for _ in range(6):
         await run.turn()
-    assert run.status.state == "Failed"
-    made = {key for key in run.cluster.objects if key[2].startswith("gpt-pre-1") and key[0] != "api/v1/events"}
-    assert made == {(f"api/v1/{kind}", "team-a", name)}, "what was made beside it is gone"
+    assert (run.status.state, run.status.stages[0].attempt) == ("Running", 1), "it waits, and nothing is paid for"
+    assert run.status.ledger.total_micro_usd == 0
     left = run.cluster.objects[(f"api/v1/{kind}", "team-a", name)]
     assert left["metadata"]["uid"] == uid
     assert "deletionTimestamp" not in left["metadata"]
+    del run.cluster.objects[(f"api/v1/{kind}", "team-a", name)]
+    run.cluster.tick(60)
+    await run.turn(3)
+    assert run.pods == ["gpt-pre-1-head"], "it goes on by itself once the name is free"
 
 
 async def test_nobody_can_guess_the_name_of_the_token() -> None:

@@ -94,7 +94,7 @@ async def test_what_runs_goes_on_and_gets_no_successor(resource: str, monkeypatc
     with monkeypatch.context() as patched:
         unreadable(run, patched, resource, BROKEN)
         run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
-        for _ in range(60):
+        for _ in range(28):
             run.cluster.tick(60)
             await run.turn()
         assert run.status.state == "Running"
@@ -104,6 +104,19 @@ async def test_what_runs_goes_on_and_gets_no_successor(resource: str, monkeypatc
     run.cluster.tick(60)
     await run.turn(2)
     assert "gpt-trn-1-w0-2" in run.pods
+
+
+async def test_what_stands_idle_as_plans_cannot_be_read_is_given_back_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await in_training()
+    run.job["spec"]["startDeadlineSeconds"] = 600
+    unreadable(run, monkeypatch, PLANS, BROKEN)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    for _ in range(12):
+        run.cluster.tick(60)
+        await run.drain_step()
+    await run.drain()
+    record = run.status.history[-1]
+    assert (record.reason, record.failure_class, record.held_seconds > 600) == ("PlansUnread", None, True)
 
 
 async def test_a_plan_that_is_deleted_under_a_run_is_told_at_once() -> None:
