@@ -186,6 +186,11 @@ class StageStatus(StatusModel):
     prices: Annotated[list[RolePrice], Field(max_length=3)] = Field(
         [], description="What this attempt's pods cost, by role; absent where no attempt is under way."
     )
+    template: Key = Field("", description="Digest of the templates that this attempt's pods are made from.")
+    inputs: Annotated[dict[str, Key], Field(max_length=16)] = Field(
+        {}, description="Digests of what this attempt took from the manifest and its plans, by part."
+    )
+    generation: int = Field(0, description="Generation of the manifest that this attempt began with.")
     nonce: Key = Field("", description="Part of the name of this attempt's Secret.")
     checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
     progress_time: Time | None = Field(None, description="When this attempt last reported something new.")

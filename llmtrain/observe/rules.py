@@ -174,6 +174,15 @@ JOB_ALERTS = (
         "kubectl describe llmjob -n {{ $labels.namespace }} {{ $labels.name }}.",
     ),
     Alert(
+        "LLMTrainChangePending",
+        'llmtrain_job_condition{condition="UpToDate", status="False"} == 1',
+        "6h",
+        "warning",
+        "A job has run for six hours on a manifest or plan that was changed since.",
+        f"{WHO}: condition UpToDate says what was changed and waits for the next attempt: "
+        "kubectl describe llmjob -n {{ $labels.namespace }} {{ $labels.name }}.",
+    ),
+    Alert(
         "LLMTrainClusterNotTornDown",
         f"llmtrain_job_usd_per_hour > 0 and on ({JOB}) ({SUSPENDED} or {ENDED})",
         "10m",

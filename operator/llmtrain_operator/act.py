@@ -11,7 +11,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget_release import BUDGETS, release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
-from llmtrain_operator.names import FINALIZER_JOB, FINALIZER_POD, Attempt
+from llmtrain_operator.names import EVALUATOR, FINALIZER_JOB, FINALIZER_POD, HEAD, WORKER, Attempt
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import (
     Action,
@@ -80,12 +80,12 @@ class Actor:
         match action:
             case CreateObjects(blueprint):
                 await self._create_objects(blueprint)
-            case CreateHead(blueprint):
-                await self._create(PODS, manifests.build_head(blueprint))
-            case CreateWorker(blueprint, index, incarnation):
-                await self._create(PODS, manifests.build_worker(blueprint, index, incarnation))
-            case CreateEvaluator(blueprint, index, incarnation):
-                await self._create(PODS, manifests.build_evaluator(blueprint, index, incarnation))
+            case CreateHead(source):
+                await self._create(PODS, source.pod(HEAD))
+            case CreateWorker(source, index, incarnation):
+                await self._create(PODS, source.pod(WORKER, index, incarnation))
+            case CreateEvaluator(source, index, incarnation):
+                await self._create(PODS, source.pod(EVALUATOR, index, incarnation))
             case DeletePod(pod, grace):
                 await cluster.delete(PODS, job.namespace, pod.name, pod.uid, grace)
             case ShortenPod(pod, seconds):

@@ -11,7 +11,6 @@ from llmtrain.api.status import RolePrice, Stage, StageStatus
 from llmtrain.api.training import Device
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
-from llmtrain_operator.history import excluded_nodes
 from llmtrain_operator.manifests import Blueprint, EvaluatorGroup
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER, Attempt
 from llmtrain_operator.observation import Job, Observation
@@ -158,7 +157,6 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
     )
     # An attempt keeps its image: a worker of another version could not join its head.
     image = stage.image or spec.image or observation.image
-    excluded = tuple(excluded_nodes(stage))
     return Blueprint(
         attempt,
         spec,
@@ -166,8 +164,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         plan,
         image,
         config,
-        excluded,
-        observation.network,
+        network=observation.network,
         evaluators=group,
         prices={one.role: one for one in stage.prices},
     )

@@ -31,9 +31,10 @@ from llmtrain_operator.lifetime import (
     affordable_seconds,
     cluster_shares,
 )
-from llmtrain_operator.manifests import GRACE_SECONDS, Lifetimes
+from llmtrain_operator.manifests import GRACE_SECONDS
 from llmtrain_operator.observation import ShortenPod
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.podtemplate import Lifetimes
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 

@@ -48,7 +48,7 @@ def decide(seen: Observation) -> Decision:
     update_estimate(turn)
     update_forecast(turn)
     update_comparison(turn)
-    return Decision(turn.status, turn.actions, turn.events, awaited(turn))
+    return Decision(turn.status, turn.actions, turn.events, awaited(turn), turn.wants_templates)
 
 
 def foresee(seen: Observation) -> Decision:

@@ -10,9 +10,11 @@ from llmtrain.api.status import StageStatus, WorkerState
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import SHORTEST_RUN_SECONDS
 from llmtrain_operator.history import count_node_loss
+from llmtrain_operator.names import EVALUATOR
 from llmtrain_operator.nodes import silent
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.retry import UNCOUNTED
+from llmtrain_operator.supersede import unmakeable
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.workers import is_due, is_explained, worker_failure
 
@@ -35,6 +37,7 @@ def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
             turn.delete(pod)
             _give_up(turn, stage, slot, why)
     _refused(turn, stage)
+    _unmakeable(turn, stage)
     _unpaid(turn, stage)
 
 
@@ -71,6 +74,14 @@ def _refused(turn: Turn, stage: StageStatus) -> None:
         return
     for slot in _lacking(turn, stage):
         _give_up(turn, stage, slot, turn.seen.refusal)
+
+
+def _unmakeable(turn: Turn, stage: StageStatus) -> None:
+    """What an evaluator of this attempt was made from is lost, or its plan is no longer for this namespace."""
+    lacking = _lacking(turn, stage) if not turn.lacks_crew(stage) else []
+    why = unmakeable(turn, stage, bool(lacking), EVALUATOR)
+    for slot in lacking if why else []:
+        _give_up(turn, stage, slot, why[1] if why else "")
 
 
 def _unpaid(turn: Turn, stage: StageStatus) -> None:

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from llmtrain.api import API_VERSION, restricted
@@ -35,20 +36,13 @@ from llmtrain_operator.names import (
 )
 from llmtrain_operator.network import NO_POLICY, NetworkSettings, policy_spec
 from llmtrain_operator.podmarks import default_annotations, default_labels
+from llmtrain_operator.podtemplate import INDEX_VARIABLE, Templates, to_data, user_variables
 from llmtrain_operator.pricing import Plan, Price, pod_price
 from llmtrain_operator.roleprices import power_of, price_of, role_price
 
 Object = dict[str, Any]
 GRACE_SECONDS = 60
 SHARED_MEMORY = "512Mi"
-
-
-@dataclass(frozen=True)
-class Lifetimes:
-    """Seconds after which the kubelet ends a pod, by role."""
-
-    head: int
-    worker: int
 
 
 @dataclass(frozen=True)
@@ -74,14 +68,15 @@ class Blueprint:
     plan: Plan
     image: str
     config: StageConfig
-    excluded_nodes: tuple[str, ...] = ()
-    """Nodes that cost this stage pods before."""
     network: NetworkSettings = NO_POLICY
-    lifetimes: Lifetimes | None = None
-    """Where a budget bounds them; otherwise `maxPodLifetimeSeconds` holds for all."""
     evaluators: EvaluatorGroup | None = None
     prices: Mapping[str, RolePrice] = field(default_factory=dict)
     """What the attempt fixed, by role; a role that it says nothing of costs what the plan says now."""
+
+    @cached_property
+    def templates(self) -> Templates:
+        """Of the attempt's pods."""
+        return build_templates(self)
 
 
 def build_token(blueprint: Blueprint) -> Object:
@@ -94,11 +89,11 @@ def build_token(blueprint: Blueprint) -> Object:
 
 
 def build_config(blueprint: Blueprint) -> Object:
-    """The ConfigMap with the stage's config."""
+    """The ConfigMap with the stage's config, and the templates of its pods."""
     text = json.dumps(blueprint.config.to_dict(), sort_keys=True)
     return _object(blueprint, "ConfigMap", blueprint.attempt.config) | {
         "immutable": True,
-        "data": {"config.json": text},
+        "data": to_data(blueprint.templates, text),
     }
 
 
@@ -123,28 +118,16 @@ def build_network_policy(blueprint: Blueprint) -> Object:
     return _object(blueprint, "NetworkPolicy", blueprint.attempt.policy, "networking.k8s.io/v1") | {"spec": spec}
 
 
-def build_head(blueprint: Blueprint) -> Object:
-    """The head pod; it requests no accelerator."""
-    return _pod(blueprint, blueprint.attempt.head, HEAD, blueprint.cluster.head, 0, blueprint.attempt.labels(HEAD))
-
-
-def build_worker(blueprint: Blueprint, index: int, incarnation: int) -> Object:
-    """A worker pod."""
-    workers = blueprint.cluster.workers
-    labels = blueprint.attempt.labels(WORKER, index, incarnation)
-    name = blueprint.attempt.worker(index, incarnation)
-    return _pod(blueprint, name, WORKER, workers, workers.accelerators_per_worker, labels, index)
-
-
-def build_evaluator(blueprint: Blueprint, index: int, incarnation: int) -> Object:
-    """An evaluator pod, on a plan of its own; raises ValueError where the blueprint has none."""
-    group = blueprint.evaluators
-    if group is None:
-        raise ValueError("the blueprint has no evaluators")
-    labels = blueprint.attempt.labels(EVALUATOR, index, incarnation)
-    name, size = blueprint.attempt.evaluator(index, incarnation), group.size
-    beside = replace(blueprint, plan=group.plan)
-    return _pod(beside, name, EVALUATOR, size, size.accelerators_per_worker, labels, index)
+def build_templates(blueprint: Blueprint) -> Templates:
+    """Templates of the attempt's pods, by role. The head requests no accelerator; evaluators have a plan of their own."""
+    cluster, group = blueprint.cluster, blueprint.evaluators
+    pods = {HEAD: _template(blueprint, HEAD, cluster.head, 0)}
+    if blueprint.config.workers:
+        pods[WORKER] = _template(blueprint, WORKER, cluster.workers, cluster.workers.accelerators_per_worker)
+    if group is not None:
+        beside = replace(blueprint, plan=group.plan)
+        pods[EVALUATOR] = _template(beside, EVALUATOR, group.size, group.size.accelerators_per_worker)
+    return Templates(pods)
 
 
 def _object(blueprint: Blueprint, kind: str, name: str, api_version: str = "v1") -> Object:
@@ -169,13 +152,13 @@ def owner_reference(attempt: Attempt) -> Object:
     }
 
 
-def _pod(
-    blueprint: Blueprint, name: str, role: str, size: PodResources, accelerators: int, labels: Object, index: int = 0
-) -> Object:
+def _template(blueprint: Blueprint, role: str, size: PodResources, accelerators: int) -> Object:
     fixed = blueprint.prices.get(role) or role_price(role, blueprint.plan, size, accelerators)
-    pod = _object(blueprint, "Pod", name)
-    pod["metadata"] |= {
-        "labels": default_labels(blueprint.spec.pod) | dict(blueprint.spec.pod.labels) | labels,
+    pod, attempt = _object(blueprint, "Pod", ""), blueprint.attempt
+    pod["metadata"] = {
+        "namespace": attempt.namespace,
+        "ownerReferences": pod["metadata"]["ownerReferences"],
+        "labels": default_labels(blueprint.spec.pod) | dict(blueprint.spec.pod.labels) | attempt.labels(),
         "annotations": default_annotations(blueprint.spec.pod, blueprint.plan.spec.placement.disruption)
         | dict(blueprint.spec.pod.annotations)
         | {
@@ -184,10 +167,10 @@ def _pod(
         },
         "finalizers": [FINALIZER_POD],
     }
-    container = _container(blueprint, role, index) | {"resources": _resources(blueprint.plan, size, accelerators)}
-    container["volumeMounts"] += key_mounts(blueprint.spec, blueprint.attempt.stage, role)
-    pod["spec"] = _pod_spec(blueprint) | _end(blueprint, role) | {"containers": [container]}
-    pod["spec"]["volumes"] += key_volumes(blueprint.spec, blueprint.attempt.stage, role)
+    container = _container(blueprint, role) | {"resources": _resources(blueprint.plan, size, accelerators)}
+    container["volumeMounts"] += key_mounts(blueprint.spec, attempt.stage, role)
+    pod["spec"] = _pod_spec(blueprint) | {"containers": [container]}
+    pod["spec"]["volumes"] += key_volumes(blueprint.spec, attempt.stage, role)
     return pod
 
 
@@ -200,15 +183,7 @@ def _pod_spec(blueprint: Blueprint) -> Object:
         "volumes": _volumes(blueprint),
         **_user_fields(blueprint.spec.pod),
         **_placement(blueprint.plan.spec.placement),
-        **_avoid(blueprint.excluded_nodes),
     }
-
-
-def _end(blueprint: Blueprint, role: str) -> Object:
-    """When the kubelet ends the pod, whether an operator runs or not."""
-    longest = blueprint.spec.max_pod_lifetime_seconds
-    own = blueprint.lifetimes or Lifetimes(longest, longest)
-    return {"activeDeadlineSeconds": own.head if role == HEAD else own.worker}
 
 
 def _user_fields(fields: PodFields) -> Object:
@@ -218,15 +193,6 @@ def _user_fields(fields: PodFields) -> Object:
     if fields.image_pull_secrets:
         own["imagePullSecrets"] = [{"name": secret.name} for secret in fields.image_pull_secrets]
     return own
-
-
-def _avoid(nodes: tuple[str, ...]) -> Object:
-    """Node affinity by name; matchFields takes one value an expression."""
-    if not nodes:
-        return {}
-    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
-    required = {"nodeSelectorTerms": [{"matchFields": fields}]}
-    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
 
 
 def _placement(placement: Placement) -> Object:
@@ -239,28 +205,27 @@ def _placement(placement: Placement) -> Object:
     return where
 
 
-def _container(blueprint: Blueprint, role: str, index: int) -> Object:
+def _container(blueprint: Blueprint, role: str) -> Object:
     return {
         "name": STAGE_CONTAINER,
         "image": blueprint.image,
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePolicy": "File",
-        "env": [*_user_variables(blueprint.spec.pod), *_environment(role, index)],
+        "env": [*_variables(blueprint.spec.pod), *_environment(role)],
         "ports": [{"name": "metrics", "containerPort": HTTP_PORT}],
         "securityContext": restricted.CONTAINER,
         "volumeMounts": _mounts(blueprint.spec.storage),
     }
 
 
-def _user_variables(fields: PodFields) -> list[Object]:
-    """`$(NAME)` stays as it is: it could otherwise carry our own values elsewhere."""
-    return [{"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in fields.env]
+def _variables(fields: PodFields) -> list[Object]:
+    return user_variables([variable.to_dict() for variable in fields.env])
 
 
-def _environment(role: str, index: int) -> list[Object]:
+def _environment(role: str) -> list[Object]:
     values = {
         "LLMTRAIN_ROLE": role,
-        "LLMTRAIN_INDEX": str(index),
+        INDEX_VARIABLE: "0",
         "HOME": "/tmp",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": TOKEN_PATH,

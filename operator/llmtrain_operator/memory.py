@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from llmtrain.api.status import HighWater, Progress
 from llmtrain_operator.client import Object, includes, newer
 from llmtrain_operator.observation import Tale
+from llmtrain_operator.podtemplate import LOST, Templates
 from llmtrain_operator.refused import Refused
 from llmtrain_operator.rest import Kept, less_owners, pack, unpack
 
@@ -144,5 +145,8 @@ class Memory:
     billed_at: datetime | None = None
     made: dict[str, str] = field(default_factory=dict)
     """Uids of the objects that pods mount and find each other by, as far as this operator made them; by path. Empty: it made none."""
+    templates: Templates = LOST
+    templates_of: str = ""
+    """What the pods of the attempt with this digest are made from; empty: nobody has had to look."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""

@@ -14,6 +14,7 @@ from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.podtemplate import PodSource, Templates
 from llmtrain_operator.pricing import Plan
 
 
@@ -102,6 +103,9 @@ class Observation:
     refusals: Sequence[Refusal] = ()
     """What the apiserver refuses at present, one entry an act; errors that pass by themselves once they repeat."""
 
+    templates: Templates | None = None
+    """The pods of the attempt under way, as its ConfigMap has them; LOST where it has none; None: nobody has looked."""
+
     @property
     def refusal(self) -> str:
         """What the apiserver said when it refused an object that was to be created; empty where it refused none."""
@@ -119,14 +123,14 @@ class CreateObjects:
 class CreateHead:
     """Create the head pod."""
 
-    blueprint: Blueprint
+    source: PodSource
 
 
 @dataclass(frozen=True)
 class CreateWorker:
     """Create a worker pod."""
 
-    blueprint: Blueprint
+    source: PodSource
     index: int
     incarnation: int
 
@@ -135,7 +139,7 @@ class CreateWorker:
 class CreateEvaluator:
     """Create an evaluator pod."""
 
-    blueprint: Blueprint
+    source: PodSource
     index: int
     incarnation: int
 
@@ -240,3 +244,5 @@ class Decision:
     events: list[Event] = field(default_factory=list)
     awaited: dict[str, Tale] = field(default_factory=dict)
     """By uid, what must be told of which pods, of all of them, before there is anything to do; empty: of any."""
+    wants_templates: bool = False
+    """It cannot be decided without the templates that the attempt began with."""

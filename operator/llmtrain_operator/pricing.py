@@ -11,6 +11,7 @@ from llmtrain.api.base import parse_quantity
 from llmtrain.api.plan import Owned, PlanSpec
 from llmtrain.cost.money import micro_usd
 from llmtrain.cost.owned import OwnedInputs, owned_cost
+from llmtrain_operator.digest import digest_of
 
 GIB = 2**30
 
@@ -33,6 +34,13 @@ class Plan:
     def text(self) -> str:
         """Its spec as JSON."""
         return self.spec.model_dump_json()
+
+    @cached_property
+    def placed(self) -> str:
+        """Digest of where it puts pods, and what they request there."""
+        accelerator = self.spec.accelerator
+        wanted = (accelerator.resource_name, accelerator.product, accelerator.peak_tflops) if accelerator else None
+        return digest_of([self.spec.placement.model_dump(mode="json", exclude_defaults=True), wanted], 8)
 
     @cached_property
     def accelerator_hour_usd(self) -> Decimal:

@@ -49,6 +49,7 @@ from llmtrain_operator.observation import (
 )
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
+from llmtrain_operator.podtemplate import LOST, Templates, from_data
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.rest import (
@@ -124,6 +125,9 @@ class Reconciler:
         seen = await self._observe(job, await self._pods(job, kept, memory), memory)
         memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
+        if decision.wants_templates:
+            seen = replace(seen, templates=await self._templates(seen.job, memory))
+            decision = decide(seen)
         memory.pods.awaited = decision.awaited
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
@@ -189,7 +193,12 @@ class Reconciler:
         seen = await self._observe(job, own_pods(job, kept.pods()), memory)
         later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
         decision = decide(replace(seen, progress=None) if later else seen)
-        if decision.actions or decision.events or stand(decision.status) != stand(seen.job.status):
+        if (
+            decision.actions
+            or decision.events
+            or decision.wants_templates
+            or stand(decision.status) != stand(seen.job.status)
+        ):
             return None
         if not later:
             memory.told, memory.progress = memory.progress or memory.told, None
@@ -301,6 +310,16 @@ class Reconciler:
             log.warning("job %s/%s: its objects: %s", job.namespace, job.name, error)
             return True
         return found is not None and is_owned(found, job.uid)
+
+    async def _templates(self, job: Job, memory: Memory) -> Templates:
+        """What the pods of the attempt under way are made from, as its ConfigMap has it: read once, for it is immutable."""
+        stage = next(stage for stage in job.status.stages if stage.state is StageState.RUNNING)
+        if memory.templates_of != stage.template:
+            found = await self.cluster.get(CONFIG_MAPS, job.namespace, attempt_of(job, stage).config)
+            own = found is not None and is_owned(found, job.uid)
+            memory.templates = from_data(found.get("data") or {}) if found is not None and own else LOST
+            memory.templates_of = stage.template
+        return memory.templates
 
     async def _plans(self, spec: JobSpec, unread: dict[str, str]) -> dict[str, Plan]:
         """Plans that the job names, as far as they are there. What was known of one that cannot be read serves what runs."""

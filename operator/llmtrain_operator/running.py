@@ -16,6 +16,7 @@ from llmtrain_operator.retry import Failure, after_failure
 from llmtrain_operator.start_deadline import late_start
 from llmtrain_operator.starting import create_missing
 from llmtrain_operator.stopping import begin_stop
+from llmtrain_operator.supersede import note_change, superseded
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.workers import is_explained, replace_workers
 
@@ -23,6 +24,7 @@ from llmtrain_operator.workers import is_explained, replace_workers
 def run(turn: Turn, stage: StageStatus) -> None:
     """One look at a working cluster; the first check that has something to say decides."""
     take_progress(turn, stage)
+    note_change(turn, stage)
     keep_reserved(turn, stage)
     outcome = requested_stop(turn, stage) or outlived(turn, stage) or head_outcome(turn, stage)
     if outcome is None and _ends(turn, stage):
@@ -31,6 +33,7 @@ def run(turn: Turn, stage: StageStatus) -> None:
     outcome = outcome or stall(turn, stage) or replace_workers(turn, stage)
     if outcome is None:
         resize(turn, stage)
+    outcome = outcome or superseded(turn, stage)
     # A worker's successor is paid for anew, so the budget is asked again.
     outcome = outcome or breach(turn, stage)
     if outcome is None and shorten(turn, stage):

@@ -1,11 +1,10 @@
 """A stage that waits for its turn: when its next attempt may start, and what is created then."""
 
-from dataclasses import replace
-
 from llmtrain.api.status import Phases, StageState, StageStatus, WorkerState
+from llmtrain_operator.attemptinputs import inputs_of
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import (
-    blueprint_of,
+    attempt_of,
     cluster_of,
     evaluator_count,
     evaluator_plan_name,
@@ -16,13 +15,15 @@ from llmtrain_operator.blueprints import (
 )
 from llmtrain_operator.bounds import lifetimes
 from llmtrain_operator.budget import lacking_evaluators, missing_pods
-from llmtrain_operator.history import was_given_back
+from llmtrain_operator.history import excluded_nodes, was_given_back
 from llmtrain_operator.idle_release import GIVEN_BACK
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.network import url_refusal
 from llmtrain_operator.observation import PLANS_UNREAD, CreateEvaluator, CreateHead, CreateObjects, CreateWorker
+from llmtrain_operator.podtemplate import Lifetimes, PodSource
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
+from llmtrain_operator.supersede import not_allowed, present, templates_of, unmakeable
 from llmtrain_operator.turn import Turn
 
 PLAN_NOT_FOUND = "PlanNotFound"
@@ -40,12 +41,16 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.progress_time, stage.worker_failures, stage.nonce = None, 0, turn.seen.nonce
     stage.image = turn.spec.image or turn.seen.image
     stage.prices = role_prices(turn.seen.plans, turn.spec, stage)
+    stage.inputs = inputs_of(turn.seen.plans, turn.spec, stage.name, stage.image)
+    stage.generation = turn.seen.job.generation
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]
     stage.parked, stage.idle_since, stage.grow_after, stage.grow_tries = [], None, None, 0
     stage.idle_micro_usd = stage.idle_micro_usd if stage.idle_tries else 0
     stage.evaluators = [WorkerState(index=i) for i in range(evaluator_count(turn.spec, stage.name))]
+    blueprint = present(turn, stage)
+    stage.template = blueprint.templates.digest if blueprint else ""
     turn.tell("StageStarted", f"{stage.name.value}: cluster {turn.cluster_name(stage)}")
     create_missing(turn, stage)
 
@@ -85,29 +90,32 @@ def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str,
     if plan is None:
         what = f"ComputePlan `{name}` of {whose} does not exist"
         return PLAN_NOT_FOUND, f"{what}; create it or change `planRef`"
-    allowed = plan.spec.allowed_namespaces
-    if allowed and not allowed.matches(turn.seen.namespace_labels):
-        wanted = ", ".join(f"{key}={value}" for key, value in sorted(allowed.match_labels.items()))
-        return "PlanNotAllowed", f"ComputePlan `{name}` is for namespaces with labels {wanted}"
+    if refused := not_allowed(turn, plan):
+        return "PlanNotAllowed", refused
     missing = unpriced(plan, accelerators)
     return ("PlanUnpriced", missing) if missing else None
 
 
 def create_missing(turn: Turn, stage: StageStatus) -> None:
     """Create what the current attempt lacks; after a crash this completes a half-made cluster."""
-    if not (any(missing_pods(turn, stage)) or lacking_evaluators(turn, stage)):
+    if not any(missing_pods(turn, stage)) and not lacking_evaluators(turn, stage):
         return
-    blueprint = None if turn.seen.unread else blueprint_of(turn.seen, turn.spec, stage)
-    if blueprint is None:
-        turn.blocked = unread(turn) or plan_refusal(turn, stage)
+    if turn.seen.unread:
+        turn.blocked = unread(turn)
         return
-    blueprint = replace(blueprint, lifetimes=lifetimes(turn, stage))
+    templates = templates_of(turn, stage)
+    if templates is None:
+        return
+    longest = turn.spec.max_pod_lifetime_seconds
+    ends = lifetimes(turn, stage) or Lifetimes(longest, longest)
+    source = PodSource(attempt_of(turn.seen.job, stage), templates, ends, tuple(excluded_nodes(stage)))
     there = {(pod.role, pod.index, pod.incarnation) for pod in turn.pods_of(stage)}
-    head = any(role == HEAD for role, _, _ in there)
-    missing = [w for w in stage.workers if (WORKER, w.index, w.incarnation) not in there]
-    beside = [e for e in stage.evaluators if (EVALUATOR, e.index, e.incarnation) not in there]
-    if not head:
-        turn.actions += [CreateObjects(blueprint), CreateHead(blueprint)]
-    turn.actions += [CreateWorker(blueprint, w.index, w.incarnation) for w in missing]
-    if blueprint.evaluators is not None:
-        turn.actions += [CreateEvaluator(blueprint, e.index, e.incarnation) for e in beside]
+    if not any(role == HEAD for role, _, _ in there):
+        blueprint = present(turn, stage)
+        turn.actions += [CreateObjects(blueprint), CreateHead(source)] if blueprint else []
+    if unmakeable(turn, stage, True) is None:
+        missing = [w for w in stage.workers if (WORKER, w.index, w.incarnation) not in there]
+        turn.actions += [CreateWorker(source, w.index, w.incarnation) for w in missing]
+    if unmakeable(turn, stage, True, EVALUATOR) is None and EVALUATOR in templates.pods:
+        beside = [e for e in stage.evaluators if (EVALUATOR, e.index, e.incarnation) not in there]
+        turn.actions += [CreateEvaluator(source, e.index, e.incarnation) for e in beside]

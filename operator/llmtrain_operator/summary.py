@@ -7,11 +7,12 @@ from llmtrain_operator.budget import standing
 from llmtrain_operator.clockskew import CLOCK_SKEWED, NODE_CLOCK_OFF
 from llmtrain_operator.observation import Observation
 from llmtrain_operator.starting import PLAN_NOT_FOUND, plan_refusal
+from llmtrain_operator.supersede import UP_TO_DATE
 from llmtrain_operator.telling import BLOCKED, blocked, budgets_unread, refused_wait
 from llmtrain_operator.turn import Turn
 from llmtrain_operator.waiting import RUNS_ALL_THE_SAME, waiting
 
-ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", BLOCKED, CLOCK_SKEWED)
+ORDER = ("Accepted", "Progressing", "Suspended", "BudgetAvailable", "Succeeded", UP_TO_DATE, BLOCKED, CLOCK_SKEWED)
 
 PLAN_REFUSALS = (PLAN_NOT_FOUND, "PlanNotAllowed", "PlanUnpriced", "InvalidUrl")
 
@@ -35,6 +36,10 @@ def summarize(turn: Turn) -> None:
     }
     if turn.skewed:
         values[CLOCK_SKEWED] = ("True", NODE_CLOCK_OFF, turn.skewed)
+    if turn.pending:
+        values[UP_TO_DATE] = ("False", *turn.pending)
+    elif any(condition.type == UP_TO_DATE for condition in status.conditions):
+        status.conditions = [condition for condition in status.conditions if condition.type != UP_TO_DATE]
     _set_conditions(status, values, turn.stamp)
     tell_refusals(status, turn.seen)
 

@@ -5,10 +5,11 @@ from datetime import datetime
 from functools import cached_property
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.status import JobStatus, StageState, StageStatus
+from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
 from llmtrain.text import plain
 from llmtrain_operator.billing import format_time, interval
 from llmtrain_operator.blueprints import attempt_of
+from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.observation import Action, DeletePod, Event, Observation
 from llmtrain_operator.podstate import PodState
 
@@ -35,6 +36,12 @@ class Turn:
     """Why nothing was started: reason and message."""
     skewed: str = ""
     """Whose clock was found to be off in this turn, for people."""
+    pending: tuple[str, str] | None = None
+    """What the attempt under way does not follow of the manifest and its plans: reason and message."""
+    wants_templates: bool = False
+    """See Decision."""
+    blueprints: dict[Stage, Blueprint | None] = field(default_factory=dict)
+    """Of attempts as they would begin now, once they were asked for."""
 
     @cached_property
     def inputs(self) -> "Inputs":

@@ -20,6 +20,7 @@ ACTIVE = [(f'llmtrain_job_condition{{{JOB}, condition="Succeeded", status="{s}"}
 ENDED = [(f'llmtrain_job_condition{{{JOB}, condition="Succeeded", status="True"}}', f"1{HOUR}")]
 SUSPENDED = [(f'llmtrain_job_condition{{{JOB}, condition="Suspended", status="True"}}', f"1{HOUR}")]
 NOT_PROGRESSING = [(f'llmtrain_job_condition{{{JOB}, condition="Progressing", status="False"}}', f"1{HOUR}")]
+PENDING = f'llmtrain_job_condition{{{JOB}, condition="UpToDate", status="False"}}'
 BLOCKED = f'llmtrain_job_condition{{{JOB}, condition="ReconcileBlocked", status="True"}}'
 
 
@@ -112,6 +113,9 @@ CASES = [
     Case("LLMTrainReconcileBlocked", "a release is refused", [(BLOCKED, "1x60")],
          WHO | {"condition": "ReconcileBlocked", "status": "True"}, "kubectl describe llmjob -n a gpt"),
     Case("LLMTrainReconcileBlocked", "for five minutes", [(BLOCKED, "0x55 1x5")]),
+    Case("LLMTrainChangePending", "since the night", [(PENDING, "1x400")], WHO | {"condition": "UpToDate", "status": "False"},
+         "kubectl describe llmjob -n a gpt", at="6h10m"),
+    Case("LLMTrainChangePending", "for an hour", [(PENDING, "0x300 1x60")], at="6h"),
     Case("LLMTrainClusterNotTornDown", "suspended and billed", [(BURN, "8x60"), *SUSPENDED], WHO, "burns $8.00 an hour"),
     Case("LLMTrainClusterNotTornDown", "over and billed", [(BURN, "8x60"), *ENDED], WHO, "burns $8.00 an hour"),
     Case("LLMTrainClusterNotTornDown", "running", [(BURN, "8x60"), *ACTIVE]),

@@ -56,8 +56,8 @@ class FakeCluster:
         self.now += timedelta(seconds=seconds)
 
     def add(self, resource: str, body: Object) -> Object:
-        meta = body["metadata"]
         body = clone(body)
+        meta = body["metadata"]
         body["metadata"] = {
             **meta,
             "uid": f"uid-{next(self._numbers)}",

@@ -87,6 +87,8 @@ class Scenario:
         """As the watch does of what a test has changed."""
         job = self.cluster.objects.get((JOBS, "team-a", "gpt"))
         if job is not None and job != self.left:
+            if self.left and job["spec"] != self.left["spec"]:
+                job["metadata"]["generation"] += 1
             job["metadata"]["resourceVersion"] = version = str(next(self.cluster._numbers))
             self.memory.job.hear(version, clone(job))
             self.memory.job.has_news()
