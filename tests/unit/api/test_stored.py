@@ -82,6 +82,9 @@ async def test_its_pods_live_on() -> None:
     run = Scenario()
     await run.turn(3)
     names = run.pods
+    for name in names:
+        run.cluster.run_pod(name)
+    await run.turn()
     run.job["spec"]["pod"] = BREAKS_RULES
     for _ in range(3):
         await run.turn()

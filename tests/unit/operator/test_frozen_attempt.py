@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from llmtrain_operator.client import Object
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.podtemplate import LOST, Templates, from_data, to_data
 from llmtrain_operator.recent import PLANS
 
-from tests.unit.operator.fake_cluster import Object
 from tests.unit.operator.scenario import Scenario, cluster
 from tests.unit.operator.test_life_cycle import in_training, training
 

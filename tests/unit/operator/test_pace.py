@@ -206,6 +206,7 @@ async def test_a_finished_job_is_looked_at_every_two_minutes_until_its_time_is_u
     await run.turn(2)
     assert (await run.turn()).seconds <= 100
     run.job["spec"]["ttlSecondsAfterFinished"] = 0
+    await run.turn()
     assert (await run.turn()).seconds == 120
 
 
