@@ -11,14 +11,26 @@ import typer
 
 from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
+from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
 from llmtrain.ledger.focus import focus_csv
+from llmtrain.ledger.former import FORMER_CONFIG_MAP
 from llmtrain.ledger.invoice import Difference, InvoiceError, differences, ledger_sums, read_invoice
-from llmtrain.ledger.lines import LEDGER_CONFIG_MAP, Line, lines_of
+from llmtrain.ledger.lines import Line, former_flaws, lines_of
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; empty: all.")]
 Saved = Annotated[
     Path | None, typer.Option("--from", help="Objects saved by `kubectl get llmjob,cm -o json` instead of a cluster.")
 ]
+Home = Annotated[
+    str,
+    typer.Option(
+        "--operator-namespace",
+        envvar="LLMTRAIN_OPERATOR_NAMESPACE",
+        help="The operator's namespace: what deleted jobs cost is booked there. Empty: leave them out.",
+    ),
+]
+HOME = "llmtrain-system"
+CARRIED = "(carried over, unverified)"
 
 
 class Format(StrEnum):
@@ -41,24 +53,25 @@ def export(
     namespace: Namespace = "",
     form: Annotated[Format, typer.Option("--format", "-o", help="Own columns, or those of FOCUS 1.2.")] = Format.CSV,
     saved: Saved = None,
+    home: Home = HOME,
 ) -> None:
-    """Write the ledger as CSV: one line a job, stage, role and plan, deleted jobs in sum.
+    """Write the ledger as CSV: one line a job, stage, role and plan, deleted jobs too.
 
     Example: `llmtrain ledger export -n team-a -o focus > bill.csv`
     """
-    lines = read(namespace, saved)
+    lines = read(namespace, saved, home)
     text = ledger_csv(lines) if form is Format.CSV else focus_csv(lines, datetime.now(UTC))
     typer.echo(text, nl=False)
 
 
-def show(namespace: Namespace = "", saved: Saved = None) -> None:
+def show(namespace: Namespace = "", saved: Saved = None, home: Home = HOME) -> None:
     """What each namespace and job has cost.
 
     Example: `llmtrain ledger show -n team-a`
     """
     sums: dict[tuple[str, str], int] = {}
-    for line in read(namespace, saved):
-        key = (line.namespace, line.job or "(deleted jobs)")
+    for line in read(namespace, saved, home):
+        key = (line.namespace, line.job or CARRIED)
         sums[key] = sums.get(key, 0) + line.cost_micro_usd
     for (space, job), micro in sums.items():
         typer.echo(f"{space:<24} {job:<42} {exact_usd(micro):>16} USD")
@@ -70,6 +83,7 @@ def reconcile_invoice(
     namespace: Namespace = "",
     tolerance_usd: Annotated[str, typer.Option(help="Differences up to this are none.")] = "0.01",
     saved: Saved = None,
+    home: Home = HOME,
 ) -> None:
     """Hold an invoice against the ledger; exit code 1 where lines differ.
 
@@ -82,7 +96,7 @@ def reconcile_invoice(
         raise _refuse(f"{invoice}: {error}") from error
     except InvalidOperation as error:
         raise _refuse(f"--tolerance-usd must be a decimal number, not {tolerance_usd!r}") from error
-    ledger = ledger_sums(read(namespace, saved), columns)
+    ledger = ledger_sums(read(namespace, saved, home), columns)
     wrong = differences(invoiced, ledger, tolerance)
     for difference in wrong:
         typer.echo(told(difference))
@@ -98,28 +112,64 @@ def told(difference: Difference) -> str:
     return f"{difference.name}: {', '.join(sides)}; difference {exact_usd(difference.micro_usd)} USD"
 
 
-def read(namespace: str, saved: Path | None) -> list[Line]:
+def read(namespace: str, saved: Path | None, home: str) -> list[Line]:
     """Lines of the cluster's jobs and ledgers, or of a saved list of objects."""
-    if saved is None:
-        return lines_of(_from_cluster(namespace))
+    try:
+        return lines_of(_from_cluster(namespace, home) if saved is None else _from_file(saved))
+    except DocumentError as error:
+        raise _refuse(str(error)) from error
+
+
+def _from_file(saved: Path) -> list[dict[str, Any]]:
     try:
         body = json.loads(saved.read_text())
     except (OSError, ValueError) as error:
         raise _refuse(f"{saved}: {error}") from error
     items: list[dict[str, Any]] = body.get("items", [body]) if isinstance(body, dict) else body
-    return lines_of(items)
+    return items
 
 
-def _from_cluster(namespace: str) -> list[dict[str, Any]]:
+def _from_cluster(namespace: str, home: str) -> list[dict[str, Any]]:
     where = ["-n", namespace] if namespace else ["--all-namespaces"]
-    by_name = f"metadata.name={LEDGER_CONFIG_MAP}"
     try:
-        jobs = kubectl_json("get", "llmjob", *where)["items"]
-        books = kubectl_json("get", "configmaps", *where, "--field-selector", by_name)["items"]
+        items: list[dict[str, Any]] = kubectl_json("get", "llmjob", *where)["items"]
     except KubectlError as error:
         raise or_exit(error) from error
-    items: list[dict[str, Any]] = [*jobs, *books]
-    return items
+    if not home:
+        return items
+    former = _former(where)
+    for flaw in former_flaws(former):
+        typer.secho(f"not in this: {flaw}", err=True)
+    return [*items, *_booked(namespace, home), *former]
+
+
+def _booked(namespace: str, home: str) -> list[dict[str, Any]]:
+    """The ledger's documents. That there is none at all, not even the format's, means that it is somewhere else."""
+    try:
+        found: list[dict[str, Any]] = kubectl_json("get", "configmaps", "-n", home, "-l", LABEL_KIND)["items"]
+    except KubectlError as error:
+        raise _refuse(
+            f"what deleted jobs cost is booked in ConfigMaps of the operator's namespace, `{home}`, which cannot be read: "
+            f"{error}. Ask for the Role `llmtrain-operator-ledger-reader` there, name another with --operator-namespace, or "
+            "leave deleted jobs out with --operator-namespace ''"
+        ) from error
+    if not found:
+        raise _refuse(
+            f"there is no ledger in namespace `{home}`: name the operator's with --operator-namespace, or leave deleted "
+            "jobs out with --operator-namespace ''"
+        )
+    return [one for one in found if namespace in ("", one["metadata"]["labels"].get(LABEL_NAMESPACE))]
+
+
+def _former(where: list[str]) -> list[dict[str, Any]]:
+    """Ledgers that earlier versions left in the namespaces themselves, as far as they may be read."""
+    by_name = f"metadata.name={FORMER_CONFIG_MAP}"
+    try:
+        found: list[dict[str, Any]] = kubectl_json("get", "configmaps", *where, "--field-selector", by_name)["items"]
+    except KubectlError as error:
+        typer.secho(f"ledgers that earlier versions left in namespaces are not in this: {error}", err=True)
+        return []
+    return found
 
 
 def _refuse(message: str) -> typer.Exit:

@@ -1,7 +1,7 @@
 """The ledger in the columns of FOCUS 1.2, the FinOps Open Cost and Usage Specification.
 
 One charge a line. Its price is what the ledger billed, so list, contracted, effective and billed cost are one number.
-Lines without times, of jobs that are deleted, take the period that is asked for.
+Lines without times, of what was carried over, take the period that is asked for.
 """
 
 import json
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from llmtrain.ledger.csvfile import exact_usd, write
-from llmtrain.ledger.lines import SETTLED, Line
+from llmtrain.ledger.lines import SETTLED, UNVERIFIED, Line
 
 COLUMNS = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
@@ -22,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 CATEGORY = {"Rented": "Standard", "Owned": "Other"}
 HOUR = Decimal(3600)
+TOLD = {SETTLED: "settled", UNVERIFIED: "carried over, unverified"}
 
 
 def focus_csv(lines: Iterable[Line], now: datetime) -> str:
@@ -36,7 +37,7 @@ def focus_row(line: Line, now: datetime) -> dict[str, str]:
     cost = exact_usd(line.cost_micro_usd)
     quantity, unit = pricing_quantity(line)
     price = str((Decimal(cost) / quantity).quantize(Decimal("0.000001"))) if quantity else "0"
-    what = "settled" if line.state == SETTLED else "provisional"
+    what = TOLD.get(line.state, "provisional")
     return {
         "BilledCost": cost,
         "BillingAccountId": line.namespace,

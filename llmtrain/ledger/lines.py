@@ -1,19 +1,34 @@
-"""Lines of the ledger: one a job, stage, role, plan and tenure; deleted jobs are one line a label set."""
+"""Lines of the ledger: one a job, stage, role, plan and tenure, of jobs that are there and of those that were deleted.
 
-import json
-from collections.abc import Iterable, Mapping
+What was carried over from where tenants could have edited it names no job, and has a state of its own: unverified.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmtrain.api.status import Amounts, HighWater, JobStatus, LedgerEntry, Split, StageStatus
+from pydantic import ValidationError
 
-LEDGER_CONFIG_MAP, LEDGER_KEY = "llmtrain-ledger", "ledger.json"
-SETTLED, PROVISIONAL = "Settled", "Provisional"
+from llmtrain.api.status import Amounts, HighWater, JobStatus, LedgerEntry, Split, StageStatus
+from llmtrain.ledger.document import (
+    FORMAT_CONFIG_MAP,
+    LABEL_KIND,
+    CarriedOver,
+    Document,
+    DocumentError,
+    MonthPage,
+    Row,
+    read_document,
+)
+from llmtrain.ledger.former import FORMER_CONFIG_MAP, FORMER_KEY, FormerBook, is_moved
+from llmtrain.text import plain
+
+SETTLED, PROVISIONAL, UNVERIFIED = "Settled", "Provisional", "CarriedOver"
 
 
 @dataclass(frozen=True)
 class Line:
-    """Amounts in integer seconds and microdollars. `job` is empty for jobs that are deleted; times as in the API."""
+    """Amounts in integer seconds and microdollars. `job` is empty for what was carried over; times as in the API."""
 
     namespace: str
     job: str
@@ -35,14 +50,40 @@ class Line:
 
 
 def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
-    """Lines of LLMTrainingJobs and of the namespaces' ledgers, as the API has them; other objects are passed over."""
-    found: list[Line] = []
-    for item in items:
-        if item.get("kind") == "LLMTrainingJob":
-            found += job_lines(item)
-        elif item.get("kind") == "ConfigMap" and item["metadata"]["name"] == LEDGER_CONFIG_MAP:
-            found += deleted_lines(item)
+    """Lines of LLMTrainingJobs and of the ledger's ConfigMaps, as the API has them; other objects are passed over.
+
+    A job that is still there is counted by its status, though it may be booked already. DocumentError for a ledger that
+    cannot be read: no sum is right without it.
+    """
+    objects = list(items)
+    jobs = [item for item in objects if item.get("kind") == "LLMTrainingJob"]
+    documents = [_document(item) for item in objects if _is_document(item)]
+    there = {job["metadata"]["uid"] for job in jobs}
+    carried = {document.namespace for document in documents if isinstance(document, CarriedOver)}
+    found = [line for job in jobs for line in job_lines(job)]
+    for document in documents:
+        found += carried_lines(document) if isinstance(document, CarriedOver) else booked_lines(document, there)
+    for item in objects:
+        if _is_former(item) and item["metadata"]["namespace"] not in carried:
+            found += former_lines(item)
     return sorted(found, key=lambda line: (line.namespace, line.job, line.start, line.stage, line.role, line.state))
+
+
+def _is_document(item: Mapping[str, Any]) -> bool:
+    labels = item["metadata"].get("labels") or {} if item.get("kind") == "ConfigMap" else {}
+    return LABEL_KIND in labels and item["metadata"]["name"] != FORMAT_CONFIG_MAP
+
+
+def _document(item: Mapping[str, Any]) -> Document:
+    try:
+        return read_document(item)
+    except DocumentError as error:
+        raise DocumentError(f"ConfigMap {item['metadata']['namespace']}/{item['metadata']['name']} {error}") from error
+
+
+def _is_former(item: Mapping[str, Any]) -> bool:
+    is_config_map = item.get("kind") == "ConfigMap" and item["metadata"]["name"] == FORMER_CONFIG_MAP
+    return is_config_map and not is_moved(item)
 
 
 def job_lines(job: Mapping[str, Any]) -> list[Line]:
@@ -87,15 +128,59 @@ def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus) -> Lin
     )
 
 
-def deleted_lines(config_map: Mapping[str, Any]) -> list[Line]:
-    """What a namespace's ledger has of jobs that are gone."""
-    book = json.loads((config_map.get("data") or {}).get(LEDGER_KEY) or '{"totals": []}')
+def booked_lines(page: MonthPage, there: Collection[str]) -> list[Line]:
+    """Lines of jobs that were deleted, less those with these uids; and of pods whose jobs had gone before them."""
     return [
-        Line(
-            namespace=config_map["metadata"]["namespace"], job="", uid="", stage=row["stage"], role=row["role"],
-            plan=row["plan"], tenure=row["tenure"], state=SETTLED, pods=row["pods"], pod_seconds=row["podSeconds"],
-            billed_seconds=row["billedSeconds"], accelerator_seconds=row["acceleratorSeconds"],
-            cost_micro_usd=row["costMicroUsd"],
-        )
-        for row in book["totals"]
-    ]  # fmt: skip
+        _row_line(page.namespace, booking.job, booking.job_uid, SETTLED, row)
+        for booking in page.bookings
+        if booking.uid not in there
+        for row in booking.rows
+    ]
+
+
+def carried_lines(document: CarriedOver) -> list[Line]:
+    """Lines of what earlier operators had booked in the namespace itself."""
+    return [_row_line(document.namespace, "", "", UNVERIFIED, row) for row in document.rows]
+
+
+def former_lines(config_map: Mapping[str, Any]) -> list[Line]:
+    """Lines of a ledger that is still in its namespace, as nothing there has needed it since; none where it cannot be read."""
+    book = _former_book(config_map)
+    rows = book.totals if isinstance(book, FormerBook) else []
+    return [_row_line(config_map["metadata"]["namespace"], "", "", UNVERIFIED, row) for row in rows]
+
+
+def former_flaws(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is not in the lines: ledgers that tenants made unreadable in their own namespaces."""
+    books = [(item["metadata"], _former_book(item)) for item in items if _is_former(item)]
+    return [
+        plain(f"ConfigMap {meta['namespace']}/{meta['name']}: {book}") for meta, book in books if isinstance(book, str)
+    ]
+
+
+def _former_book(config_map: Mapping[str, Any]) -> FormerBook | str:
+    """The ledger, or why it is none."""
+    text = (config_map.get("data") or {}).get(FORMER_KEY)
+    try:
+        return FormerBook.model_validate_json(text or '{"totals": []}')
+    except ValidationError as error:
+        return error.errors(include_input=False, include_url=False)[0]["msg"]
+
+
+def _row_line(namespace: str, job: str, uid: str, state: str, row: Row) -> Line:
+    return Line(
+        namespace=namespace,
+        job=job,
+        uid=uid,
+        stage=row.stage.value,
+        role=row.role,
+        plan=row.plan,
+        tenure=row.tenure,
+        state=state,
+        pods=row.pods,
+        **{name: getattr(row, name) for name in _AMOUNTS},
+        energy_joules=row.energy_joules,
+        start=row.start_time,
+        end=row.end_time,
+        split=Split.model_validate(row.split),
+    )

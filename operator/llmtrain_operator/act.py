@@ -8,7 +8,7 @@ from datetime import datetime
 from llmtrain.api import API_VERSION
 from llmtrain_operator import manifests
 from llmtrain_operator.billing import format_time
-from llmtrain_operator.budget_release import BUDGETS, release_reservations
+from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
 from llmtrain_operator.names import EVALUATOR, FINALIZER_JOB, FINALIZER_POD, HEAD, WORKER, Attempt
@@ -30,6 +30,7 @@ from llmtrain_operator.observation import (
     Reserve,
     ShortenPod,
 )
+from llmtrain_operator.release import release
 
 log = logging.getLogger("llmtrain.operator")
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
@@ -97,8 +98,7 @@ class Actor:
             case HoldJob():
                 await add_finalizer(cluster, JOBS, job.raw, FINALIZER_JOB)
             case ReleaseJob(patient):
-                await self._free_budgets(patient)
-                await self._release_job()
+                await release(cluster, self._ledgers, job, self._clock(), patient)
             case Reserve(budget, body):
                 await cluster.replace(BUDGETS, job.namespace, budget, body, "status")
             case DeleteJob():
@@ -159,20 +159,6 @@ class Actor:
         """Of the object with this name; NOTHING where there is none, or it is somebody else's."""
         found = await self._cluster.get(resource, namespace, name)
         return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else NOTHING
-
-    async def _free_budgets(self, patient: bool) -> None:
-        """No job is held for good by budgets that are gone, or that the operator may not write any more."""
-        try:
-            await release_reservations(self._cluster, self._job, self._clock())
-        except ApiError as error:
-            if patient and error.code not in (403, 404):
-                raise
-            log.warning("job %s/%s: its reservations stay: %s", self._job.namespace, self._job.name, error)
-
-    async def _release_job(self) -> None:
-        job = self._job
-        await self._ledgers.book_job(job)
-        await remove_finalizer(self._cluster, JOBS, job.raw, FINALIZER_JOB)
 
     async def post(self, events: list[Event], now: datetime) -> None:
         """Tell what was written. An event that is refused, whatever for, is lost; the status is not."""

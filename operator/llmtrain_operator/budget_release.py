@@ -3,7 +3,10 @@
 The entry's absence is the mark that this is done, so a crash at any point repeats nothing.
 """
 
+import logging
 from datetime import datetime
+
+from pydantic import ValidationError
 
 from llmtrain.api import API_VERSION
 from llmtrain_operator.budget_state import body_of, read_budget, without_entry
@@ -13,13 +16,28 @@ from llmtrain_operator.observation import Job
 
 BUDGETS = f"apis/{API_VERSION}/trainingbudgets"
 TRIES = 10
+NEVER = (403, 404, 422)
+"""The right, the kind or the object is gone, or cannot be written as it is stored: asking again changes nothing."""
+log = logging.getLogger("llmtrain.operator")
 
 
 async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> None:
-    """Take a job whose pods are all settled out of every budget of its namespace."""
+    """Take a job whose pods are all settled out of every budget of its namespace.
+
+    A budget that cannot be read or written for good keeps its reservation, and no other does; the log says so. ApiError
+    where none can be listed, or where asking again may help.
+    """
     found = await cluster.find(BUDGETS, job.namespace, "")
     for raw in found.items:
-        await _release(cluster, raw["metadata"]["name"], job, now)
+        name = raw["metadata"]["name"]
+        try:
+            await _release(cluster, name, job, now)
+        except (ApiError, ValidationError) as error:
+            if isinstance(error, ApiError) and error.code not in NEVER:
+                raise
+            log.warning(
+                "job %s/%s: its reservation in TrainingBudget `%s` stays: %s", job.namespace, job.name, name, error
+            )
 
 
 async def _release(cluster: Cluster, name: str, job: Job, now: datetime) -> None:

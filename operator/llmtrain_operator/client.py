@@ -88,7 +88,7 @@ class Cluster(Protocol):
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         """Replace; ApiError 409 where `metadata.resourceVersion` is not the newest."""
 
-    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+    async def replace_finalizers(self, resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
         """Replace the finalizers that an object was seen with; the object then, None where it is gone.
 
         ApiError 422 where it is another object by now, or somebody has changed them since; see finalizers.py.
@@ -233,7 +233,7 @@ class KubernetesCluster:
         sent = _status_alone(body) if custom and subresource == "status" else body
         return await self._send("PUT", object_path(resource, namespace, name, subresource), sent)
 
-    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+    async def replace_finalizers(self, resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
         """See Cluster. The list itself is tested, not the resourceVersion: kubelets write statuses of pods meanwhile."""
         meta = seen["metadata"]
         path = object_path(resource, meta.get("namespace", ""), meta["name"])

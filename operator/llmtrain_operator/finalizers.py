@@ -3,28 +3,33 @@
 One request where nobody has touched the list meanwhile, which is nearly always.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.client import ApiError, Cluster
 
 TRIES = 5
 CHANGED = (409, 422)
 """The precondition did not hold, or the apiserver gave up after conflicts of its own."""
 
 
-async def add_finalizer(cluster: Cluster, resource: str, seen: Object, finalizer: str) -> Object | None:
+async def add_finalizer(
+    cluster: Cluster, resource: str, seen: Mapping[str, Any], finalizer: str
+) -> Mapping[str, Any] | None:
     """Put a finalizer on an object that was read; the object then, None where it is gone. ApiError where it is refused."""
     return await _change(cluster, resource, seen, lambda names: [*names, *({finalizer} - set(names))])
 
 
-async def remove_finalizer(cluster: Cluster, resource: str, seen: Object, finalizer: str) -> Object | None:
+async def remove_finalizer(
+    cluster: Cluster, resource: str, seen: Mapping[str, Any], finalizer: str
+) -> Mapping[str, Any] | None:
     """Take a finalizer off an object that was read; the object then, None where it is gone. ApiError where it is refused."""
     return await _change(cluster, resource, seen, lambda names: [name for name in names if name != finalizer])
 
 
 async def _change(
-    cluster: Cluster, resource: str, seen: Object, change: Callable[[list[str]], list[str]]
-) -> Object | None:
+    cluster: Cluster, resource: str, seen: Mapping[str, Any], change: Callable[[list[str]], list[str]]
+) -> Mapping[str, Any] | None:
     """Read again where somebody has changed the list; ApiError 409 where that goes on."""
     uid, now = seen["metadata"]["uid"], seen
     for _ in range(TRIES):

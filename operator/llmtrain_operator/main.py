@@ -2,12 +2,13 @@
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
 LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081),
-LLMTRAIN_LOG_LEVEL (INFO), LLMTRAIN_LOG_FORMAT (Text or Json).
+LLMTRAIN_LOG_LEVEL (INFO), LLMTRAIN_LOG_FORMAT (Text or Json), LLMTRAIN_OPERATOR_NAMESPACE (where the ledger is; empty: its account's).
 """
 
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -26,10 +27,12 @@ from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.ledger_format import NewerLedgerError, check_format, home_of
 from llmtrain_operator.logs import TEXT, configure
 from llmtrain_operator.metrics import OperatorMetrics, RejectedCollector, RequestCollector, register_all
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
+from llmtrain_operator.plan_metrics import UnbookedCollector
 from llmtrain_operator.podwatch import PodWatch
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
@@ -53,7 +56,9 @@ async def run() -> None:
     registry.register(RejectedCollector(rejections))
     serve(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), MetricsHandler.factory(registry))
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
-    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections)
+    home = home_of(os.environ)
+    reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections, home)
+    registry.register(UnbookedCollector(reconciler.ledgers))
     health = Health(time.monotonic)
     jobs = Jobs(
         reconciler,
@@ -65,11 +70,12 @@ async def run() -> None:
     )
     metrics.queue_depth.set_function(jobs.waiting)
     serve_health(health, int(os.environ.get("LLMTRAIN_HEALTH_PORT", "8081")))
+    await check_format(cluster, home)
     namespaces = [name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name]
     guards = {loop: Guard(loop, metrics.count_crash) for loop in Loop}
     sweeper = Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure, rejections, guards[Loop.SWEEP])
     rounds = Rounds(cluster, health, sweeper, metrics)
-    upkeep = Upkeep(cluster, now, namespaces, snapshots, rejections, guards[Loop.UPKEEP])
+    upkeep = Upkeep(cluster, now, namespaces, snapshots, reconciler.ledgers, rejections, guards[Loop.UPKEEP])
     pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all, guards[Loop.POD_WATCH])
     loops: dict[Loop, Callable[[], Coroutine[Any, Any, None]]] = {
         Loop.PULSE: rounds.pulse,
@@ -111,7 +117,10 @@ def main() -> None:
     spare_the_collector()
     level = os.environ.get("LLMTRAIN_LOG_LEVEL", "INFO")
     configure(level, os.environ.get("LLMTRAIN_LOG_FORMAT", TEXT))
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except NewerLedgerError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ FINALIZER_POD = f"{GROUP}/settle"
 FINALIZER_JOB = f"{GROUP}/ledger"
 PRICE_ANNOTATION = f"{GROUP}/price"
 POWER_ANNOTATION = f"{GROUP}/power"
-LEDGER_CONFIG_MAP = "llmtrain-ledger"
 
 LABEL_JOB = f"{GROUP}/job"
 LABEL_JOB_UID = f"{GROUP}/job-uid"

@@ -1,120 +1,203 @@
-"""What a namespace has spent, kept beyond its jobs: one ConfigMap, in which each job is booked once, by uid."""
+"""What a namespace has spent, kept beyond its jobs, where its tenants cannot write: see llmtrain/ledger/document.py.
+
+A job is booked in the month in which it was deleted. That time never changes, and pages of a month are added to one after the
+other: so a look at them says whether it is booked, after any crash and with two operators at work.
+"""
 
 import asyncio
-import json
+import logging
+import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
-from llmtrain.api import API_VERSION
+from llmtrain.ledger.document import (
+    KEY,
+    LARGEST_BYTES,
+    Booking,
+    CarriedOver,
+    DocumentError,
+    MonthPage,
+    config_map,
+    labels_of,
+    name_of,
+    page_name,
+    read_document,
+    stored_text,
+    text_of,
+)
+from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import ApiError, Cluster, Object
-from llmtrain_operator.names import LABEL_JOB, LEDGER_CONFIG_MAP
-from llmtrain_operator.observation import Job
+from llmtrain_operator.ledger_books import Books
+from llmtrain_operator.recent import Recent
+from llmtrain_operator.takeover import CONFIG_MAPS, Takeovers
 
-CONFIG_MAPS = "api/v1/configmaps"
-PODS = "api/v1/pods"
-JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
-KEY = "ledger.json"
+log = logging.getLogger("llmtrain.operator")
+NAMESPACES = "api/v1/namespaces"
 TRIES = 10
-REMEMBERED = 500
-"""Uids that are kept without asking whether their objects are still there."""
-FIELDS = ("pods", "podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd")
-
-Book = dict[str, Any]
-Entries = list[dict[str, Any]]
+QUOTED = re.compile(r'"([^"\\]{1,64})"')
+KEPT_VOLUMES = 1000
 
 
-def empty() -> Book:
-    """A ledger in which nothing is booked."""
-    return {"totals": [], "settledJobs": []}
+class Shelf(NamedTuple):
+    """Where a booking belongs."""
+
+    uid: str
+    """Of the namespace."""
+    namespace: str
+    month: str
 
 
-def add_job(book: Book, uid: str, entries: Entries) -> Book:
-    """The ledger with this job's entries; unchanged where its uid is booked already."""
-    if uid in book["settledJobs"]:
-        return book
-    totals = {(t["stage"], t["role"], t["plan"], t["tenure"]): dict(t) for t in book["totals"]}
-    for entry in entries:
-        key = (entry["stage"], entry["role"], entry["plan"], entry["tenure"])
-        total = totals.setdefault(key, dict(zip(("stage", "role", "plan", "tenure"), key, strict=True)))
-        for name in FIELDS:
-            total[name] = total.get(name, 0) + entry[name]
-    return {"totals": list(totals.values()), "settledJobs": [*book["settledJobs"], uid]}
+@dataclass
+class Volume:
+    """The pages of one shelf that nothing is added to any more."""
 
-
-def forget(book: Book, there: Collection[str]) -> Book:
-    """The ledger without the uids, the newest left aside, whose objects are gone: nobody can book those again."""
-    old, new = book["settledJobs"][:-REMEMBERED], book["settledJobs"][-REMEMBERED:]
-    return book | {"settledJobs": [uid for uid in old if uid in there] + new}
-
-
-def read_book(config_map: Object | None) -> Book:
-    """The ledger in a ConfigMap."""
-    text = ((config_map or {}).get("data") or {}).get(KEY)
-    book: Book = json.loads(text) if text else empty()
-    return book
+    page: int = 1
+    """The first that is not among them."""
+    uids: set[str] = field(default_factory=set)
 
 
 @dataclass
 class Ledgers:
-    """Books jobs. Those that are deleted at once share a write instead of fighting over the one ConfigMap."""
+    """Books jobs. Those that are deleted at once share a write instead of fighting over the one page."""
 
     cluster: Cluster
-    _waiting: dict[str, dict[str, Entries]] = field(default_factory=lambda: defaultdict(dict))
-    _writing: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    recent: Recent
+    home: str
+    clock: Callable[[], datetime]
+    rejections: Rejections = field(default_factory=Rejections)
+    unbooked: int = 0
+    """Jobs that were let go though they could not be booked."""
+    takeovers: Takeovers = field(init=False)
+    books: Books = field(init=False)
+    """The sums, for the metrics."""
+    _volumes: dict[Shelf, Volume] = field(default_factory=dict)
+    _waiting: dict[Shelf, dict[str, Booking]] = field(default_factory=lambda: defaultdict(dict))
+    _writing: dict[Shelf, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
-    async def book_job(self, job: Job) -> None:
-        """Book a job's settled total."""
-        await self.book(job.namespace, job.uid, [entry.to_dict() for entry in job.status.ledger.entries])
+    def __post_init__(self) -> None:
+        """Who reads and writes the same documents."""
+        self.takeovers = Takeovers(self.cluster, self.home, self.clock, self.rejections)
+        self.books = Books(self.cluster, self.home, self.clock, self.rejections)
 
-    async def book(self, namespace: str, uid: str, entries: Entries) -> None:
-        """Book entries once under a uid; they are in the ConfigMap when this returns."""
-        waiting = self._waiting[namespace]
-        waiting[uid] = entries
+    async def namespace(self, name: str) -> Object:
+        """The namespace; it is there as long as anything in it, also while it is being deleted. ApiError 404 otherwise."""
+        found = await self.recent.get(NAMESPACES, "", name)
+        if found is None:
+            raise ApiError(404, "NotFound", f"namespace {name} is not there")
+        return found
+
+    async def carried_over(self, namespace: str) -> CarriedOver | None:
+        """What earlier operators had booked in the namespace itself, taken over if it was not before."""
+        return await self.takeovers.of(namespace, (await self.namespace(namespace))["metadata"]["uid"])
+
+    async def book(self, namespace: str, booking: Booking) -> None:
+        """Book once under a uid; it is in the ledger when this returns. ApiError where that is refused."""
+        if not booking.rows:
+            return
+        if await self._carried_with(namespace, booking):
+            return
+        uid = (await self.namespace(namespace))["metadata"]["uid"]
+        shelf = Shelf(uid, namespace, booking.deleted[:7])
+        waiting = self._waiting[shelf]
+        waiting[booking.uid] = booking
         try:
-            async with self._writing[namespace]:
-                if uid in waiting:
+            async with self._writing[shelf]:
+                if booking.uid in waiting:
                     batch = dict(waiting)
-                    await self._write_all(namespace, batch)
+                    await self._write_all(shelf, batch)
                     for written in batch:
                         waiting.pop(written, None)
         finally:
-            waiting.pop(uid, None)
+            waiting.pop(booking.uid, None)
 
-    async def _write_all(self, namespace: str, batch: Mapping[str, Entries]) -> None:
-        """A conditional write, read and tried again where somebody was faster."""
-        for _ in range(TRIES):
-            found = await self.cluster.get(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP)
-            before = after = read_book(found)
-            for uid, entries in batch.items():
-                after = add_job(after, uid, entries)
-            if after == before:
+    async def _carried_with(self, namespace: str, booking: Booking) -> bool:
+        """Whether an earlier operator booked it and got no further.
+
+        The list of these could have been edited: a job that was deleted later cannot be on it. Where taking over is not
+        allowed, what is to be booked does not wait for it.
+        """
+        try:
+            carried = await self.carried_over(namespace)
+        except ApiError as error:
+            if error.code not in (400, 403, 422):
+                raise
+            log.warning("namespace %s: what was booked in it is not carried over: %s", namespace, error)
+            return False
+        return carried is not None and booking.uid in carried.booked_uids and booking.deleted <= carried.taken_over
+
+    async def _write_all(self, shelf: Shelf, batch: Mapping[str, Booking]) -> None:
+        """Conditional writes, read and tried again where somebody was faster."""
+        conflicts = 0
+        while conflicts < TRIES:
+            found, page = await self._open(shelf)
+            booked = self._volumes[shelf].uids | {one.uid for one in page.bookings}
+            missing = [one for uid, one in batch.items() if uid not in booked]
+            if not missing:
                 return
-            if len(after["settledJobs"]) > 2 * REMEMBERED:
-                after = forget(after, await self._there(namespace))
+            fitting = fits(page, missing)
+            # Only once the page says that it is full may the next one begin; until then whoever adds to it finds out.
+            change = {"bookings": [*page.bookings, *fitting]} if fitting else {"full": True}
             try:
-                await _write(self.cluster, namespace, found, after)
+                await self._write(found, page.model_copy(update=change))
             except ApiError as error:
-                if error.code != 409:
+                if error.code not in (404, 409):
                     raise
-            else:
+                conflicts += 1
+                continue
+            if len(fitting) == len(missing):
                 return
-        raise ApiError(409, "Conflict", f"ConfigMap {LEDGER_CONFIG_MAP} kept changing")
+            conflicts = 0
+        raise ApiError(409, "Conflict", f"the ledger of namespace {shelf.namespace} kept changing")
 
-    async def _there(self, namespace: str) -> set[str]:
-        """Uids of the namespace's jobs and of their pods: a pod without a job is booked under its own."""
-        jobs = await self.cluster.list_metadata(JOBS, namespace, "")
-        pods = await self.cluster.list_metadata(PODS, namespace, LABEL_JOB)
-        return {found["metadata"]["uid"] for found in [*jobs, *pods]}
+    async def _open(self, shelf: Shelf) -> tuple[Object | None, MonthPage]:
+        """The page that is added to, None where it is yet to be made; behind those that are full or cannot be read."""
+        if len(self._volumes) > KEPT_VOLUMES:
+            self._volumes.clear()
+        volume = self._volumes.setdefault(shelf, Volume())
+        while True:
+            name = page_name(shelf.uid, shelf.month, volume.page)
+            found = await self.cluster.get(CONFIG_MAPS, self.home, name)
+            if found is None:
+                new = MonthPage(namespace=shelf.namespace, namespace_uid=shelf.uid, month=shelf.month, page=volume.page)
+                return None, new
+            page = self._read(found)
+            if page is not None and not page.full:
+                return found, page
+            volume.uids |= {one.uid for one in page.bookings} if page else quoted(stored_text(found))
+            volume.page += 1
+
+    def _read(self, found: Object) -> MonthPage | None:
+        """The page; None, told and never written again, where it is none any more."""
+        try:
+            document = read_document(found)
+        except DocumentError as error:
+            self.rejections.note(Kind.LEDGER, f"ConfigMap {self.home}/{found['metadata']['name']}", str(error))
+            return None
+        return document if isinstance(document, MonthPage) else None
+
+    async def _write(self, found: Object | None, page: MonthPage) -> None:
+        if found is None:
+            await self.cluster.create(CONFIG_MAPS, self.home, config_map(page, self.home))
+            return
+        labels = (found["metadata"].get("labels") or {}) | labels_of(page)
+        body = {**found, "metadata": found["metadata"] | {"labels": labels}, "data": {KEY: text_of(page)}}
+        await self.cluster.replace(CONFIG_MAPS, self.home, name_of(page), body)
 
 
-async def _write(cluster: Cluster, namespace: str, found: Object | None, book: Book) -> None:
-    data = {KEY: json.dumps(book, sort_keys=True)}
-    if found is not None:
-        await cluster.replace(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP, {**found, "data": data})
-        return
-    metadata = {"name": LEDGER_CONFIG_MAP, "namespace": namespace}
-    await cluster.create(
-        CONFIG_MAPS, namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-    )
+def fits(page: MonthPage, more: Iterable[Booking]) -> list[Booking]:
+    """What the page has room for, in this order; one that is empty has room for any."""
+    size, room = len(text_of(page)), list[Booking]()
+    for booking in more:
+        size += len(booking.model_dump_json(by_alias=True, exclude_defaults=True)) + 1
+        if size > LARGEST_BYTES and (page.bookings or room):
+            break
+        room.append(booking)
+    return room
+
+
+def quoted(text: str) -> set[str]:
+    """Every short string of a page that cannot be read: if a uid is among them, it was booked there."""
+    return set(QUOTED.findall(text))

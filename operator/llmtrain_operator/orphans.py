@@ -13,6 +13,7 @@ from llmtrain.api import API_VERSION
 from llmtrain.api.base import parse_quantity
 from llmtrain.api.status import JobStatus, Ledger
 from llmtrain_operator.billing import Node, parse_time
+from llmtrain_operator.bookings import booking_of_pod
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import Cluster, Object
 from llmtrain_operator.finalizers import remove_finalizer
@@ -96,10 +97,12 @@ class Sweeper:
             return
         pod = orphan(raw, await self._accelerators(raw))
         if not pod.deleted:
+            # Whose month it is booked in is not known before: the next sweep, seconds later, sees when it was deleted.
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)
+            return
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
         if entries:
-            await self.ledgers.book(namespace, pod.uid, [entry.to_dict() for entry in entries])
+            await self.ledgers.book(namespace, booking_of_pod(raw, former, entries, self.ledgers.rejections))
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)

@@ -1,6 +1,7 @@
 """Metrics of plans, and of namespaces beyond their jobs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,9 +12,9 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.rent_or_own import Rent
 from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.comparison import break_even_utilization
-from llmtrain_operator.figures import LabelSet, Total
+from llmtrain_operator.figures import Total
 from llmtrain_operator.job_metrics import usd
-from llmtrain_operator.namespace_ledger import Book
+from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.snapshots import Snapshots
 
 SPACE_LABELS = ["namespace", "stage", "role", "plan", "tenure"]
@@ -98,25 +99,39 @@ class NamespaceCollector(Collector):
             "llmtrain_namespace_pod_seconds", "Pod-seconds of the namespace's jobs, deleted ones too.",
             labels=SPACE_LABELS,
         )  # fmt: skip
+        carried = GaugeMetricFamily(
+            "llmtrain_namespace_carried_over_usd",
+            "Part of the namespace's cost that was taken over from where its tenants could have edited it: unverified.",
+            labels=["namespace"],
+        )
         for namespace, (_, book) in list(self._snapshots.books.items()):
             if self._snapshots.behind(namespace):
                 continue
-            found = booked(book)
+            found = {labels: replace(total) for labels, total in book.totals.items()}
             for job in self._snapshots.unbooked(namespace):
                 for labels, total in job.totals.items():
                     found.setdefault(labels, Total()).add(total)
             for labels, total in found.items():
                 cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
                 seconds.add_metric([namespace, *labels], total.pod_seconds)
+            if book.carried_micro_usd:
+                carried.add_metric([namespace], usd(book.carried_micro_usd))
         yield cost
         yield seconds
+        yield carried
 
 
-def booked(book: Book) -> dict[LabelSet, Total]:
-    """The ledger's totals by label set."""
-    return {
-        (row["stage"], row["role"], row["plan"], row["tenure"]): Total(
-            row["podSeconds"], row["acceleratorSeconds"], row["costMicroUsd"]
+class UnbookedCollector(Collector):
+    """Jobs that were let go though their bill is in no ledger."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        """Reads the count of `ledgers` at every scrape."""
+        self._ledgers = ledgers
+
+    def collect(self) -> Iterable[Metric]:
+        """The counter."""
+        yield CounterMetricFamily(
+            "llmtrain_operator_unbooked_jobs",
+            "Jobs that were let go though they could not be booked; the log has their bills.",
+            value=self._ledgers.unbooked,
         )
-        for row in book["totals"]
-    }

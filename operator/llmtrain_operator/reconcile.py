@@ -105,13 +105,15 @@ class Reconciler:
     image: str
     network: NetworkSettings = NO_POLICY
     rejections: Rejections = field(default_factory=Rejections)
+    home: str = "default"
+    """The operator's own namespace, where the ledger is."""
     recent: Recent = field(init=False)
     ledgers: Ledgers = field(init=False)
 
     def __post_init__(self) -> None:
         """What jobs share is read once for all of them."""
         self.recent = Recent(self.cluster, self.clock)
-        self.ledgers = Ledgers(self.cluster)
+        self.ledgers = Ledgers(self.cluster, self.recent, self.home, self.clock, self.rejections)
 
     async def turn(self, namespace: str, name: str, memory: Memory) -> Outlook:
         """One turn. ApiError 409 on the status write means somebody was faster: look again at once."""

@@ -9,7 +9,7 @@ from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
 from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.figures import Figures, figures
-from llmtrain_operator.namespace_ledger import Book
+from llmtrain_operator.ledger_books import Book
 
 Key = tuple[str, str]
 KEPT = timedelta(hours=1)
@@ -74,9 +74,8 @@ class Snapshots:
     def unbooked(self, namespace: str) -> list[Figures]:
         """Jobs of a namespace whose bill is not in its ledger yet; a job goes only once it is booked."""
         asked, book = self.books[namespace]
-        booked = set(book["settledJobs"])
         mine = [found for (space, _), found in self.jobs.items() if space == namespace]
-        return [s.figures for s in mine if s.uid not in booked and not (s.gone and s.gone < asked)]
+        return [s.figures for s in mine if s.uid not in book.uids and not (s.gone and s.gone < asked)]
 
 
 def _served(found: Snapshot, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,8 +16,8 @@ from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, with_conditions
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.guard import Guard, Loop
-from llmtrain_operator.names import LEDGER_CONFIG_MAP
-from llmtrain_operator.namespace_ledger import CONFIG_MAPS, read_book
+from llmtrain_operator.ledger_books import Book
+from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.planstate import invalid_status, plan_status
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.reconcile import JOBS
@@ -35,6 +35,7 @@ class Upkeep:
     clock: Callable[[], datetime]
     namespaces: Sequence[str]
     snapshots: Snapshots
+    ledgers: Ledgers
     rejections: Rejections = field(default_factory=Rejections)
     guard: Guard = field(default_factory=lambda: Guard(Loop.UPKEEP))
     _listed: bool = False
@@ -66,9 +67,7 @@ class Upkeep:
         self.snapshots.budgets = found
         await self._read_stored_jobs()
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
-        for namespace in sorted(spaces | {namespace for namespace, _ in self.snapshots.jobs}):
-            with self.guard.each(f"ledger of {namespace}"):
-                await self._read_book(namespace)
+        await self._read_books(spaces | {namespace for namespace, _ in self.snapshots.jobs})
 
     async def _read_stored_jobs(self) -> None:
         """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""
@@ -82,14 +81,17 @@ class Upkeep:
                     self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"])
         self._listed = True
 
-    async def _read_book(self, namespace: str) -> None:
+    async def _read_books(self, namespaces: Iterable[str]) -> None:
+        """What is booked of every namespace; nothing is told of one until what it had itself is carried over."""
+        ready = []
+        for namespace in sorted(namespaces):
+            with self.guard.each(f"what was booked in namespace {namespace} itself"):
+                await self.ledgers.carried_over(namespace)
+                ready.append(namespace)
         asked = self.clock()
-        try:
-            book = read_book(await self.cluster.get(CONFIG_MAPS, namespace, LEDGER_CONFIG_MAP))
-        except ValueError as error:
-            log.warning("ConfigMap %s/%s is no ledger: %s", namespace, LEDGER_CONFIG_MAP, error)
-            return
-        self.snapshots.books[namespace] = asked, book
+        books = await self.ledgers.books.look()
+        for namespace in {*ready, *books}:
+            self.snapshots.books[namespace] = asked, books.get(namespace, Book())
 
     async def _plan(self, raw: Object) -> tuple[PlanSpec, PlanStatus] | None:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from llmtrain_operator.permissions import CLUSTER, NAMESPACED, Grant
+from llmtrain_operator.permissions import CLUSTER, NAMESPACED, OWN, Grant
 
 from tests.api.conftest import ROOT, Api
 from tests.ports import free_port
@@ -32,13 +32,28 @@ def give_rights(api: Api, allowed: set[Use]) -> None:
     """The account, with these rights and no others."""
     api.run("create", "namespace", HOME)
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": HOME}})
-    rules = [{"apiGroups": [g], "resources": [r], "verbs": [v]} for g, r, v in sorted(allowed)]
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": ROLE}, "rules": rules}
-    api.apply(role)
+    _bind(api, "ClusterRole", rules_of((*NAMESPACED, *CLUSTER), allowed), {"name": ROLE})
+    _bind(api, "Role", rules_of(OWN, allowed), {"name": ROLE, "namespace": HOME})
+
+
+def rules_of(grants: Sequence[Grant], allowed: set[Use]) -> list[dict[str, Any]]:
+    """What is allowed of the grants, each for the objects that it names."""
+    return [
+        {"apiGroups": [g.group], "resources": [resource], "verbs": [verb]}
+        | ({"resourceNames": g.names} if g.names else {})
+        for g in grants
+        for resource in g.resources
+        for verb in g.verbs
+        if (g.group, resource, verb) in allowed
+    ]
+
+
+def _bind(api: Api, kind: str, rules: list[dict[str, Any]], metadata: dict[str, str]) -> None:
+    role = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata}
+    api.apply(role | {"rules": rules})
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}
-    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": ROLE}
-    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ROLE}}
-    api.apply(binding | {"subjects": [subject], "roleRef": reference})
+    reference = {"apiGroup": RBAC, "kind": kind, "name": ROLE}
+    api.apply(role | {"kind": f"{kind}Binding", "subjects": [subject], "roleRef": reference})
 
 
 def kubeconfig(api: Api, folder: Path) -> str:
@@ -61,6 +76,7 @@ def operator(config: str, log: Path, **environment: str) -> Iterator[dict[str, i
         "LLMTRAIN_METRICS_PORT": str(ports["metrics"]),
         "LLMTRAIN_HEALTH_PORT": str(ports["health"]),
         "LLMTRAIN_JOBS_IMAGE": "jobs:1",
+        "LLMTRAIN_OPERATOR_NAMESPACE": HOME,
         "LLMTRAIN_STAGE_NETWORK_POLICY": json.dumps({"enabled": True}),
         **environment,
     }
@@ -103,4 +119,4 @@ def audit_size(api: Api) -> int:
     return Path(api.kubeconfig).with_name("audit.log").stat().st_size
 
 
-EVERYTHING = uses((*NAMESPACED, *CLUSTER))
+EVERYTHING = uses((*NAMESPACED, *CLUSTER, *OWN))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from llmtrain_operator.client import KubernetesCluster, connect
+from llmtrain_operator.namespace_ledger import Ledgers
+from llmtrain_operator.recent import Recent
 from llmtrain_operator.snapshots import Snapshots
 from llmtrain_operator.upkeep import Upkeep
 
@@ -28,7 +30,8 @@ async def test_the_table_says_what_an_hour_costs_and_whether_the_price_is_stale(
 ) -> None:
     for plan in yaml.safe_load_all(Path(ROOT, "demo", "plans.yaml").read_text()):
         api.apply(plan)
-    upkeep = Upkeep(cluster, lambda: DAY, [], Snapshots(lambda: DAY))
+    ledgers = Ledgers(cluster, Recent(cluster, lambda: DAY), "default", lambda: DAY)
+    upkeep = Upkeep(cluster, lambda: DAY, [], Snapshots(lambda: DAY), ledgers)
     await upkeep.look()
     table = api.run("get", "computeplans").stdout.splitlines()
     header, rows = table[0], {line.split()[0]: line.split() for line in table[1:]}

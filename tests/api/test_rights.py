@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from llmtrain_operator.client import KubernetesCluster, connect
 
-from tests.api.account import EVERYTHING, audited, give_rights, kubeconfig, operator
+from tests.api.account import EVERYTHING, HOME, audited, give_rights, kubeconfig, operator
 from tests.api.conftest import Api
 from tests.api.kubelet import Kubelet, ready_node
 from tests.unit.operator.scenario import CPU_PLAN, GPU_PLAN, job_spec
@@ -136,8 +136,16 @@ async def test_a_whole_job_needs_every_right_and_no_other(
     assert audited(api, allowed=False) == set(), "forbidden"
     assert EVERYTHING - audited(api, allowed=True) == set(), "granted and not used"
     assert len(node.created) == len(set(node.created)) >= 2 * 8
-    ledger = json.loads(api.get("configmap", "llmtrain-ledger", "-n", NAMESPACE)["data"]["ledger.json"])
-    assert sum(total["pods"] for total in ledger["totals"]) == 2 * 8, (ledger, sorted(node.created), log.read_text())
+    booked = [json.loads(page["data"]["ledger.json"]) for page in pages(api)]
+    rows = [row for page in booked for booking in page["bookings"] for row in booking["rows"]]
+    assert sum(row["pods"] for row in rows) == 2 * 8, (booked, sorted(node.created), log.read_text())
+
+
+def pages(api: Api) -> list[dict[str, Any]]:
+    """Of the namespace's ledger, in the operator's."""
+    selector = f"llmtrain.dev/ledger=Month,llmtrain.dev/namespace={NAMESPACE}"
+    found: list[dict[str, Any]] = api.get("configmaps", "-n", HOME, "-l", selector)["items"]
+    return found
 
 
 def left(api: Api) -> list[str]:

@@ -52,7 +52,7 @@ def test_what_the_reader_sees_is_what_the_page_promises(output: dict[int, str]) 
     assert "Succeeded" in output[block_with("llmtrain watch first")]
     assert re.search(r"first +first +Training +Succeeded", output[block_with("llmtrain list")])
     assert "Reused" in output[block_with("llmtrain resume second")]
-    assert "llmtrain-ledger" in output[block_with("kubectl get configmap")]
+    assert re.search(r"first +second +[0-9.]+ USD", output[block_with("llmtrain ledger show")])
 
 
 def test_nothing_is_left(output: dict[int, str]) -> None:

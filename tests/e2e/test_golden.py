@@ -135,7 +135,7 @@ def test_a_second_job_with_the_same_curation_pays_for_preflight_only(
 
 def booked_micro_usd() -> int:
     """What the namespace's ledger holds of the jobs that were deleted, those of other tests among them."""
-    found = kubectl("get", "configmap", "llmtrain-ledger", "-n", "llmtrain-e2e", "-o", "json", "--ignore-not-found")
-    if not found:
-        return 0
-    return sum(total["costMicroUsd"] for total in json.loads(json.loads(found)["data"]["ledger.json"])["totals"])
+    selector = "llmtrain.dev/ledger=Month,llmtrain.dev/namespace=llmtrain-e2e"
+    pages = json.loads(kubectl("get", "configmap", "--all-namespaces", "-l", selector, "-o", "json"))["items"]
+    bookings = [one for page in pages for one in json.loads(page["data"]["ledger.json"])["bookings"]]
+    return sum(row.get("costMicroUsd", 0) for booking in bookings for row in booking["rows"])

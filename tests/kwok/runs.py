@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from tests.kwok.operators import Operator
 from tests.kwok.plane import JOBS, Admin, Plane, until
@@ -15,6 +16,8 @@ CORE = "api/v1"
 KINDS = [(CORE, "pods"), (CORE, "services"), (CORE, "secrets"), (CORE, "configmaps"),
          ("apis/networking.k8s.io/v1", "networkpolicies")]  # fmt: skip
 NAME = "gpt"
+HOME = "default"
+"""Where these operators keep the ledger."""
 
 
 @dataclass
@@ -126,25 +129,28 @@ async def _play(world: World, namespace: str, proxy: Proxy, operator: Operator, 
 
 
 async def left(admin: Admin, namespace: str) -> list[str]:
-    """Objects of ours that are still there; the namespace's ledger is meant to stay."""
+    """Objects of ours that are still there."""
     found = []
     for group, kind in KINDS:
         items = (await admin.get(f"/{group}/namespaces/{namespace}/{kind}"))["items"]
         found += [f"{kind}/{item['metadata']['name']}" for item in items]
-    return [name for name in found if name != "configmaps/llmtrain-ledger"]
+    return found
 
 
 async def booked(admin: Admin, namespace: str) -> int:
-    """Microdollars in the namespace's ledger."""
+    """Microdollars in the namespace's ledger, which is in the operator's."""
     return sum((await booked_by_kind(admin, namespace)).values())
 
 
 async def booked_by_kind(admin: Admin, namespace: str) -> Counter[tuple[str, str]]:
     """The same by stage and role."""
-    ledger = await admin.get(f"/api/v1/namespaces/{namespace}/configmaps/llmtrain-ledger")
+    selector = f"llmtrain.dev/ledger=Month,llmtrain.dev/namespace={namespace}"
+    pages = await admin.get(f"/api/v1/namespaces/{HOME}/configmaps?labelSelector={quote(selector)}")
     sums: Counter[tuple[str, str]] = Counter()
-    for total in json.loads(ledger["data"]["ledger.json"])["totals"] if ledger else ():
-        sums[total["stage"], total["role"]] += total["costMicroUsd"]
+    for page in pages["items"]:
+        for booking in json.loads(page["data"]["ledger.json"])["bookings"]:
+            for row in booking["rows"]:
+                sums[row["stage"], row["role"]] += row.get("costMicroUsd", 0)
     return sums
 
 

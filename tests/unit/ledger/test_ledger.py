@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from llmtrain.cli.kubectl import KubectlError
 from llmtrain.cli.main import app
 from llmtrain.ledger.invoice import InvoiceError, differences, ledger_sums, read_invoice
-from llmtrain.ledger.lines import lines_of
+from llmtrain.ledger.lines import former_flaws, lines_of
 
 SPLIT = {"waiting": 1, "pulling": 2, "starting": 3, "working": 90, "redone": 0, "checkpointing": 4, "stopping": 0}
 
@@ -41,11 +42,43 @@ JOB: dict[str, Any] = {
         },
     },
 }  # fmt: skip
-BOOK: dict[str, Any] = {
-    "kind": "ConfigMap",
-    "metadata": {"namespace": "team-a", "name": "llmtrain-ledger"},
-    "data": {"ledger.json": json.dumps({"totals": [entry("Training", "head", "h100", 42)], "settledJobs": ["u0"]})},
-}
+ROW = {"stage": "Training", "role": "head", "plan": "h100", "tenure": "Rented", "pods": 1, "podSeconds": 100,
+       "billedSeconds": 100, "acceleratorSeconds": 0}  # fmt: skip
+
+
+def former(micro: int = 42, namespace: str = "team-a", **more: Any) -> dict[str, Any]:
+    """What earlier versions left in the namespace itself."""
+    text = json.dumps({"totals": [ROW | {"costMicroUsd": micro} | more], "settledJobs": ["u0"]})
+    return {
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": "llmtrain-ledger"},
+        "data": {"ledger.json": text},
+    }
+
+
+def document(name: str, body: dict[str, Any]) -> dict[str, Any]:
+    labels = {"llmtrain.dev/ledger": body["kind"], "llmtrain.dev/namespace": body["namespace"]}
+    body = {"formatVersion": 1, "namespaceUid": "n1"} | body
+    metadata = {"namespace": "llmtrain-system", "name": f"llmtrain-ledger-n1-{name}", "labels": labels}
+    return {"kind": "ConfigMap", "metadata": metadata, "data": {"ledger.json": json.dumps(body)}}
+
+
+def page(uid: str, job: str, micro: int, namespace: str = "team-a", number: int = 1) -> dict[str, Any]:
+    row = ROW | {"costMicroUsd": micro, "split": {"working": 90, "minimum": 10}, "startTime": "2026-02-01T00:00:00Z"}
+    booking = {"kind": "Job", "uid": uid, "job": job, "jobUid": uid, "deleted": "2026-03-02T00:00:00Z", "rows": [row]}
+    body = {"kind": "Month", "namespace": namespace, "month": "2026-03", "page": number, "bookings": [booking]}
+    return document(f"2026-03-{number}", body)
+
+
+CARRIED = document(
+    "carried-over",
+    {"kind": "CarriedOver", "namespace": "team-a", "takenOver": "2026-03-01T00:00:00Z",
+     "rows": [ROW | {"costMicroUsd": 1000}]},
+)  # fmt: skip
+MARKER = {"kind": "ConfigMap", "data": {"formatVersion": "1"},
+          "metadata": {"namespace": "llmtrain-system", "name": "llmtrain-ledger-format",
+                       "labels": {"llmtrain.dev/ledger": "Format"}}}  # fmt: skip
+BOOK = former()
 TOTAL = 1234567 + 7_000_001 + 750_000 + 42
 
 
@@ -160,3 +193,96 @@ def test_a_difference_within_the_tolerance_is_none() -> None:
     ledger = ledger_sums(lines_of([JOB, BOOK]), columns)
     assert differences(invoiced, ledger, 10_000) == []
     assert [found.micro_usd for found in differences(invoiced, ledger, 9_999)] == [10_000]
+
+
+def sums(items: list[dict[str, Any]]) -> dict[tuple[str, str, str], int]:
+    found: dict[tuple[str, str, str], int] = {}
+    for line in lines_of(items):
+        key = (line.namespace, line.job, line.state)
+        found[key] = found.get(key, 0) + line.cost_micro_usd
+    return found
+
+
+def test_deleted_jobs_are_lines_of_their_own_and_what_was_carried_over_says_that_nobody_verified_it() -> None:
+    found = sums([MARKER, page("u7", "old", 500), page("u8", "older", 30, number=2), CARRIED, former(5, "team-b")])
+    assert found == {
+        ("team-a", "old", "Settled"): 500,
+        ("team-a", "older", "Settled"): 30,
+        ("team-a", "", "CarriedOver"): 1000,
+        ("team-b", "", "CarriedOver"): 5,
+    }
+    (line,) = lines_of([page("u7", "old", 500)])
+    assert (line.uid, line.start, line.split.working) == ("u7", "2026-02-01T00:00:00Z", 90)
+
+
+def test_nothing_is_counted_twice_while_a_job_or_a_ledger_is_in_two_places() -> None:
+    alone = sum(sums([JOB]).values())
+    assert sum(sums([JOB, page("u1", "gpt", 999)]).values()) == alone, "a job that is there is counted by its status"
+    moved = former() | {"data": {"ledger.json": "Moved: what deleted jobs of this namespace cost is booked in ConfigMaps "
+                                                "of the operator's namespace, `llmtrain-system`.", "before.json": "{}"}}  # fmt: skip
+    assert sums([moved, CARRIED]) == sums([former(), CARRIED]) == {("team-a", "", "CarriedOver"): 1000}
+
+
+@pytest.mark.parametrize("more", [{"costMicroUsd": -5}, {"podSeconds": 1e300}, {"plan": "x" * 300}, {"role": "boss"}])
+def test_a_forged_ledger_of_one_namespace_is_told_and_left_out(more: dict[str, Any]) -> None:
+    items = [former(7, "team-b"), former(5, **more)]
+    assert sums(items) == {("team-b", "", "CarriedOver"): 7}
+    (flaw,) = former_flaws(items)
+    assert flaw.startswith("ConfigMap team-a/llmtrain-ledger: ")
+
+
+def test_a_ledger_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
+    newer = page("u1", "gpt", 1)
+    newer["data"]["ledger.json"] = newer["data"]["ledger.json"].replace('"formatVersion": 1', '"formatVersion": 2')
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps({"items": [newer]}))
+    code, text = run("ledger", "show", "--from", str(file))
+    assert code == 2
+    assert "is of format 2; this version of llmtrain knows 1: install a newer one" in text
+
+
+def objects_of(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[dict[str, Any]] | str]
+) -> list[tuple[str, ...]]:
+    """kubectl answers by the kind and namespace that are asked for; a text is what it fails with."""
+    asked: list[tuple[str, ...]] = []
+
+    def kubectl_json(*arguments: str) -> dict[str, Any]:
+        asked.append(arguments)
+        answer = answers[" ".join(arguments[1:4])]
+        if isinstance(answer, str):
+            raise KubectlError(answer)
+        return {"items": answer}
+
+    monkeypatch.setattr("llmtrain.cli.ledger.kubectl_json", kubectl_json)
+    return asked
+
+
+def test_the_ledger_is_read_in_the_operators_namespace_of_one_namespace_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    books = [MARKER, page("u7", "old", 500), page("u9", "theirs", 70, "team-b", 2), CARRIED]
+    objects_of(monkeypatch, {
+        "llmjob -n team-a": [JOB], "llmjob --all-namespaces": [JOB], "configmaps -n llmtrain-system": books,
+        "configmaps -n team-a": [], "configmaps --all-namespaces --field-selector": [],
+    })  # fmt: skip
+    code, one = run("ledger", "show", "-n", "team-a")
+    assert code == 0
+    assert [line.split()[1] for line in one.splitlines()[:-1]] == ["(carried", "gpt", "old"]
+    assert "theirs" in run("ledger", "show")[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("Error from server (Forbidden)", "llmtrain-operator-ledger-reader"), ([], "there is no ledger in namespace")],
+)
+def test_a_ledger_that_cannot_be_found_is_not_taken_for_an_empty_one(
+    answer: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"llmjob -n team-a": [JOB], "configmaps -n llmtrain-system": answer, "configmaps -n team-a": "Forbidden"}
+    objects_of(monkeypatch, answers)
+    code, text = run("ledger", "show", "-n", "team-a")
+    assert code == 2
+    assert message in text
+    assert "--operator-namespace" in text
+    code, text = run("ledger", "show", "-n", "team-a", "--operator-namespace", "")
+    assert code == 0
+    assert "gpt" in text

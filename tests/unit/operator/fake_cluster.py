@@ -6,7 +6,8 @@ It fakes only what the operator leans on; `tests/api` holds the same expectation
 import itertools
 import json
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -26,6 +27,18 @@ def clone(body: Json) -> Json:
     """A deep copy of JSON."""
     copy: Json = pickle.loads(pickle.dumps(body))
     return copy
+
+
+def selects(selector: str, labels: Mapping[str, str]) -> bool:
+    """Whether all of `key`, `key=value` and `key in (a,b)` hold, with commas between them."""
+    for term in re.split(r",(?![^(]*\))", selector) if selector else ():
+        key, among, values = term.partition(" in ")
+        key, equal, value = key.partition("=")
+        if key not in labels or (equal and labels[key] != value):
+            return False
+        if among and labels[key] not in values.strip("()").split(","):
+            return False
+    return True
 
 
 class Crash(Exception):
@@ -48,6 +61,9 @@ class FakeCluster:
         self.injected_code = 0
         """Exit code with which they end."""
         self._numbers = itertools.count(1)
+        for name in ("team-a", "team-b", "default"):
+            meta = {"name": name, "uid": f"uid-of-{name}", "resourceVersion": "0"}
+            self.objects[("api/v1/namespaces", "", name)] = {"metadata": meta}
 
     def clock(self) -> datetime:
         return self.now
@@ -75,9 +91,8 @@ class FakeCluster:
         return clone(self.objects.get((resource, namespace, name)))
 
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
-        key, _, value = selector.partition("=")
         found = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
-        return Found([clone(b) for b in found if not key or b["metadata"].get("labels", {}).get(key) == value])
+        return Found([clone(b) for b in found if selects(selector, b["metadata"].get("labels", {}))])
 
     async def find_since(self, resource: str, namespace: str, selector: str, version: str) -> Found:
         return await self.find(resource, namespace, selector, version)
@@ -85,7 +100,7 @@ class FakeCluster:
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
         bodies = [b for (kind, space, _), b in self.objects.items() if kind == resource and namespace in ("", space)]
         found = [clone({"metadata": body["metadata"]}) for body in bodies]
-        return [body for body in found if not selector or selector in body["metadata"].get("labels", {})]
+        return [body for body in found if selects(selector, body["metadata"].get("labels", {}))]
 
     async def create(self, resource: str, namespace: str, body: Object) -> Object:
         def write() -> Object:
@@ -139,7 +154,7 @@ class FakeCluster:
         answer: Object = self._write(write)
         return answer
 
-    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+    async def replace_finalizers(self, resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
         key = (resource, seen["metadata"].get("namespace", ""), seen["metadata"]["name"])
         before = clone(seen["metadata"])
 

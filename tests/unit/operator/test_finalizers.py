@@ -1,5 +1,8 @@
 """What other controllers do to a list of finalizers between our read and our write is never undone."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
@@ -20,7 +23,7 @@ class Busy(FakeCluster):
         self.others: list[list[str]] = []
         self.asked = 0
 
-    async def replace_finalizers(self, resource: str, seen: Object, after: list[str]) -> Object | None:
+    async def replace_finalizers(self, resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
         self.asked += 1
         if self.others:
             meta = seen["metadata"]
@@ -100,7 +103,7 @@ async def test_a_job_and_its_pods_keep_what_other_controllers_put_on_them_in_bet
     run = await in_training()
     real = run.cluster.replace_finalizers
 
-    async def late(resource: str, seen: Object, after: list[str]) -> Object | None:
+    async def late(resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
         body = run.cluster.objects[(resource, "team-a", seen["metadata"]["name"])]
         if THEIRS not in body["metadata"].setdefault("finalizers", []):
             body["metadata"]["finalizers"].append(THEIRS)

@@ -13,7 +13,6 @@ from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.main import until_one_ends
 from llmtrain_operator.metrics import OperatorMetrics, register_all
 from llmtrain_operator.names import FINALIZER_POD
-from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.snapshots import Snapshots
@@ -22,6 +21,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tests.unit.operator.booked import ledgers
 from tests.unit.operator.fake_cluster import FakeCluster, stamp
 from tests.unit.operator.scenario import CPU_PLAN, Scenario
 from tests.unit.operator.test_operator_health import orphaned
@@ -102,7 +102,7 @@ async def test_the_sweep_passes_strange_pods_and_takes_the_orphans_behind_them()
     rejections, crashes = Rejections(), list[str]()
     sweeper = Sweeper(
         run.cluster,
-        Ledgers(run.cluster),
+        ledgers(run.cluster),
         [],
         run.cluster.clock,
         lambda *_: None,
@@ -126,7 +126,7 @@ async def test_somebodys_own_pod_with_our_finalizer_is_let_go_once_it_is_deleted
     cluster = Collections()
     cluster.add(PODS, strange_pods()[0])
     cluster.tick(120)
-    sweeper = Sweeper(cluster, Ledgers(cluster), [], cluster.clock, lambda *_: None)
+    sweeper = Sweeper(cluster, ledgers(cluster), [], cluster.clock, lambda *_: None)
     await sweeper.sweep()
     (pod,) = cluster.of(PODS)
     assert "deletionTimestamp" not in pod["metadata"], "it is not ours to delete"
@@ -148,7 +148,7 @@ class Refused(FakeCluster):
 async def test_an_orphan_that_cannot_be_deleted_holds_up_no_other() -> None:
     run = await orphaned()
     run.cluster.__class__ = Refused
-    await Sweeper(run.cluster, Ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
+    await Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
     asked = {p["metadata"]["name"]: "deletionTimestamp" in p["metadata"] for p in run.cluster.of(PODS)}
     assert asked == {name: not name.endswith("-head") for name in asked}
     assert len(asked) == 3
@@ -168,7 +168,7 @@ async def test_a_ledger_of_any_content_fails_neither_the_upkeep_nor_the_scrape(b
     snapshots, registry = Snapshots(run.cluster.clock), CollectorRegistry()
     snapshots.put(("team-a", "gpt"), run.status, run.job["metadata"]["uid"])
     register_all(registry, snapshots)
-    await Upkeep(run.cluster, run.cluster.clock, [], snapshots).look()
+    await Upkeep(run.cluster, run.cluster.clock, [], snapshots, ledgers(run.cluster)).look()
     text = generate_latest(registry).decode()
     assert 'llmtrain_job_info{name="gpt"' in text
     assert set(snapshots.plans) == {"cpu", "gpu", "zz"}
@@ -183,7 +183,7 @@ async def test_a_budget_or_plan_that_does_not_parse_is_told_and_passed(spec: dic
     run.cluster.add(BUDGETS, {"metadata": {"name": "b", "namespace": "team-b"}, "spec": {"limitUsd": "5"}})
     run.cluster.add(PLANS, {"metadata": {"name": "aa"}, "spec": {"tenure": "Borrowed"}})
     snapshots, rejections = Snapshots(run.cluster.clock), Rejections()
-    upkeep = Upkeep(run.cluster, run.cluster.clock, [], snapshots, rejections)
+    upkeep = Upkeep(run.cluster, run.cluster.clock, [], snapshots, ledgers(run.cluster), rejections)
     for _ in range(3):
         await upkeep.look()
     assert [budget.name for budget in snapshots.budgets] == ["b"]

@@ -9,6 +9,7 @@ from llmtrain_operator.client import ApiError
 from llmtrain_operator.reconcile import JOBS
 
 from llmtrain.api.status import Progress, StageStatus
+from tests.unit.operator.booked import booked_micro_usd
 from tests.unit.operator.fake_cluster import stamp
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
@@ -167,9 +168,7 @@ async def test_a_finished_job_is_deleted_when_its_time_is_up_and_booked() -> Non
     run.cluster.tick(120)
     await run.turn(4)
     assert run.cluster.of(JOBS) == []
-    ledger = run.cluster.objects[("api/v1/configmaps", "team-a", "llmtrain-ledger")]
-    totals = json.loads(ledger["data"]["ledger.json"])["totals"]
-    assert sum(t["costMicroUsd"] for t in totals) == spent > 0
+    assert booked_micro_usd(run.cluster) == spent > 0
 
 
 async def test_without_a_time_to_live_a_finished_job_stays() -> None:
@@ -312,9 +311,7 @@ async def test_a_job_can_be_deleted_at_any_moment(state: str, on_delete: str) ->
     assert run.pods == []
     left = {kind for (kind, _, name) in run.cluster.objects if name.startswith("gpt-")}
     assert left <= {"api/v1/events"}
-    ledger = run.cluster.objects.get(("api/v1/configmaps", "team-a", "llmtrain-ledger"))
-    totals = json.loads(ledger["data"]["ledger.json"])["totals"] if ledger else []
-    assert sum(t["costMicroUsd"] for t in totals) == recorded_micro_usd(run.cluster)
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster)
 
 
 async def bring_to(state: str, on_delete: str) -> Scenario:

@@ -21,6 +21,7 @@ from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import Progress
 from llmtrain.cli.compare import Output, compared, rendered
 from llmtrain.cli.inputs import Given
+from tests.unit.operator.booked import ledgers
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_budget import to_training
 
@@ -63,7 +64,7 @@ class Watched:
     def restart(self) -> None:
         self.registry, self.snapshots = CollectorRegistry(), Snapshots(self.run.cluster.clock)
         register_all(self.registry, self.snapshots)
-        self.upkeep = Upkeep(self.run.cluster, self.run.cluster.clock, [], self.snapshots)
+        self.upkeep = Upkeep(self.run.cluster, self.run.cluster.clock, [], self.snapshots, ledgers(self.run.cluster))
 
     async def look(self) -> None:
         await self.upkeep.look()

@@ -1,7 +1,6 @@
 """The operator itself: liveness, loops that crash, the client's manners, the sweep for orphans."""
 
 import asyncio
-import json
 import urllib.error
 import urllib.request
 from contextvars import ContextVar
@@ -18,7 +17,6 @@ from llmtrain_operator.health import LONGEST_SILENCE, LONGEST_TURN, Health, serv
 from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.memory import Memory, Rest
 from llmtrain_operator.metrics import OperatorMetrics
-from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import Action, CreateWorker, DeleteObjects, DeletePod, HoldJob, ReleasePod
 from llmtrain_operator.orphans import Sweeper
 from llmtrain_operator.podstate import PodState
@@ -28,6 +26,7 @@ from llmtrain_operator.rest import Crowd, Kept
 from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 
+from tests.unit.operator.booked import booked_micro_usd, ledgers
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
 
@@ -384,7 +383,7 @@ async def orphaned() -> Scenario:
 async def sweep(run: Scenario, times: int = 1) -> int:
     left = 0
     for _ in range(times):
-        left = await Sweeper(run.cluster, Ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
+        left = await Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
         run.cluster.tick(1)
         for body in run.cluster.of("api/v1/pods"):
             if "deletionTimestamp" in body["metadata"] and body["status"].get("phase") == "Running":
@@ -398,10 +397,9 @@ async def test_orphans_are_taken_down_and_booked_once() -> None:
     assert await sweep(run) == 3
     assert await sweep(run, 4) == 0
     assert run.pods == []
-    ledger = json.loads(run.cluster.objects[("api/v1/configmaps", "team-a", "llmtrain-ledger")]["data"]["ledger.json"])
     orphans_only = {uid: run.cluster.final_pods[uid] for uid in paid.values()}
     run.cluster.final_pods = orphans_only
-    assert sum(t["costMicroUsd"] for t in ledger["totals"]) == recorded_micro_usd(run.cluster) > 0
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster) > 0
 
 
 async def test_a_job_made_anew_under_the_same_name_does_not_shield_the_old_ones_pods() -> None:
@@ -428,6 +426,6 @@ async def test_the_sweep_starts_the_loop_of_a_job_that_no_event_told_of() -> Non
     run = Scenario()
     seen: list[tuple[str, str, str]] = []
     await Sweeper(
-        run.cluster, Ledgers(run.cluster), ["team-a"], run.cluster.clock, lambda *key: seen.append(key)
+        run.cluster, ledgers(run.cluster), ["team-a"], run.cluster.clock, lambda *key: seen.append(key)
     ).sweep()
     assert seen == [("team-a", "gpt", run.job["metadata"]["resourceVersion"])]

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from llmtrain_operator.permissions import CLUSTER, FILE, NAMESPACED, Grant, template
+from llmtrain_operator.permissions import ABOUT_NAMESPACES, CLUSTER, FILE, NAMESPACED, OWN, Grant, template
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "charts" / "llmtrain" / "templates"
-EVERY = (*NAMESPACED, *CLUSTER)
+EVERY = (*NAMESPACED, *CLUSTER, *OWN, *ABOUT_NAMESPACES)
+EVERYWHERE = (*NAMESPACED, *CLUSTER)
 PLAIN = {"get", "list", "watch", "create", "update", "patch", "delete"}
-PAIRS = [(g.group, resource, verb) for g in EVERY for resource in g.resources for verb in g.verbs]
+PAIRS = [(g.group, resource, verb) for g in EVERYWHERE for resource in g.resources for verb in g.verbs]
 
 
 def test_the_charts_roles_are_what_the_table_says() -> None:
@@ -44,3 +45,10 @@ def test_what_belongs_to_a_namespace_is_not_granted_in_the_whole_cluster() -> No
         "nodes",
         "namespaces",
     }
+
+
+def test_config_maps_of_tenants_are_listed_nowhere_and_only_the_former_ledger_is_written() -> None:
+    assert [g.names for g in EVERYWHERE if "configmaps" in g.resources and {"update", "patch"} & set(g.verbs)] == [
+        ("llmtrain-ledger",)
+    ]
+    assert not [g for g in EVERYWHERE if "configmaps" in g.resources and {"list", "watch"} & set(g.verbs)]

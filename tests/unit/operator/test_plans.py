@@ -12,6 +12,7 @@ from llmtrain_operator.upkeep import Upkeep
 
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
+from tests.unit.operator.booked import ledgers
 from tests.unit.operator.scenario import Scenario
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -98,7 +99,7 @@ async def test_statuses_of_plans_and_budgets_are_kept_current_and_written_once()
     run = Scenario()
     body = {"metadata": {"name": "research", "namespace": "team-a"}, "spec": {"limitUsd": "10", "warnAtShare": ["0.5"]}}
     run.cluster.add(BUDGETS, body)
-    upkeep = Upkeep(run.cluster, run.cluster.clock, ["team-a"], Snapshots(run.cluster.clock))
+    upkeep = Upkeep(run.cluster, run.cluster.clock, ["team-a"], Snapshots(run.cluster.clock), ledgers(run.cluster))
     await upkeep.look()
     writes = run.cluster.writes
     await upkeep.look()

@@ -1,9 +1,6 @@
 """Before the operator goes: every job suspended, every pod settled, no finalizer left."""
 
-from typing import Any
-
 import pytest
-from llmtrain_operator.client import Found
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.reconcile import JOBS
 from llmtrain_operator.uninstall import DEPLOYMENTS, Policy, StillThereError, Uninstaller
@@ -44,24 +41,6 @@ async def running() -> Scenario:
             scenario.cluster.run_pod(name)
     await scenario.turn(1)
     return scenario
-
-
-@pytest.fixture(autouse=True)
-def clusterwide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list over all namespaces and by a label's existence, which the fake otherwise has no need for."""
-    from tests.unit.operator.fake_cluster import FakeCluster
-
-    async def find(self: FakeCluster, resource: str, namespace: str, selector: str, not_before: str = "") -> Found:
-        key, _, value = selector.partition("=")
-        found: list[dict[str, Any]] = []
-        for (kind, space, _name), body in self.objects.items():
-            labels = body["metadata"].get("labels", {})
-            matches = not key or (labels.get(key) == value if value else key in labels)
-            if kind == resource and namespace in ("", space) and matches:
-                found.append(body)
-        return Found(found)
-
-    monkeypatch.setattr(FakeCluster, "find", find)
 
 
 async def test_a_running_job_is_suspended_settled_and_free_of_finalizers() -> None:
