@@ -10,6 +10,7 @@ from llmtrain_operator.counted import counted
 from llmtrain_operator.ending import awaited, unbooked
 from llmtrain_operator.estimates import update_estimate
 from llmtrain_operator.forecasts import update_forecast
+from llmtrain_operator.freshness import guarded
 from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, goodput, working
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.nodes import abandoned
@@ -34,7 +35,11 @@ from llmtrain_operator.turn import Turn
 
 
 def decide(seen: Observation) -> Decision:
-    """What the status becomes and what is done."""
+    """What the status becomes and what is done; nothing costly on old reads."""
+    return guarded(seen, _decide(seen))
+
+
+def _decide(seen: Observation) -> Decision:
     if FINALIZER_JOB not in seen.job.finalizers:
         status = seen.job.status.duplicate()
         tell_refusals(status, seen)
@@ -88,7 +93,7 @@ def _move(turn: Turn) -> None:
 def _decide_invalid(seen: Observation) -> Decision:
     """A spec that does not parse (an older CRD let it in): nothing is created, everything there is taken down."""
     status = seen.job.status.duplicate()
-    status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.now)
+    status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.certain)
     status.ledger.counted = counted(status.ledger, seen.pods, None)
     summarize_invalid(status, seen)
     decision = Decision(status)
@@ -109,7 +114,7 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
     observe_phases(turn)
     tell_skew(turn)
     observe_placement(turn)
-    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, turn.now, turn.stage, unbooked(turn))
+    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, seen.certain, turn.stage, unbooked(turn))
     return turn
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from llmtrain_operator.client import ApiError, Object
@@ -27,6 +28,8 @@ SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
 Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
 """
 Key = tuple[str, str]
+ALL = ""
+"""What the one watch of all namespaces goes by."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Jobs:
     monotonic: Callable[[], float]
     health: Health
     loops: dict[Key, Loop] = field(default_factory=dict)
+    _heard: dict[str, datetime] = field(default_factory=dict)
+    """When the watch of pods last said anything, by the namespace that it watches."""
     _gate: Gate = field(default_factory=Gate)
 
     def job_gone(self, namespace: str, name: str, version: str) -> None:
@@ -69,6 +74,10 @@ class Jobs:
         for loop in self.loops.values():
             loop.memory.pods.gap = True
             self._wake(loop)
+
+    def pods_heard(self, namespace: str) -> None:
+        """The watch of a namespace's pods, of all where it is empty, works."""
+        self._heard[namespace] = self.reconciler.clock()
 
     def pod_told(self, namespace: str, name: str, uid: str, version: str, tale: Tale) -> None:
         """Make a job's loop look now, unless its last look had this change of a pod in it, or it waits for more."""
@@ -137,7 +146,7 @@ class Jobs:
         loop.memory = memory
         while True:
             began = self.monotonic()
-            glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._crowd())
+            glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._crowd(key[0]))
             try:
                 outlook = glance or await self._turn(key, loop)
                 failures = loop.crashes = 0
@@ -148,7 +157,7 @@ class Jobs:
             if outlook.gone:
                 self._forget(key)
                 return
-            if outlook.head is not None and self.reconciler.hears(memory, self._crowd(), outlook.seconds):
+            if outlook.head is not None and self.reconciler.hears(memory, self._crowd(key[0]), outlook.seconds):
                 self.progress.ask(outlook.head, memory)
             # A resync is not hurried, and a wake-up waits while others have their turn.
             shortest = SHORTEST_GAP if outlook.seconds else 0.0
@@ -160,7 +169,7 @@ class Jobs:
             self._begin(loop)
             started, ok, loop.turning = self.monotonic(), False, True
             try:
-                rested = await self.reconciler.rested_turn(loop.memory, self._crowd())
+                rested = await self.reconciler.rested_turn(loop.memory, self._crowd(key[0]))
                 outlook = rested or await self.reconciler.turn(*key, loop.memory)
                 ok = not outlook.failed
             finally:
@@ -172,8 +181,8 @@ class Jobs:
             self.snapshots.put(key, outlook.status, outlook.uid)
         return outlook
 
-    def _crowd(self) -> Crowd:
-        return Crowd(len(self.loops))
+    def _crowd(self, namespace: str) -> Crowd:
+        return Crowd(len(self.loops), self._heard.get(namespace) or self._heard.get(ALL))
 
     def _begin(self, loop: Loop) -> None:
         """What woke the loop before this is seen by the turn that begins now."""

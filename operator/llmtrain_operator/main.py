@@ -76,7 +76,7 @@ async def run() -> None:
     sweeper = Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure, rejections, guards[Loop.SWEEP])
     rounds = Rounds(cluster, health, sweeper, metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots, reconciler.ledgers, rejections, guards[Loop.UPKEEP])
-    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all, guards[Loop.POD_WATCH])
+    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all, jobs.pods_heard, guards[Loop.POD_WATCH])
     loops: dict[Loop, Callable[[], Coroutine[Any, Any, None]]] = {
         Loop.PULSE: rounds.pulse,
         Loop.PING: rounds.ping,

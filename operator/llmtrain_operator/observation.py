@@ -87,6 +87,10 @@ class Observation:
     nodes: Mapping[str, Node]
     plans: Mapping[str, Plan]
     now: datetime
+    pods_read: datetime | None = None
+    """Until when the pods are known to have been as they are here; None: until now."""
+    live: bool = True
+    """Job and pods were read by this turn, and not kept from an earlier one."""
     objects_left: bool = False
     """No pod is left of a cluster that is being taken down, but what its pods mounted is."""
     image: str = ""
@@ -105,6 +109,11 @@ class Observation:
 
     templates: Templates | None = None
     """The pods of the attempt under way, as its ConfigMap has them; LOST where it has none; None: nobody has looked."""
+
+    @property
+    def certain(self) -> datetime:
+        """What pods owe is certain until then."""
+        return self.now if self.live or self.pods_read is None else min(self.now, self.pods_read)
 
     @property
     def refusal(self) -> str:
@@ -246,3 +255,5 @@ class Decision:
     """By uid, what must be told of which pods, of all of them, before there is anything to do; empty: of any."""
     wants_templates: bool = False
     """It cannot be decided without the templates that the attempt began with."""
+    stale: bool = False
+    """Nothing is decided: what would follow needs pods that are read now."""

@@ -38,6 +38,10 @@ class Watched(Protocol):
         """Whether the operator itself made this change."""
 
 
+def _nobody(_: str) -> None:
+    """Nobody asks whether the watch works."""
+
+
 @dataclass
 class PodWatch:
     """Runs until it is cancelled. `tell` takes namespace and job, uid and resourceVersion of the pod, and what is told."""
@@ -46,6 +50,8 @@ class PodWatch:
     namespaces: Sequence[str]
     tell: Callable[[str, str, str, str, Tale], None]
     wake_all: Callable[[], None]
+    heard: Callable[[str], None] = _nobody
+    """Is told, by its namespace, of each sign that a watch works."""
     guard: Guard = field(default_factory=lambda: Guard(Loop.POD_WATCH))
 
     async def run(self) -> None:
@@ -60,6 +66,7 @@ class PodWatch:
                 version = version or await self._begin(namespace)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
                     version = str(meta.get("resourceVersion") or version)
+                    self.heard(namespace)
                     if kind != "BOOKMARK":
                         with self.guard.each(f"pod {meta.get('namespace')}/{meta.get('name')}"):
                             self._tell(kind, meta)

@@ -96,6 +96,15 @@ class Outlook:
     failed: bool = False
 
 
+@dataclass(frozen=True)
+class Look:
+    """A job's pods, until when they are known to have been so, and whether this turn read them."""
+
+    pods: list[PodState]
+    read: datetime
+    live: bool = True
+
+
 @dataclass
 class Reconciler:
     """The IO shell around `decide`."""
@@ -125,11 +134,17 @@ class Reconciler:
         job = _remembering(read_job(raw), memory)
         kept = rest.kept if memory.woken and memory.pods.are_listed() else None
         seen = await self._observe(job, await self._pods(job, kept, memory), memory)
-        memory.told, memory.progress = memory.progress or memory.told, None
         decision = decide(seen)
+        if decision.stale:
+            kept = None
+            seen = await self._observe(job, await self._pods(job, None, memory), memory)
+            decision = decide(seen)
         if decision.wants_templates:
             seen = replace(seen, templates=await self._templates(seen.job, memory))
             decision = decide(seen)
+        if decision.stale:
+            raise ApiError(NO_ANSWER, "OldReads", "the apiserver takes too long: pods are old before they are judged")
+        memory.told, memory.progress = memory.progress or memory.told, None
         memory.pods.awaited = decision.awaited
         status = decision.status.to_dict()
         moved = lasting(status) != lasting(raw.get("status") or {})
@@ -192,11 +207,13 @@ class Reconciler:
             return None
         raw = unpack(memory.job.kept)
         job = read_job(raw)
-        seen = await self._observe(job, own_pods(job, kept.pods()), memory)
+        known = max(kept.read, crowd.heard or kept.read)
+        seen = await self._observe(job, Look(own_pods(job, kept.pods()), known, live=False), memory)
         later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
         decision = decide(replace(seen, progress=None) if later else seen)
         if (
-            decision.actions
+            decision.stale
+            or decision.actions
             or decision.events
             or decision.wants_templates
             or stand(decision.status) != stand(seen.job.status)
@@ -238,22 +255,24 @@ class Reconciler:
             memory.billed_at = memory.billed_at or status_written(raw)
         return raw
 
-    async def _pods(self, job: Job, kept: Kept | None, memory: Memory) -> list[PodState]:
+    async def _pods(self, job: Job, kept: Kept | None, memory: Memory) -> Look:
         """The job's pods: as they are now, or, for a loop that was told of a change, at least as new as anybody told of."""
         told = memory.woken and memory.pods.sure and not memory.pods.gap
         memory.woken = memory.pods.sure = memory.pods.gap = False
         if kept is not None:
-            return own_pods(job, kept.pods())
+            return Look(own_pods(job, kept.pods()), kept.read, live=False)
+        asked = self.clock()
         where = (PODS, job.namespace, job_selector(job.uid))
         if told:
             found = await self.cluster.find_since(*where, memory.pods.newest)
         else:
             found = await self.cluster.find(*where, memory.pods.version)
         memory.pods.version = found.version
-        return own_pods(job, found.items)
+        return Look(own_pods(job, found.items), asked)
 
-    async def _observe(self, job: Job, pods: Sequence[PodState], memory: Memory) -> Observation:
+    async def _observe(self, job: Job, look: Look, memory: Memory) -> Observation:
         """The job and its pods with all that a decision needs beside them."""
+        pods = look.pods
         doubtful = any(pod.deleted or pod.cut_off for pod in pods)
         nodes = await self.recent.nodes({pod.node for pod in pods if pod.node}) if doubtful else {}
         unread = dict[str, str]()
@@ -264,6 +283,8 @@ class Reconciler:
             nodes=nodes,
             plans=plans,
             now=self.clock().replace(microsecond=0),
+            pods_read=look.read.replace(microsecond=0),
+            live=look.live,
             objects_left=not pods and await self._objects_left(job, memory),
             image=self.image,
             nonce=secrets.token_hex(4),

@@ -41,6 +41,8 @@ class Crowd:
     """The jobs that share an apiserver: the more they are, the more is taken on trust, and the later news are told."""
 
     jobs: int
+    heard: datetime | None = None
+    """When the watch of pods last said anything: what it told of nobody has not changed since."""
 
     @property
     def trust(self) -> timedelta:
@@ -67,7 +69,7 @@ class Kept:
 
 def keep(seen: Observation) -> Kept:
     """The pods that were seen."""
-    return Kept(seen.now, pack([less_owners(pod.raw) for pod in seen.pods]))
+    return Kept(seen.pods_read or seen.now, pack([less_owners(pod.raw) for pod in seen.pods]))
 
 
 def pack(json: Object | Sequence[Object]) -> bytes:
@@ -109,7 +111,7 @@ def next_look(uid: str, now: datetime) -> datetime:
 def stays(seen: Observation, decision: Decision, status: Mapping[str, Any], then: datetime) -> bool:
     """Whether nothing follows from time alone until then. `status`: the decision's, as JSON."""
     job = replace(seen.job, status=decision.status)
-    ahead = foresee(replace(seen, job=job, now=then, progress=None))
+    ahead = foresee(replace(seen, job=job, now=then, pods_read=None, progress=None))
     return not ahead.actions and not ahead.events and lasting(ahead.status.to_dict()) == lasting(status)
 
 

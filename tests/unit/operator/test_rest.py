@@ -1,6 +1,7 @@
 """A job at rest is looked at by the clock alone; whatever follows from that is left to a turn with live reads."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ def glance(run: Scenario, crowd: Crowd = MANY) -> Outlook | None:
 
 
 async def rested(run: Scenario, crowd: Crowd = MANY) -> Outlook | None:
-    return await reconciler(run).rested_turn(run.memory, crowd)
+    """While the watch of pods works."""
+    return await reconciler(run).rested_turn(run.memory, replace(crowd, heard=run.cluster.now))
 
 
 def say(run: Scenario, done: int) -> None:
@@ -159,6 +161,28 @@ async def test_turns_at_rest_write_what_live_turns_would_have_written(monkeypatc
         await live.turn()
         assert await rested(resting)
     assert resting.status.to_dict() == live.status.to_dict()
+
+
+@pytest.mark.parametrize("offset", range(0, 60, 7))
+async def test_a_total_never_falls_though_the_watch_of_pods_is_silent(offset: int) -> None:
+    """A worker ends a second after the last thing that the watch told; the turns of a minute and a half do not know."""
+    run = await training()
+    run.cluster.tick(offset)
+    run.memory.woken = True
+    await run.turn()
+    heard = run.cluster.now - timedelta(seconds=offset)
+    totals = [run.status.ledger.total_micro_usd]
+    run.cluster.tick(1)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    for _ in range(90):
+        run.cluster.tick(1)
+        crowd = replace(MANY, heard=heard)
+        assert glance(run, crowd) or await reconciler(run).rested_turn(run.memory, crowd)
+        totals.append(run.status.ledger.total_micro_usd)
+    run.memory.pods.gap = run.memory.woken = True
+    await run.turn()
+    totals.append(run.status.ledger.total_micro_usd)
+    assert totals == sorted(totals)
 
 
 @pytest.mark.parametrize(("jobs", "looks"), [(3, 0), (100, 0), (500, 2), (1000, 4), (10_000, 4)])
