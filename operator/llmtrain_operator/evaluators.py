@@ -12,6 +12,7 @@ from llmtrain_operator.budget import SHORTEST_RUN_SECONDS
 from llmtrain_operator.history import count_node_loss
 from llmtrain_operator.names import EVALUATOR
 from llmtrain_operator.nodes import silent
+from llmtrain_operator.placement import placed_at
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.retry import UNCOUNTED
 from llmtrain_operator.supersede import unmakeable
@@ -23,7 +24,7 @@ HOPELESS = frozenset({FailureClass.BAD_INPUT, FailureClass.DENIED, FailureClass.
 
 
 def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
-    """Replace evaluators that ended; give up those that fail for good, fail too often, or cannot be had."""
+    """Replace evaluators that ended; give up those that fail for good or too often. One without a node waits for free."""
     slots = {slot.index: slot for slot in stage.evaluators}
     for pod in turn.evaluators_of(stage):
         slot = slots.get(pod.index)
@@ -36,7 +37,6 @@ def tend_evaluators(turn: Turn, stage: StageStatus) -> None:
         elif why := _cannot_start(turn, pod):
             turn.delete(pod)
             _give_up(turn, stage, slot, why)
-    _refused(turn, stage)
     _unmakeable(turn, stage)
     _unpaid(turn, stage)
 
@@ -58,22 +58,15 @@ def _succeed(turn: Turn, stage: StageStatus, slot: WorkerState, pod: PodState) -
 
 
 def _cannot_start(turn: Turn, pod: PodState) -> str:
-    """Why a pod that has not started will not, or has taken too long; empty: it may yet."""
+    """Why a pod that has not started will not, or has taken too long on its node; empty: it may yet."""
     if pod.started:
         return ""
     reason, text = pod.waiting or ("", "")
     if pod.hopeless:
         return f"evaluator {pod.name}: {reason} {text}"
-    late = pod.created is not None and turn.now - pod.created > timedelta(seconds=turn.spec.start_deadline_seconds)
+    since = placed_at(pod)
+    late = since is not None and turn.now - since > timedelta(seconds=turn.spec.start_deadline_seconds)
     return f"evaluator {pod.name} was not started in time: {reason} {text}" if late else ""
-
-
-def _refused(turn: Turn, stage: StageStatus) -> None:
-    """The apiserver refused a pod although head and workers are there: it was an evaluator, which can be done without."""
-    if not turn.seen.refusal or turn.lacks_crew(stage):
-        return
-    for slot in _lacking(turn, stage):
-        _give_up(turn, stage, slot, turn.seen.refusal)
 
 
 def _unmakeable(turn: Turn, stage: StageStatus) -> None:

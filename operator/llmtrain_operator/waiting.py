@@ -6,11 +6,12 @@ from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus, Waiting
 from llmtrain.cost.money import format_usd
-from llmtrain_operator.billing import parse_time
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.blueprints import cluster_of, worker_count
 from llmtrain_operator.deadline import seconds_without_progress
 from llmtrain_operator.elastic import idle_workers, is_enough, started_workers
 from llmtrain_operator.idle_release import GIVEN_BACK
+from llmtrain_operator.names import HEAD
 from llmtrain_operator.placement import held_micro_usd, held_pods, placed_at, unplaced_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.refusal import insufficient, quota_resource, reason_of
@@ -20,6 +21,8 @@ SLOW_START = timedelta(seconds=30)
 SLOW_SCHEDULER = timedelta(seconds=60)
 NO_PROGRESS_SECONDS = 600
 NAMED_PODS = 8
+CREW_CREATES = ("CreateObjects", "CreateHead", "CreateWorker")
+"""Acts without which the stage cannot start; whoever waits for an evaluator trains meanwhile."""
 STARTING, NO_PROGRESS = "Starting", "NoProgress"
 GATED, UNSCHEDULABLE, UNSEEN = "SchedulingGated", "Unschedulable", "NotScheduled"
 """Of pods without a node: a gate is in front of the scheduler, no node fits, no scheduler has said anything."""
@@ -36,6 +39,8 @@ class Cause:
     message: str
     resource: str = ""
     pods: tuple[str, ...] = ()
+    since: str = ""
+    """Empty: since the pods were asked for."""
 
 
 def waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
@@ -84,7 +89,7 @@ def _incomplete(turn: Turn, stage: StageStatus) -> Cause | None:
     causes = [cause for cause in (*placed, _refused(turn, stage), *unplaced, _unseen(turn, stage)) if cause]
     if not causes:
         return _starting(turn, stage)
-    return replace(causes[0], message="; besides: ".join(cause.message for cause in causes))
+    return replace(causes[0], message="; besides: ".join(dict.fromkeys(cause.message for cause in causes)))
 
 
 def _fewer(turn: Turn, stage: StageStatus, why: Cause | None) -> Cause | None:
@@ -100,13 +105,15 @@ def _fewer(turn: Turn, stage: StageStatus, why: Cause | None) -> Cause | None:
 
 
 def _refused(turn: Turn, stage: StageStatus) -> Cause | None:
-    text = turn.seen.refusal
-    if not text or not turn.lacks_crew(stage):
+    refusal = next((one for one in turn.seen.refusals if one.act in CREW_CREATES), None)
+    if refusal is None or not turn.lacks_crew(stage):
         return None
     there = {(pod.is_head, pod.index, pod.incarnation) for pod in turn.crew_of(stage)}
-    missing = [f"w{w.index}-{w.incarnation}" for w in stage.workers if (False, w.index, w.incarnation) not in there]
+    missing = [] if turn.head_of(stage) else [HEAD]
+    missing += [f"w{w.index}-{w.incarnation}" for w in stage.workers if (False, w.index, w.incarnation) not in there]
     names = [f"{turn.cluster_name(stage)}-{part}" for part in missing]
-    return Cause(reason_of(text), text, quota_resource(text), tuple(names))
+    words = refusal.message if refusal.code else f"the apiserver does not answer: {refusal.message}"
+    return Cause(reason_of(refusal), words, quota_resource(words), tuple(names), format_time(refusal.since))
 
 
 def _pods_wait(turn: Turn, stage: StageStatus, reason: str, pods: Sequence[tuple[PodState, str]]) -> Cause:
@@ -162,6 +169,8 @@ def _since(turn: Turn, stage: StageStatus, cause: Cause) -> str:
         return stage.idle_since
     if cause.reason == NO_PROGRESS:
         return stage.progress_time or turn.stamp
+    if cause.since:
+        return cause.since
     before = turn.seen.job.status.waiting
     if before is not None and before.reason == GATED:
         return turn.stamp

@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from llmtrain_operator.client import ApiError
 from llmtrain_operator.names import LABEL_ROLE
 from llmtrain_operator.recent import PLANS
 
 from llmtrain.api.stageconfig import Result, StageConfig
 from llmtrain.api.status import Stage, StageState
 from tests.unit.operator.scenario import Scenario, cluster, recorded_micro_usd
+from tests.unit.operator.test_elastic import place
 
 TRAINING = ["gpt-trn-1-head", "gpt-trn-1-w0-1", "gpt-trn-1-w1-1"]
 EVALUATORS = ["gpt-trn-1-e0-1", "gpt-trn-1-e1-1"]
@@ -113,7 +115,7 @@ async def test_one_that_cannot_be_cured_is_given_up_and_training_goes_on(code: i
     assert "EvaluatorGivenUp" in reasons(scenario)
 
 
-async def test_one_that_finds_no_node_is_given_up_in_time_and_is_not_the_job_s_wait() -> None:
+async def test_one_that_finds_no_node_waits_for_free_and_is_not_the_job_s_wait() -> None:
     scenario = await in_training(startDeadlineSeconds=60)
     scenario.cluster.end_pod("gpt-trn-1-e0-1", 70)
     for _ in range(3):
@@ -123,10 +125,38 @@ async def test_one_that_finds_no_node_is_given_up_in_time_and_is_not_the_job_s_w
     scenario.cluster.pod("gpt-trn-1-e0-2")["status"]["conditions"] = [condition]
     await scenario.turn()
     assert scenario.status.waiting is None
-    scenario.cluster.tick(100)
+    scenario.cluster.tick(20_000)
     await scenario.turn(3)
     stage = training(scenario)
-    assert (stage.state, stage.attempt, [slot.index for slot in stage.evaluators]) == (StageState.RUNNING, 1, [1])
+    assert (stage.state, stage.attempt, [slot.index for slot in stage.evaluators]) == (StageState.RUNNING, 1, [0, 1])
+    assert "gpt-trn-1-e0-2" in scenario.pods
+    place(scenario, "gpt-trn-1-e0-2")
+    await scenario.turn()
+    scenario.cluster.tick(50)
+    await scenario.turn()
+    assert "deletionTimestamp" not in scenario.cluster.pod("gpt-trn-1-e0-2")["metadata"]
+    scenario.cluster.tick(20)
+    await scenario.turn(3)
+    stage = training(scenario)
+    assert (stage.state, stage.attempt, [slot.index for slot in stage.evaluators]) == (StageState.RUNNING, 1, [1]), (
+        "on a node it is paid for"
+    )
+
+
+async def test_one_that_the_apiserver_refuses_is_asked_for_again_while_training_runs() -> None:
+    scenario = await in_training()
+    full = ApiError(403, "Forbidden", "exceeded quota: cpus, requested: requests.cpu=2, used: requests.cpu=9")
+    scenario.cluster.refuse = lambda resource, body: full if "-e0-2" in body["metadata"]["name"] else None
+    scenario.cluster.end_pod("gpt-trn-1-e0-1", 70)
+    for _ in range(60):
+        await scenario.turn()
+        scenario.cluster.tick(60)
+    assert [slot.index for slot in training(scenario).evaluators] == [0, 1]
+    assert scenario.status.waiting is None
+    assert next(c for c in scenario.status.conditions if c.type == "Progressing").status == "True"
+    scenario.cluster.refuse = lambda resource, body: None
+    await scenario.turn(2)
+    assert "gpt-trn-1-e0-2" in scenario.pods
 
 
 async def test_a_plan_that_is_missing_blocks_the_start_and_names_the_field() -> None:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from llmtrain_operator.client import ApiError
+from llmtrain_operator.observation import Refusal
 from llmtrain_operator.refusal import insufficient, quota_resource, reason_of
 
 from llmtrain.api.status import Waiting
-from tests.unit.operator.fake_cluster import stamp
+from tests.unit.operator.fake_cluster import START, stamp
 from tests.unit.operator.scenario import Scenario, cluster
 
 NO_GPU = (
@@ -140,8 +142,99 @@ def test_the_apiservers_words_are_understood() -> None:
     assert insufficient(NO_GPU) == "cpu, nvidia.com/gpu"
     assert insufficient("0/1 nodes are available: 1 node(s) had untolerated taint(s)") == ""
     assert quota_resource("exceeded quota: a, requested: pods=1,requests.cpu=2, used: pods=3") == "pods, cpu"
-    assert (
-        reason_of('pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged') == "PodSecurityRefused"
+    unspecified = (
+        "pods is forbidden: failed quota: team: must specify limits.cpu for: stage,log; requests.memory for: log"
     )
-    assert reason_of("configmaps `x` exists and is not of this job; delete it") == "NameTaken"
-    assert reason_of("something else") == "CreateRefused"
+    assert quota_resource(unspecified) == "limits.cpu, requests.memory"
+    assert quota_resource("failed quota: team: must specify limits.cpu,limits.memory") == "limits.cpu, limits.memory"
+
+
+IN = 'pods "p" is forbidden: '
+HOOK = 'Internal error occurred: failed calling webhook "vpod.example.com": failed to call webhook: '
+WORDS = [
+    (403, "Forbidden", f"{IN}exceeded quota: team, requested: requests.cpu=1, used: requests.cpu=4", "QuotaExceeded"),
+    (403, "Forbidden", f"{IN}failed quota: team: must specify limits.cpu for: stage", "QuotaUnspecified"),
+    (409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "team": modified', "QuotaConflict"),
+    (403, "Forbidden", f"{IN}no PriorityClass with name high was found", "PriorityClassNotFound"),
+    (403, "Forbidden", f'{IN}pod rejected: RuntimeClass "kata" not found', "RuntimeClassNotFound"),
+    (
+        403,
+        "Forbidden",
+        f'{IN}error looking up service account a/x: serviceaccount "x" not found',
+        "ServiceAccountNotFound",
+    ),
+    (403, "Forbidden", f"{IN}maximum memory usage per Container is 10Mi, but limit is 1Gi", "LimitRangeRefused"),
+    (403, "Forbidden", f"{IN}minimum memory usage per Container is 10Gi, but request is 1Gi", "LimitRangeRefused"),
+    (
+        403,
+        "Forbidden",
+        f"{IN}cpu max limit to request ratio per Container is 2, but no limit is specified",
+        "LimitRangeRefused",
+    ),
+    (
+        422,
+        "Invalid",
+        'Pod "p" is invalid: spec.containers[0].resources.requests: Invalid value: "1": must be less than or equal to cpu limit of 500m',
+        "LimitRangeRefused",
+    ),
+    (422, "Invalid", 'Pod "p" is invalid: spec.restartPolicy: Unsupported value: "Sometimes"', "Invalid"),
+    (422, "Invalid", 'ConfigMap "big" is invalid: []: Too long: may not be more than 1048576 bytes', "ObjectTooLarge"),
+    (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", "ObjectTooLarge"),
+    (403, "Forbidden", f'{IN}violates PodSecurity "restricted:latest": runAsNonRoot != true', "PodSecurityRefused"),
+    (422, "Invalid", f"{IN}ValidatingAdmissionPolicy 'nope' with binding 'nope' denied request: no", "PolicyRefused"),
+    (403, "Forbidden", 'admission webhook "v.example.com" denied the request: no', "WebhookRefused"),
+    (400, "BadRequest", 'admission webhook "v.example.com" denied the request: no', "WebhookRefused"),
+    (
+        500,
+        "InternalError",
+        f'{HOOK}Post "https://hook.a.svc:443/?timeout=2s": service "hook" not found',
+        "WebhookUnreachable",
+    ),
+    (500, "InternalError", f"{HOOK}dial tcp 127.0.0.1:1: connect: connection refused", "WebhookUnreachable"),
+    (
+        403,
+        "Forbidden",
+        f"{IN}unable to create new content in namespace a because it is being terminated",
+        "NamespaceTerminating",
+    ),
+    (404, "NotFound", 'namespaces "a" not found', "NamespaceNotFound"),
+    (403, "Forbidden", 'pods is forbidden: User "x" cannot create resource "pods" in API group ""', "RightMissing"),
+    (429, "TooManyRequests", "the server has received too many requests", "TooManyRequests"),
+    (503, "ServiceUnavailable", "the server is currently unable to handle the request", "ApiUnavailable"),
+    (500, "InternalError", "etcdserver: leader changed", "ApiError"),
+    (0, "NoAnswer", "TimeoutError", "NotAnswered"),
+    (409, "NameTaken", "configmaps `x` exists and is not of this job; delete it", "NameTaken"),
+    (403, "Forbidden", "something else", "CreateRefused"),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "message", "word"), WORDS)
+def test_a_refusal_is_told_in_one_word(code: int, reason: str, message: str, word: str) -> None:
+    """The words are those of apiserver 1.36, seen there; the quota's are those of its source."""
+    assert reason_of(Refusal("CreateHead", code, reason, message, START, 2)) == word
+
+
+@pytest.mark.parametrize(("code", "reason", "message", "word"), WORDS)
+async def test_a_refused_job_says_why_within_a_minute_and_waits_for_free(
+    code: int, reason: str, message: str, word: str
+) -> None:
+    run = Scenario(startDeadlineSeconds=60, retry={"limit": 0})
+    error: ApiError | None = ApiError(code, reason, message)
+    run.cluster.refuse = lambda resource, body: error if resource == "api/v1/pods" else None
+    await run.turn(2)
+    for _ in range(4):
+        run.cluster.tick(15)
+        await run.turn()
+    waiting = told(run)
+    assert (waiting.reason, waiting.held_micro_usd, waiting.pods) == (word, 0, ["gpt-pre-1-head"])
+    assert message in waiting.message
+    since = waiting.since
+    for _ in range(10):
+        run.cluster.tick(600)
+        await run.turn()
+    assert (run.status.state, run.status.stages[0].attempt, told(run).since) == ("Running", 1, since)
+    assert next(c for c in run.status.conditions if c.type == "Progressing").reason == word
+    error = None
+    run.cluster.tick(60)
+    await run.turn(2)
+    assert (run.pods, run.status.waiting) == (["gpt-pre-1-head"], None)
