@@ -11,7 +11,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import add_finalizer, remove_finalizer
-from llmtrain_operator.names import EVALUATOR, FINALIZER_JOB, FINALIZER_POD, HEAD, WORKER, Attempt
+from llmtrain_operator.names import EVALUATOR, FINALIZER_JOB, FINALIZER_POD, HEAD, LABEL_JOB_UID, WORKER, Attempt
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.observation import (
     Action,
@@ -158,7 +158,15 @@ class Actor:
     async def _uid_of_own(self, resource: str, namespace: str, name: str) -> str:
         """Of the object with this name; NOTHING where there is none, or it is somebody else's."""
         found = await self._cluster.get(resource, namespace, name)
-        return str(found["metadata"]["uid"]) if found is not None and is_owned(found, self._job.uid) else NOTHING
+        if found is None or not (is_owned(found, self._job.uid) or self._is_orphaned(found)):
+            return NOTHING
+        return str(found["metadata"]["uid"])
+
+    def _is_orphaned(self, found: Object) -> bool:
+        """`--cascade=orphan` has taken the owner off what the job had made; the label still says whose it was."""
+        meta = found["metadata"]
+        mine = (meta.get("labels") or {}).get(LABEL_JOB_UID) == self._job.uid
+        return self._job.deleted and mine and not meta.get("ownerReferences")
 
     async def post(self, events: list[Event], now: datetime) -> None:
         """Tell what was written. An event that is refused, whatever for, is lost; the status is not."""

@@ -4,33 +4,38 @@ Somebody who strips the finalizer off a job leaves its pods behind, held by thei
 books them in the namespace's ledger, each once, by its uid. It also starts the loop of every job that no event told of.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
 from llmtrain.api import API_VERSION
-from llmtrain.api.base import parse_quantity
 from llmtrain.api.status import JobStatus, Ledger
-from llmtrain_operator.billing import Node, parse_time
+from llmtrain_operator.billing import Node, format_time, parse_time
 from llmtrain_operator.bookings import booking_of_pod
 from llmtrain_operator.border import Kind, Rejections
-from llmtrain_operator.client import Cluster, Object
+from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import remove_finalizer
 from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID, read_pod_name
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
 from llmtrain_operator.observation import Job
-from llmtrain_operator.ownership import is_own, orphan
+from llmtrain_operator.orphanprice import orphan
+from llmtrain_operator.ownership import is_own
+from llmtrain_operator.podstate import PodState
 from llmtrain_operator.priceannotation import annotated_price
+from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.settlement import settle
 
-PODS = "api/v1/pods"
+log = logging.getLogger("llmtrain.operator")
+PODS, EVENTS = "api/v1/pods", "api/v1/events"
 KIND = "LLMTrainingJob"
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
-MOST_ACCELERATORS = 1024
 PLAN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 SETTLING = timedelta(seconds=60)
 """A pod younger than this may belong to a job that was listed before it was made."""
@@ -77,10 +82,14 @@ class Sweeper:
         held = FINALIZER_POD in (meta.get("finalizers") or [])
         return held and (meta.get("labels") or {}).get(LABEL_JOB_UID) not in jobs and self.clock() - born > SETTLING
 
-    async def _accelerators(self, raw: Object) -> int:
-        price = annotated_price(raw)
-        plan = await self.cluster.get(PLANS, "", price.plan) if price and PLAN_NAME.fullmatch(price.plan) else None
-        return requested(raw, plan)
+    async def _priced(self, raw: Object) -> PodState:
+        told = annotated_price(raw)
+        name = told.plan if told else ""
+        plan = await self.cluster.get(PLANS, "", name) if PLAN_NAME.fullmatch(name) else None
+        try:
+            return orphan(raw, name, Plan.read(plan) if plan else None)
+        except ValidationError:
+            return orphan(raw, name, None)
 
     async def _take(self, meta: Object, nodes: Mapping[str, Node]) -> None:
         """Delete it, book it once it is over, let it go."""
@@ -89,23 +98,34 @@ class Sweeper:
         if raw is None or raw["metadata"]["uid"] != meta["uid"]:
             return
         former = former_job(raw)
-        if former is None or not is_own(former, raw):
+        if former is None or not is_own(former, raw, known={meta["uid"]}):
             await self._let_go_of_strange(raw)
             return
         job = await self.cluster.get(JOBS, namespace, former.name)
         if job is not None and job["metadata"]["uid"] == former.uid:
             return
-        pod = orphan(raw, await self._accelerators(raw))
+        pod = await self._priced(raw)
         if not pod.deleted:
             # Whose month it is booked in is not known before: the next sweep, seconds later, sees when it was deleted.
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)
             return
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
         if entries:
+            if pod.doubt:
+                await self._tell(raw, former, pod.doubt)
             await self.ledgers.book(namespace, booking_of_pod(raw, former, entries, self.ledgers.rejections))
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)
+
+    async def _tell(self, raw: Object, former: Job, doubt: str) -> None:
+        """A pod that is billed nothing although it ran: the log has it, whatever becomes of the event."""
+        text = f"pod {raw['metadata']['name']} of job {former.name}, which is gone, {doubt}"
+        log.warning("%s: %s", former.namespace, text)
+        try:
+            await self.cluster.create(EVENTS, former.namespace, _event(raw, text, self.clock()))
+        except ApiError as error:
+            log.info("event about %s: %s", _called(raw), error)
 
     async def _let_go_of_strange(self, raw: Object) -> None:
         """Somebody's own pod with our finalizer: neither billed nor deleted. Once it is deleted nobody else would let it go."""
@@ -115,28 +135,43 @@ class Sweeper:
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
 
 
-def requested(raw: Object, plan: Object | None) -> int:
-    """Accelerators of a pod whose job is gone: what its containers request of its plan's resource, and of no other."""
-    name = ((plan or {}).get("spec", {}).get("accelerator") or {}).get("resourceName", "")
-    requests = [(one.get("resources") or {}).get("requests") or {} for one in raw["spec"].get("containers", [])]
-    texts = [str(request[name]) for request in requests if name in request]
-    try:
-        return min(MOST_ACCELERATORS, int(sum(parse_quantity(text) for text in texts)))
-    except ValueError:
-        return 0
-
-
 def _called(pod: Object) -> str:
     meta = pod.get("metadata") or {}
     return f"pod {meta.get('namespace')}/{meta.get('name')} ({meta.get('uid')})"
 
 
 def former_job(raw: Object) -> Job | None:
-    """The job that a pod had, by what nobody changes: its name, and who controls it; None for a pod of nobody's."""
+    """The job that a pod had, by what nobody changes: its name, and who controls it; None for a pod of nobody's.
+
+    One whose owner was taken off by `--cascade=orphan` is told by its labels, if all of them say what its name says.
+    """
     meta, named = raw["metadata"], read_pod_name(str(raw["metadata"]["name"]))
-    owners = [o for o in meta.get("ownerReferences") or [] if o.get("controller") and o.get("kind", KIND) == KIND]
-    uids = [str(owner.get("uid") or "") for owner in owners]
+    controllers = [one for one in meta.get("ownerReferences") or [] if one.get("controller")]
+    uids = [str(owner.get("uid") or "") for owner in controllers if owner.get("kind", KIND) == KIND]
+    labels = meta.get("labels") or {}
+    if not controllers and named is not None:
+        uid = str(labels.get(LABEL_JOB_UID) or "")
+        uids = [uid] if named.labels(uid).items() <= labels.items() else []
     if named is None or len(uids) != 1 or not uids[0]:
         return None
     job = {"name": named.job, "namespace": meta["namespace"], "uid": uids[0]}
     return Job({"metadata": job}, None, "", JobStatus())
+
+
+def _event(raw: Object, text: str, now: datetime) -> Object:
+    """About the pod; told again it has the same name, and is refused."""
+    meta, stamp = raw["metadata"], format_time(now)
+    involved = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.{meta['uid']}", "namespace": meta["namespace"]},
+        "involvedObject": involved | {"namespace": meta["namespace"]},
+        "reason": "OrphanUnpriced",
+        "message": text[:1000],
+        "type": "Warning",
+        "source": {"component": "llmtrain-operator"},
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }

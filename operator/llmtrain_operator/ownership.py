@@ -2,7 +2,7 @@
 billed nor deleted. Anybody may edit annotations; the price is the operator's own record.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from llmtrain.api.job import JobSpec
@@ -21,19 +21,31 @@ def own_pods(job: Job, found: Iterable[Object]) -> list[PodState]:
     """Pods that this operator made for this job, each with its price."""
     marks = {mark.uid: mark for mark in job.status.ledger.high_water}
     stages = {stage.name.value: stage for stage in job.status.stages}
-    pods = (PodState(pod) for pod in found if is_own(job, pod))
+    known = {*marks, *job.status.ledger.settled}
+    pods = (PodState(pod) for pod in found if is_own(job, pod, known))
     return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods]
 
 
-def orphan(raw: Object, accelerators: int) -> PodState:
-    """A pod whose job is gone, and with it the operator's record of the price: its annotation is the only one left."""
-    return _by_annotation(PodState(raw), accelerators)
+def is_own(job: Job, pod: Object, known: Collection[str] = ()) -> bool:
+    """Controlled by the job, or its own without an owner; and named as its labels say. `known`: uids of pods that the job's bill knows.
 
-
-def is_own(job: Job, pod: Object) -> bool:
-    """Controlled by the job, and named as its labels say."""
+    A job that is deleted with `--cascade=orphan` loses its pods at once. Those that were seen before are known; those that were
+    made a moment ago stand in its slots.
+    """
     controllers = [o.get("uid") for o in pod["metadata"].get("ownerReferences", []) if o.get("controller")]
-    return controllers == [job.uid] and _name_of_labels(job, PodState(pod)) == _name(pod)
+    ours = controllers == [job.uid] or pod["metadata"]["uid"] in known
+    if not ours and (controllers or not job.deleted or not _has_slot(job, PodState(pod))):
+        return False
+    return _name_of_labels(job, PodState(pod)) == _name(pod)
+
+
+def _has_slot(job: Job, pod: PodState) -> bool:
+    """Our finalizer is on it, and the current attempt has a place for it."""
+    stage = next((one for one in job.status.stages if (one.name, one.attempt) == (pod.stage, pod.attempt)), None)
+    if stage is None or not pod.held:
+        return False
+    slots = stage.evaluators if pod.is_evaluator else stage.workers
+    return pod.is_head or any((one.index, one.incarnation) == (pod.index, pod.incarnation) for one in slots)
 
 
 def _name(pod: Object) -> str:

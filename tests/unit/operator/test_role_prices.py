@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from llmtrain_operator.orphans import requested
 from llmtrain_operator.priceannotation import annotated_power, annotated_price
 from llmtrain_operator.recent import PLANS
 
@@ -177,13 +176,3 @@ def test_a_price_annotation_is_read_within_bounds(text: str) -> None:
     assert found is None or 0 <= found.microUsdPerHour <= 10**11
     power = annotated_power({"metadata": {"annotations": {"llmtrain.dev/power": text}}})
     assert (power.load, power.idle) == (0, 0)
-
-
-def test_a_pod_whose_job_is_gone_has_the_accelerators_of_its_plan() -> None:
-    pod = {"spec": {"containers": [{"resources": {"requests": {"cpu": "8", "amd.com/gpu": "4", "rdma/hca": "2k"}}},
-                                   {"resources": {}}, {}]}}  # fmt: skip
-    plan = {"spec": {"accelerator": {"product": "MI300X", "resourceName": "amd.com/gpu"}}}
-    assert requested(pod, plan) == 4
-    assert requested(pod, None) == 0
-    pod["spec"]["containers"][1] = {"resources": {"requests": {"amd.com/gpu": "many"}}}
-    assert requested(pod, plan) == 0

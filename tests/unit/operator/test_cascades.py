@@ -1,0 +1,130 @@
+"""However a job is deleted, its pods are settled, ended and gone before it is, and nothing of it is left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from llmtrain_operator.client import Object
+from llmtrain_operator.memory import Memory
+from llmtrain_operator.reconcile import JOBS
+
+from tests.unit.operator.booked import booked_micro_usd
+from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+
+OURS, PODS = "llmtrain.dev/ledger", "api/v1/pods"
+
+
+async def bring_to(state: str) -> Scenario:
+    """`created`: its pods were made in the last turn, and none was looked at since."""
+    run = Scenario()
+    await run.run_stage()
+    if state == "stopping":
+        await run.run_stage()
+    await run.until_pods()
+    if state == "created":
+        return run
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    run.cluster.tick(60)
+    await run.turn(2)
+    if state == "stopping":
+        run.job["spec"]["suspend"] = True
+        await run.turn(2)
+    return run
+
+
+async def delete(run: Scenario, finalizer: str) -> None:
+    """As kubectl asks for it, with the garbage collector's finalizer on it."""
+    run.job["metadata"]["finalizers"] = [finalizer, OURS]
+    await run.cluster.delete(JOBS, "team-a", "gpt", "", None)
+
+
+def collected(run: Scenario, finalizer: str) -> None:
+    """The collector is done with the job: its finalizer goes, and the job where it was the last."""
+    body = run.cluster.objects.get((JOBS, "team-a", "gpt"))
+    if body is not None:
+        body["metadata"]["finalizers"] = [name for name in body["metadata"]["finalizers"] if name != finalizer]
+        run.cluster._collect(JOBS, "team-a", "gpt")
+
+
+def strip_owners(run: Scenario) -> None:
+    for (_, space, name), body in run.cluster.objects.items():
+        if space == "team-a" and name.startswith("gpt-"):
+            body["metadata"].pop("ownerReferences", None)
+
+
+async def until_gone(run: Scenario) -> None:
+    for _ in range(90):
+        if not run.cluster.of(JOBS):
+            return
+        await run.drain_step()
+    raise AssertionError(f"still there: {run.job['metadata']} {run.pods}")
+
+
+def nothing_left(run: Scenario) -> None:
+    assert run.pods == []
+    left = {kind for (kind, space, name) in run.cluster.objects if name.startswith("gpt-") and space == "team-a"}
+    assert left <= {"api/v1/events"}
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("state", ["created", "running", "stopping"])
+async def test_pods_that_lose_their_owner_are_settled_and_ended_by_the_job_that_made_them(
+    state: str, restarted: bool
+) -> None:
+    run = await bring_to(state)
+    await delete(run, "orphan")
+    strip_owners(run)
+    collected(run, "orphan")
+    if restarted:
+        run.memory = Memory()
+    if state == "created":
+        for name in run.pods:
+            run.cluster.run_pod(name)
+    await until_gone(run)
+    nothing_left(run)
+    reasons = {event["reason"] for event in run.cluster.of("api/v1/events")}
+    assert "PodVanished" not in reasons
+
+
+async def test_a_pod_that_only_looks_like_one_is_neither_ended_nor_billed() -> None:
+    """Somebody's own, with all our labels and our finalizer, that no slot is for."""
+    run = await bring_to("running")
+    model = run.cluster.pod(next(name for name in run.pods if "-w0-" in name))
+    labels = model["metadata"]["labels"] | {"llmtrain.dev/index": "7"}
+    name = model["metadata"]["name"].replace("-w0-", "-w7-")
+    meta = {"name": name, "namespace": "team-a", "labels": labels, "finalizers": ["llmtrain.dev/settle"]}
+    run.cluster.add(PODS, {**model, "metadata": meta})
+    await delete(run, "orphan")
+    strip_owners(run)
+    collected(run, "orphan")
+    await until_gone(run)
+    assert run.pods == [name]
+    assert "deletionTimestamp" not in run.cluster.pod(name)["metadata"]
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "between read and write"])
+@pytest.mark.parametrize("state", ["created", "running", "stopping"])
+async def test_a_foreground_deletion_ends_whenever_the_collector_is_done(state: str, late: bool) -> None:
+    run = await bring_to(state)
+    await delete(run, "foregroundDeletion")
+    for kind in (PODS, "api/v1/configmaps", "api/v1/services", "api/v1/secrets"):
+        for body in run.cluster.of(kind):
+            if body["metadata"]["namespace"] == "team-a":
+                await run.cluster.delete(kind, "team-a", body["metadata"]["name"], "", None)
+    real = run.cluster.replace_finalizers
+
+    async def replace(resource: str, seen: Mapping[str, Any], after: list[str]) -> Object | None:
+        if resource == JOBS:
+            collected(run, "foregroundDeletion")
+        return await real(resource, seen, after)
+
+    if late:
+        run.cluster.replace_finalizers = replace  # type: ignore[method-assign]
+    else:
+        collected(run, "foregroundDeletion")
+    await until_gone(run)
+    nothing_left(run)
