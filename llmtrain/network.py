@@ -12,6 +12,20 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def resolved(name: str, port: int, like: str) -> str:
+    """The address of a host in the family of the address `like`; the name itself where it has none, or none is told.
+
+    On a cluster of both families a name has addresses of both. Ray 2.60 takes the first one and tells everybody to reach
+    this node in that family too: a node of the other one hangs at its start.
+    """
+    family = socket.AF_INET6 if ":" in like else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
+    except OSError:
+        return name
+    return str(found[0][4][0])
+
+
 class Server(ThreadingHTTPServer):
     """HTTP on every address of the pod: its own may be of either family, and the kubelet's probe of the other."""
 

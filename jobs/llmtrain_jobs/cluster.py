@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmtrain.api.stageconfig import RAY_PORT
+from llmtrain.network import authority
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.main import INDEX_LABEL
 from llmtrain_jobs.errors import unavailable
@@ -26,7 +27,7 @@ def connect(context: Context, least: int | None = None) -> Any:
         return ray
     ip = os.environ["LLMTRAIN_POD_IP"]
     with own_signals():
-        ray.init(address=f"{ip}:{RAY_PORT}", _node_ip_address=ip, log_to_driver=True)
+        ray.init(address=authority(ip, RAY_PORT), _node_ip_address=ip, log_to_driver=True)
     end = time.monotonic() + config.wait_for_workers_seconds
     while (there := len(workers_alive(ray))) < needed:
         context.check_stop()

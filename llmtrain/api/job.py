@@ -18,6 +18,30 @@ from llmtrain.api.training import Training
 from llmtrain.api.urls import SHAPE, URL, http_rule
 
 
+class KeyRef(NamedRef):
+    """A key of an object in the job's namespace."""
+
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        "ca.crt", description="Key that holds the PEM file."
+    )
+
+
+class CaBundle(Model):
+    """Certificates of authorities, PEM."""
+
+    config_map_key_ref: KeyRef | None = Field(None, description="A ConfigMap's key.")
+    secret_key_ref: KeyRef | None = Field(None, description="A Secret's key.")
+
+    model_config = Model.model_config | {
+        "json_schema_extra": cel(
+            Rule(
+                rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",
+                message="exactly one of `configMapKeyRef` and `secretKeyRef` must be set",
+            )
+        )
+    }
+
+
 class S3Storage(Model):
     """An S3-compatible bucket."""
 
@@ -31,6 +55,11 @@ class S3Storage(Model):
     region: Annotated[str, Field(max_length=64)] = Field("us-east-1", description="Region.")
     credentials_secret_ref: NamedRef | None = Field(
         None, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the job's namespace."
+    )
+    ca_bundle: CaBundle | None = Field(
+        None,
+        description="Authorities that sign the endpoint's certificate. All pods of the job trust them beside those of "
+        "their image, also for `evaluation.judge` and `evaluation.reference`.",
     )
 
     model_config = Model.model_config | {

@@ -14,6 +14,7 @@ from llmtrain.api.status import Stage
 CONFIG_PATH = "/etc/llmtrain/config.json"
 TOKEN_PATH = "/etc/llmtrain-token/token"  # a file's path, not a secret
 CREDENTIALS_DIR = "/etc/llmtrain-credentials"
+CA_FILE = "/etc/llmtrain-ca/ca.crt"
 ENDPOINT_KEYS_DIR = "/etc/llmtrain-endpoint-keys"
 STORAGE_MOUNT = "/mnt/storage"
 SCRATCH = "/tmp"  # an emptyDir of the pod

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmtrain.api import restricted
 from llmtrain.api.job import Storage
+from llmtrain.api.mounts import authority_mounts, authority_volumes
 from llmtrain.api.stageconfig import CREDENTIALS_DIR, STORAGE_MOUNT
 from llmtrain.api.status import JobStatus
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json
@@ -103,4 +104,4 @@ def _volumes(storage: Storage) -> tuple[list[Object], list[Object]]:
         secret = {"secretName": storage.s3.credentials_secret_ref.name, "defaultMode": 0o440}
         volumes.append({"name": "credentials", "secret": secret})
         mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})
-    return volumes, mounts
+    return volumes + authority_volumes(storage), mounts + authority_mounts(storage)

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from llmtrain.api.job import Storage
-from llmtrain.api.stageconfig import CREDENTIALS_DIR, STORAGE_MOUNT
+from llmtrain.api.stageconfig import CA_FILE, CREDENTIALS_DIR, SCRATCH, STORAGE_MOUNT
 from llmtrain.api.status import Stage
 from llmtrain.report.artifacts import read_artifacts, shortened
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import open_store
+from llmtrain.trust import trust
 
 POINTS = 5000
 """More than a page of any width can show; the log of a pod is cut at 10 MB."""
@@ -30,6 +31,7 @@ def answer(text: str, mount: str, credentials: Path) -> str:
 
 def main() -> None:
     """Entry point; exit 1 with the reason where nothing can be read."""
+    trust(Path(CA_FILE), Path(SCRATCH))
     try:
         print(answer(sys.argv[1], STORAGE_MOUNT, Path(CREDENTIALS_DIR)))
     except StorageError as error:

@@ -19,6 +19,7 @@ import fsspec
 from llmtrain.api.job import S3Storage, Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
 from llmtrain.storage.patient import Patience, PatientFileSystem
+from llmtrain.trust import authorities
 
 MANIFEST = "manifest.json"
 DENIALS = (
@@ -32,6 +33,8 @@ DENIALS = (
     "XAdminUserNotFound",
 )
 FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "No space left on device")
+UNTRUSTED = ("curlCode: 60", "curlCode: 77", "SSL peer certificate")
+"""The server's certificate has no known authority, or the file with the authorities is none."""
 PATIENCE_SECONDS = 180.0
 """Longer than a server's restart, shorter than what its waiting pods would cost to be worth a new attempt."""
 
@@ -225,6 +228,8 @@ def s3_filesystem(s3: S3Storage, credentials: dict[str, str]) -> Any:
     options: dict[str, Any] = {"region": s3.region, "connect_timeout": 10, "request_timeout": 60}
     if endpoint:
         options |= {"endpoint_override": endpoint.netloc + endpoint.path.rstrip("/"), "scheme": endpoint.scheme}
+    if file := authorities():
+        options["tls_ca_file_path"] = file
     if credentials:
         options |= {
             "access_key": credentials.get("AWS_ACCESS_KEY_ID"),
@@ -249,6 +254,9 @@ def _problem(error: OSError, name: str, size: int) -> tuple[StorageProblem, str]
             StorageProblem.FULL,
             f"storage is full: `{name}` needs {size} bytes more; enlarge the volume or free space",
         )
+    if any(word in text for word in UNTRUSTED):
+        hint = "the server's certificate has no authority that is known here; name it in `spec.storage.s3.caBundle`"
+        return StorageProblem.BAD_INPUT, f"`{name}`: {hint} ({text[:300]})"
     if isinstance(error, PermissionError) or any(word in text for word in DENIALS):
         hint = "access denied; check the credentials and permissions of `spec.storage`"
         return StorageProblem.DENIED, f"`{name}`: {hint} ({text[:300]})"

@@ -11,6 +11,7 @@ from llmtrain.api import API_VERSION, restricted
 from llmtrain.api.cluster import Cluster, PodResources
 from llmtrain.api.duringtraining import Evaluators
 from llmtrain.api.job import JobSpec, Storage
+from llmtrain.api.mounts import authority_mounts, authority_volumes
 from llmtrain.api.plan import Placement
 from llmtrain.api.pod import PodFields
 from llmtrain.api.stageconfig import (
@@ -259,7 +260,7 @@ def _mounts(storage: Storage) -> list[Object]:
         mounts.append(mount | ({"subPath": claim.sub_path} if claim.sub_path else {}))
     if storage.s3 and storage.s3.credentials_secret_ref:
         mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})
-    return mounts
+    return mounts + authority_mounts(storage)
 
 
 def _volumes(blueprint: Blueprint) -> list[Object]:
@@ -276,4 +277,4 @@ def _volumes(blueprint: Blueprint) -> list[Object]:
     if storage.s3 and storage.s3.credentials_secret_ref:
         secret = storage.s3.credentials_secret_ref.name
         volumes.append({"name": "credentials", "secret": {"secretName": secret, "defaultMode": 0o440}})
-    return volumes
+    return volumes + authority_volumes(storage)

@@ -41,6 +41,7 @@ WRITE = ["get", "create", "update", "patch"]
 JOBS = ("llmtrain.dev", "llmtrainingjobs", WRITE)
 PODS = ("", "pods", WRITE)
 SECRETS = ("", "secrets", ["get"])
+MAPS = ("", "configmaps", ["get"])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def guarded(api: Api) -> Iterator[Api]:
             policy["spec"]["matchResources"] = ONLY_HERE
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}})
-    for body in [*role("full", JOBS, PODS, SECRETS), *role("poor", JOBS), *role("blind", JOBS, PODS)]:
+    for body in [*role("full", JOBS, PODS, SECRETS, MAPS), *role("poor", JOBS), *role("blind", JOBS, PODS)]:
         api.apply(body)
     for policy in policies:
         api.apply(policy)
@@ -101,7 +102,18 @@ def change(api: Api, user: str, kind: str, name: str, patch: Any) -> str:
 
 
 S3 = {"s3": {"bucket": "llm", "credentialsSecretRef": {"name": "keys"}}}
+JUDGED = job_spec()["evaluation"]
+ENDPOINT = {"baseUrl": "https://example.com/v1", "model": "m", "apiKeySecretRef": {"name": "keys"}}
+CA = {"bucket": "llm", "caBundle": {"secretKeyRef": {"name": "ca"}}}
+CA_MAP = {"bucket": "llm", "caBundle": {"configMapKeyRef": {"name": "ca"}}}
 CASES: list[tuple[str, Any, str]] = [
+    ("blind", job(evaluation=JUDGED | {"judge": ENDPOINT}), "must be allowed to read the Secrets"),
+    ("blind", job(evaluation=JUDGED | {"reference": ENDPOINT}), "must be allowed to read the Secrets"),
+    ("blind", job(storage={"s3": CA}), "must be allowed to read the Secrets"),
+    ("blind", job(storage={"s3": CA_MAP}), "must be allowed to read the ConfigMaps"),
+    ("full", job(evaluation=JUDGED | {"judge": ENDPOINT, "reference": ENDPOINT}), ""),
+    ("full", job(storage={"s3": CA}), ""),
+    ("full", job(storage={"s3": CA_MAP}), ""),
     ("full", job(), ""),
     ("full", job(storage=S3), ""),
     ("poor", job(), "must be allowed to create pods"),

@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from llmtrain_jobs.errors import StageError
+from llmtrain_jobs.evaluation.endpoints.client import Client
 
+from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.job import Storage
 from llmtrain.storage.errors import StorageError, StorageProblem
 from llmtrain.storage.store import Store, open_store
+from llmtrain.trust import VARIABLES, trust
 from tests.api.programs import folder
 from tests.ports import free_port
 
@@ -25,15 +29,15 @@ DATA = os.urandom(1 << 20) * 24
 class Server:
     """versitygw over a folder."""
 
-    def __init__(self, data: Path) -> None:
-        self.data, self.port = data, free_port()
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data, self.port, self.options = data, free_port(), options
         (data / "llm").mkdir(parents=True)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         command = [os.path.join(folder(), "versitygw"), "--access", "key", "--secret", "right",
-                   "--port", f"127.0.0.1:{self.port}", "--quiet", "posix", str(self.data)]  # fmt: skip
+                   "--port", f"127.0.0.1:{self.port}", "--quiet", *self.options, "posix", str(self.data)]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 20
         while time.monotonic() < end:
@@ -210,3 +214,55 @@ def test_a_full_disk_says_so(server: Server) -> None:
         assert error.value.problem is StorageProblem.FULL
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def private_authority(where: Path) -> None:
+    """An authority that nobody knows, `ca.crt`, and `tls.crt` with `tls.key` for 127.0.0.1 signed by it."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    ca = ["-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl("req", "-x509", *key, *ca, "-subj", "/CN=ours", "-keyout", f"{where}/ca.key", "-out", f"{where}/ca.crt")
+    signed = ["-CA", f"{where}/ca.crt", "-CAkey", f"{where}/ca.key", "-addext", "subjectAltName=IP:127.0.0.1"]
+    signed += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    openssl("req", "-x509", *key, *signed, "-subj", "/CN=s3", "-keyout", f"{where}/tls.key", "-out", f"{where}/tls.crt")
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Server]:
+    """A server that speaks TLS with a certificate of a private authority."""
+    private_authority(tmp_path)
+    server = Server(tmp_path / "s3", "--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key"))
+    yield server
+    server.kill()
+
+
+def test_a_private_authority_is_trusted_where_the_job_names_it(
+    private: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a pod: the bundle is a mounted file, the entrypoint trusts it, and so do the bucket's and the judge's client."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    url = f"https://127.0.0.1:{private.port}"
+    s3 = Storage.model_validate({"s3": {"bucket": "llm", "prefix": "job", "endpointUrl": url}})
+    judge = Client(Endpoint.model_validate({"baseUrl": url, "model": "m"}), "", "spec.evaluation.judge", lambda _: None)
+
+    began = time.monotonic()
+    with pytest.raises(StorageError, match=r"spec\.storage\.s3\.caBundle") as refused:
+        open_store(s3, "", KEY).write("a", b"1")
+    assert refused.value.problem is StorageProblem.BAD_INPUT
+    assert time.monotonic() - began < 20, "a certificate does not become better by waiting"
+    with pytest.raises(StageError, match=r"spec\.storage\.s3\.caBundle") as untrusted:
+        judge.post("completions", {})
+    assert untrusted.value.reason == "EndpointNotTrusted"
+
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    trust(tmp_path / "ca.crt", tmp_path / "scratch")
+    open_store(s3, "", KEY).write("a", b"1")
+    assert open_store(s3, "", KEY).read("a") == b"1"
+    with pytest.raises(StageError) as answered:
+        judge.post("completions", {})
+    assert answered.value.reason != "EndpointNotTrusted", "the bucket has no model, but it was asked"

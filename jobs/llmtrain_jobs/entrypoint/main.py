@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from llmtrain.api.stageconfig import (
+    CA_FILE,
     CONFIG_PATH,
     EXIT_CODES,
     HTTP_PORT,
@@ -22,6 +23,8 @@ from llmtrain.api.stageconfig import (
     Result,
     StageConfig,
 )
+from llmtrain.network import authority, resolved
+from llmtrain.trust import trust
 from llmtrain_jobs.entrypoint.children import Children
 from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.entrypoint.scratch import Scratch
@@ -54,7 +57,7 @@ class Entrypoint:
         """Run the stage; the exit code."""
         if self.config.workers:
             self.children.start(RAY, ray_command(["--head", f"--port={RAY_PORT}", "--num-cpus=0", "--num-gpus=0"]))
-            if not self._until_answers("127.0.0.1", 120):
+            if not self._until_answers(own_address(), 120):
                 return self._end(failure(FailureClass.INTERNAL, "Ray's head did not start within 120 s"))
         self.children.start(DRIVER, [sys.executable, "-m", "llmtrain_jobs.entrypoint.driver"])
         forwarded = False
@@ -73,7 +76,8 @@ class Entrypoint:
         address = self.config.head_address
         if not self._until_answers(address, self.config.wait_for_workers_seconds):
             return ExitCode.INTERRUPTED if self.stopping else ExitCode.UNAVAILABLE
-        self.children.start(RAY, ray_command([f"--address={address}:{RAY_PORT}", *worker_resources()]))
+        joined = authority(resolved(address, RAY_PORT, own_address()), RAY_PORT)
+        self.children.start(RAY, ray_command([f"--address={joined}", *worker_resources()]))
         silent_since: float | None = None
         while RAY not in self.children.codes and not self.stopping:
             time.sleep(1)
@@ -136,9 +140,8 @@ class Entrypoint:
 
 def ray_command(arguments: list[str]) -> list[str]:
     """`ray start`, in the foreground."""
-    ip = os.environ.get("LLMTRAIN_POD_IP", "127.0.0.1")
     fixed = [
-        f"--node-ip-address={ip}",
+        f"--node-ip-address={own_address()}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         "--disable-usage-stats",
         "--block",
@@ -146,6 +149,11 @@ def ray_command(arguments: list[str]) -> list[str]:
     ray = str(Path(sys.executable).with_name("ray"))
     dashboard = ["--include-dashboard=false"] if "--head" in arguments else []
     return [ray, "start", *arguments, *fixed, *dashboard]
+
+
+def own_address() -> str:
+    """This pod's address, of either family."""
+    return os.environ.get("LLMTRAIN_POD_IP", "127.0.0.1")
 
 
 def worker_resources() -> list[str]:
@@ -181,6 +189,7 @@ def main() -> None:
     config = StageConfig.model_validate_json(Path(os.environ.get("LLMTRAIN_CONFIG", CONFIG_PATH)).read_text())
     scratch = Scratch(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
     serve(scratch, HTTP_PORT)
+    trust(Path(CA_FILE), scratch.folder)
     entrypoint = Entrypoint(config, scratch)
     roles = {"worker": entrypoint.worker, "evaluator": entrypoint.evaluator}
     code = roles.get(os.environ.get("LLMTRAIN_ROLE", ""), entrypoint.head)()

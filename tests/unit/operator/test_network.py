@@ -255,3 +255,23 @@ async def test_a_stored_job_with_an_impossible_port_is_refused_by_name_and_can_s
     run.job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     await run.turn(3)
     assert run.cluster.of(JOBS) == []
+
+
+BUNDLES = [
+    ({"configMapKeyRef": {"name": "ours", "key": "root.pem"}}, {"configMap": {"name": "ours"}}, "root.pem"),
+    ({"secretKeyRef": {"name": "ours"}}, {"secret": {"secretName": "ours"}}, "ca.crt"),
+]
+
+
+@pytest.mark.parametrize(("given", "volume", "key"), BUNDLES)
+async def test_authorities_that_the_job_names_are_one_file_in_every_pod(
+    given: dict[str, Any], volume: dict[str, Any], key: str
+) -> None:
+    run = Scenario(storage={"s3": {"bucket": "llm", "caBundle": given}})
+    await run.turn(3)
+    spec = run.cluster.pod("gpt-pre-1-head")["spec"]
+    name = next(mount["name"] for mount in spec["containers"][0]["volumeMounts"]
+                if mount["mountPath"] == "/etc/llmtrain-ca" and mount["readOnly"])  # fmt: skip
+    found = next(each for each in spec["volumes"] if each["name"] == name)
+    (kind,) = volume
+    assert found[kind] == volume[kind] | {"items": [{"key": key, "path": "ca.crt"}]}

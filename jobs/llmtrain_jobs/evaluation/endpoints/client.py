@@ -1,6 +1,7 @@
 """Requests to an OpenAI-compatible server: bounded retries, failures by class, every token counted."""
 
 import json
+import ssl
 import threading
 import time
 import urllib.error
@@ -20,6 +21,13 @@ LONGEST_PAUSE_SECONDS = 30.0
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 UNREACHABLE = "EndpointUnreachable"
 Body = dict[str, Any]
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The key is for the host that the manifest names, not for one that it points to."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Not followed: the answer counts as a refusal."""
 
 
 @dataclass
@@ -59,6 +67,7 @@ class Client:
         """Nothing is asked yet."""
         self.endpoint, self.field, self.usage, self._sleep = endpoint, field, Usage(), sleep or time.sleep
         self._down: StageError | None = None
+        self._opener = urllib.request.build_opener(NoRedirects)
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -86,6 +95,7 @@ class Client:
                 problem = self._refused(error)
                 pause = _retry_after(error, attempt)
             except (OSError, ValueError) as error:
+                self._check_trust(error)
                 problem, pause = f"{type(error).__name__}: {error}", float(2**attempt)
             else:
                 self.usage.add(answer)
@@ -101,11 +111,20 @@ class Client:
     def _once(self, path: str, body: Body) -> Body:
         url = f"{self.endpoint.base_url.rstrip('/')}/{path}"
         request = urllib.request.Request(url, json.dumps(body).encode(), self._headers)
-        with urllib.request.urlopen(request, timeout=self.endpoint.timeout_seconds) as answer:
+        with self._opener.open(request, timeout=self.endpoint.timeout_seconds) as answer:
             found = json.load(answer)
         if not isinstance(found, dict):
             raise ValueError("the answer is no JSON object")
         return found
+
+    def _check_trust(self, error: Exception) -> None:
+        """A certificate that nobody known has signed does not become better by asking again."""
+        if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
+            raise bad_input(
+                f"`{self.field}.baseUrl`: the certificate of {self.endpoint.base_url} has no authority that is known "
+                f"here; name it in `spec.storage.s3.caBundle` ({error})",
+                "EndpointNotTrusted",
+            )
 
     def _refused(self, error: urllib.error.HTTPError) -> str:
         """Text of an answer that may be better next time; raises for one that will not."""
