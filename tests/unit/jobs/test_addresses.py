@@ -40,7 +40,7 @@ def test_a_worker_joins_the_head_in_its_own_family(
     })  # fmt: skip
     started: list[list[str]] = []
     monkeypatch.setenv("LLMTRAIN_POD_IP", own)
-    monkeypatch.setattr(entrypoint.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(socket, "getaddrinfo", both)
     monkeypatch.setattr(entrypoint, "answers", lambda _: True)
     worker = entrypoint.Entrypoint(config, Scratch(tmp_path))
