@@ -183,6 +183,15 @@ JOB_ALERTS = (
         "kubectl describe llmjob -n {{ $labels.namespace }} {{ $labels.name }}.",
     ),
     Alert(
+        "LLMTrainNodeClockOff",
+        'llmtrain_job_condition{condition="ClockSkewed", status="True"} == 1',
+        "0m",
+        "warning",
+        "The clock of a node is off, and bills of pods there are bounded.",
+        f"{WHO}: condition ClockSkewed names the node: "
+        "kubectl describe llmjob -n {{ $labels.namespace }} {{ $labels.name }}.",
+    ),
+    Alert(
         "LLMTrainClusterNotTornDown",
         f"llmtrain_job_usd_per_hour > 0 and on ({JOB}) ({SUSPENDED} or {ENDED})",
         "10m",

@@ -5,7 +5,6 @@ node's. These two are compared here, for a bill that ends before it starts, or t
 when it was last told of a pod's status: no container has ended later than that was told.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -49,7 +48,7 @@ def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
     Nothing on a node begins before the pod was placed there, and nothing has happened after it was told.
     """
     placed = condition_time(pod, "PodScheduled", status="True")
-    times = [*_begins(pod), *([end] if end else [])]
+    times = [time for text in _texts(pod, ("startedAt",)) if (time := parse_time(text))] + ([end] if end else [])
     if not times or placed is None:
         return None
     ahead, behind = max(times) - (reported(pod) or now), min(times) - placed
@@ -60,28 +59,55 @@ def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
 
 def clock_off(pod: Pod, now: datetime) -> timedelta | None:
     """The same by all that the pod's node has told so far."""
+    if _in_order(pod):
+        return None
     runs = (run for status in container_statuses(pod) for run in told(status))
     ends = [time for run in runs if (time := parse_time(run.get("finishedAt")))]
     return skew(pod, max(ends, default=None), now)
 
 
-def correction(pod: Pod, now: datetime) -> timedelta:
-    """What brings the times that the pod's node tells to where they most likely were: it took the pod when that was placed."""
+def correction(pod: Pod, now: datetime) -> timedelta | None:
+    """What brings the times that the pod's node tells to where they most likely were: it took the pod when that was placed.
+
+    None: they may stand as they are.
+    """
     if clock_off(pod, now) is None:
-        return timedelta(0)
+        return None
     placed, taken = condition_time(pod, "PodScheduled", status="True"), parse_time(pod["status"].get("startTime"))
     return placed - taken if placed and taken else timedelta(0)
 
 
 def reported(pod: Pod) -> datetime | None:
     """When the apiserver was last told of the pod's status, by its own clock."""
-    entries = [entry for entry in pod["metadata"].get("managedFields") or [] if entry.get("subresource") == "status"]
-    times = [parse_time(entry.get("time")) for entry in entries]
-    return max((time for time in times if time is not None), default=None)
+    return parse_time(_reported(pod))
 
 
-def _begins(pod: Pod) -> list[datetime]:
-    """When the node took the pod, and when it started what."""
-    runs: list[Mapping[str, str]] = [run for status in container_statuses(pod) for run in told(status)]
-    times = [parse_time(text) for text in (pod["status"].get("startTime"), *(run.get("startedAt") for run in runs))]
-    return [time for time in times if time is not None]
+def _reported(pod: Pod) -> str | None:
+    latest = ""
+    for entry in pod["metadata"].get("managedFields") or ():
+        if entry.get("subresource") == "status":
+            latest = max(latest, entry.get("time") or "")
+    return latest or None
+
+
+def _in_order(pod: Pod) -> bool:
+    """Every pod is asked at every look, and nearly all say yes: the API writes times so that they sort as text."""
+    texts, latest = _texts(pod, ("startedAt", "finishedAt")), _reported(pod)
+    if not texts or latest is None or max(texts) > latest:
+        return not texts
+    for condition in pod["status"].get("conditions", ()):
+        if condition["type"] == "PodScheduled":
+            return bool(condition["status"] == "True" and condition["lastTransitionTime"] <= min(texts))
+    return False
+
+
+def _texts(pod: Pod, keys: tuple[str, ...]) -> list[str]:
+    """What the node tells of the pod's time: when it took it, and of each run of a container."""
+    status = pod["status"]
+    found = [status.get("startTime")]
+    for containers in ("initContainerStatuses", "containerStatuses"):
+        for one in status.get(containers) or ():
+            for when in ("state", "lastState"):
+                for run in (one.get(when) or {}).values():
+                    found += [run.get(key) for key in keys]
+    return [text for text in found if text]

@@ -1,13 +1,13 @@
 """What the current attempt's pods and head tell of its time, kept in the status for pods that end after the head."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Phases, Progress, StageStatus
 from llmtrain_operator.attribution import attribute
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import is_elastic, least_workers
-from llmtrain_operator.clocks import believed, parse_time
+from llmtrain_operator.clocks import believed, correction, parse_time
 from llmtrain_operator.containers import stage_status, terminated, told
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.turn import Turn
@@ -54,14 +54,15 @@ def _completion(turn: Turn, stage: StageStatus) -> str | None:
         return stage.phases.complete_time
     pods = turn.crew_of(stage)
     if is_elastic(turn.spec, stage.name):
-        workers = sorted(_starts([pod for pod in pods if not pod.is_head]))
-        heads, least = _starts([pod for pod in pods if pod.is_head]), least_workers(turn.spec, stage.name)
+        workers = sorted(_starts([pod for pod in pods if not pod.is_head], turn.now))
+        heads, least = _starts([pod for pod in pods if pod.is_head], turn.now), least_workers(turn.spec, stage.name)
         return format_time(max(*heads, *workers[:least])) if heads and len(workers) >= least else None
-    known = _starts(pods)
+    known = _starts(pods, turn.now)
     return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None
 
 
-def _starts(pods: list[PodState]) -> list[datetime]:
+def _starts(pods: list[PodState], now: datetime) -> list[datetime]:
     """When the stage started in pods, of those in which it has."""
-    times = (parse_time(run.get("startedAt")) for pod in pods for run in [*told(stage_status(pod.raw))][:1])
-    return [time for time in times if time is not None]
+    runs = ((pod, run) for pod in pods for run in [*told(stage_status(pod.raw))][:1])
+    times = ((pod, parse_time(run.get("startedAt"))) for pod, run in runs)
+    return [time + (correction(pod.raw, now) or timedelta(0)) for pod, time in times if time is not None]

@@ -119,7 +119,7 @@ class PodState:
         """Phase."""
         return str(self.raw.get("status", {}).get("phase", "Pending"))
 
-    @property
+    @cached_property
     def over(self) -> bool:
         """Its stage has ended for good, though another container may still run and be paid for."""
         return self.finished or bool(self.terminated)
@@ -220,7 +220,7 @@ class PodState:
         """Creation time."""
         return parse_time(self.raw["metadata"].get("creationTimestamp"))
 
-    @property
+    @cached_property
     def started(self) -> bool:
         """Its stage runs or has run."""
         return is_running(stage_status(self.raw)) or bool(self.terminated)
@@ -265,7 +265,7 @@ class PodState:
     def _held_back(self) -> Wait | None:
         return held_back(self.raw)
 
-    @property
+    @cached_property
     def terminated(self) -> State:
         """How its stage ended, empty while it runs."""
         return terminated(stage_status(self.raw))

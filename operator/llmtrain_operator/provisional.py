@@ -28,8 +28,9 @@ def certain_end(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime 
     finished = [time for status in statuses for run in told(status) if (time := _time(run, "finishedAt"))]
     running = [status["state"]["running"] for status in statuses if is_running(status)]
     if running:
-        begun = [min(time, _cap(pod, now)) for run in running if (time := _time(run, "startedAt"))]
-        known = [*begun, _vouched(pod, now, nodes) - REPORT]
+        cap = _cap(pod, now)
+        begun = [min(time, cap) for run in running if (time := _time(run, "startedAt"))]
+        known = [*begun, _vouched(pod, cap, nodes) - REPORT]
     else:
         known = [] if is_told(pod) else _unstarted(pod)
     return min(now, max([*finished, *known])) if finished or known else None
@@ -55,11 +56,14 @@ def _cap(pod: Pod, now: datetime) -> datetime:
     return min(time for time in limits if time is not None)
 
 
-def _vouched(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime:
+def _vouched(pod: Pod, cap: datetime, nodes: Mapping[str, Node]) -> datetime:
     """The last time that anybody vouched for the pod: now, or when it was cut off, evicted or told to end.
 
     A pod that is not ready is cut off, or has a container that is not: so it is where its node was Ready all the time.
     """
-    unready, node = condition_time(pod, "Ready", "False"), nodes.get(pod["spec"].get("nodeName", ""))
-    answers = node is not None and node.ready and node.since is not None and unready and node.since <= unready
-    return min(time for time in (_cap(pod, now), None if answers else unready) if time is not None)
+    unready = condition_time(pod, "Ready", "False")
+    if unready is None:
+        return cap
+    node = nodes.get(pod["spec"].get("nodeName", ""))
+    answers = node is not None and node.ready and node.since is not None and node.since <= unready
+    return cap if answers else min(cap, unready)

@@ -44,7 +44,7 @@ def settle(
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
         if span.final and pod.uid not in later:
-            wiped = before if before is not None and before.pod_seconds > span.seconds else None
+            wiped = before if before is not None and pod.rejected and before.pod_seconds > span.seconds else None
             _book(entries, vanished_entry(wiped) if wiped else final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)
         else:

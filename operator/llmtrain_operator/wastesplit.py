@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from llmtrain.api.status import Phases, Split
 from llmtrain_operator.billing import Interval, deletion_time
-from llmtrain_operator.clocks import clock_off, condition_time, correction, parse_time
+from llmtrain_operator.clocks import condition_time, correction, parse_time
 from llmtrain_operator.containers import Pod, stage_status, terminated, told
 
 KINDS = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
@@ -35,14 +35,16 @@ def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
     if span.start is None or billed <= 0:
         return Split(stopping=max(0, billed))
     rest = _Rest(span.seconds)
-    off = correction(pod, span.end)
-    started = _started(pod)
+    wrong = correction(pod, span.end)
+    started, off = _started(pod), wrong or timedelta(0)
     begun = started + off if started else span.end
     taken = condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod)
     ready = min(begun, taken + off if taken else span.start)
+    # What a wrong clock says of the stage's end is not when the pod had nothing more to do.
+    own = None if wrong is not None else parse_time(terminated(stage_status(pod)).get("finishedAt"))
     waiting = rest.take(_between(span.start, ready))
     pulling = rest.take(_between(max(ready, span.start), begun))
-    stopping = rest.take(_between(max(begun, _stop_began(pod, span, phases)), span.end))
+    stopping = rest.take(_between(max(begun, _stop_began(pod, span, phases, own)), span.end))
     waiting += rest.take(_between(begun, parse_time(phases.complete_time) or begun))
     working = rest.take(phases.working)
     redone = rest.take(phases.redone)
@@ -98,11 +100,10 @@ def _accepted(pod: Pod) -> datetime | None:
     return parse_time(pod.get("status", {}).get("startTime"))
 
 
-def _stop_began(pod: Pod, span: Interval, phases: Phases) -> datetime:
+def _stop_began(pod: Pod, span: Interval, phases: Phases, own: datetime | None) -> datetime:
     """When there was nothing more to do: the head had ended, or the cluster or the pod was told to, or the pod's own stage had.
 
     A pod whose kubelet is done says no more when it was told.
     """
-    own = parse_time(terminated(stage_status(pod)).get("finishedAt")) if clock_off(pod, span.end) is None else None
     times = [span.end, parse_time(phases.head_end), parse_time(phases.stop_time), deletion_time(pod), own]
     return min(time for time in times if time is not None)

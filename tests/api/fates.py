@@ -11,7 +11,8 @@ from llmtrain_operator.client import ApiError, KubernetesCluster
 PODS, NODES = "api/v1/pods", "api/v1/nodes"
 Pod = dict[str, Any]
 KINDS = ("pending", "pulled", "succeeded", "failed", "deleted", "force-deleted", "evicted", "rejected", "node gone",
-         "node silent", "clock behind", "clock ahead")  # fmt: skip
+         "node silent", "clock behind", "clock ahead", "sidecar", "native", "swept")  # fmt: skip
+PROXY = "a-proxy"
 
 
 def stamp(time: datetime) -> str:
@@ -32,8 +33,21 @@ class Scheduling:
             kind = self._rng.choice(KINDS)
             node = {} if kind == "pending" else {"nodeName": node_of(kind, body["metadata"]["name"])}
             labels = body["metadata"]["labels"] | {"kind": kind.replace(" ", "-")}
-            body = {**body, "metadata": body["metadata"] | {"labels": labels}, "spec": body["spec"] | node}
+            body = {
+                **body,
+                "metadata": body["metadata"] | {"labels": labels},
+                "spec": inject(body["spec"] | node, kind),
+            }
         return await self._cluster.create(resource, namespace, body)
+
+
+def inject(spec: Pod, kind: str) -> Pod:
+    """As a mesh's webhook does."""
+    allowed = spec["containers"][0]["securityContext"]
+    proxy = {"name": PROXY, "image": "proxy", "securityContext": allowed}
+    if kind == "sidecar":
+        return {**spec, "containers": [*spec["containers"], proxy]}
+    return {**spec, "initContainers": [proxy | {"restartPolicy": "Always"}]} if kind == "native" else spec
 
 
 def node_of(kind: str, name: str) -> str:
@@ -89,8 +103,8 @@ class Kubelet:
         scheduled = datetime.now(UTC) - timedelta(seconds=self.rng.randint(900, 7200))
         started = scheduled + timedelta(seconds=self.rng.randint(0, 300))
         await self.set_status(pod, lambda _: pulling(scheduled))
-        if kind not in ("pulled", "rejected"):
-            await self.set_status(pod, lambda _: running(scheduled, started))
+        if kind not in ("pulled", "rejected", "swept"):
+            await self.set_status(pod, lambda _: with_proxy(running(scheduled, started), kind, scheduled))
 
     async def happen(self, pod: Pod) -> None:
         """What befalls it."""
@@ -101,13 +115,23 @@ class Kubelet:
             await self.delete(pod, 0)
         elif kind == "rejected":
             await self.set_status(pod, lambda seen: {**seen["status"], "phase": "Failed", "reason": "OutOfcpu"})
+        elif kind == "swept":
+            # Rejected, and evicted a while later, before anybody has looked.
+            gone = condition("DisruptionTarget", "True", datetime.now(UTC))
+            await self.set_status(pod, lambda _: {"phase": "Failed", "reason": "NodeAffinity", "conditions": [gone]})
+            await self.delete(pod, 0)
+        elif kind in ("sidecar", "native"):
+            offset = self.rng.random()
+            await self.set_status(pod, lambda seen: stage_ended(seen, offset))
         else:
             await self.end(pod)
 
     async def end(self, pod: Pod) -> None:
         """Its container ends, at a time of the node's clock."""
         kind, offset = kind_of(pod), self.rng.random()
-        await self.set_status(pod, lambda seen: ended(seen, kind, offset))
+        await self.set_status(
+            pod, lambda seen: all_ended(seen) if kind in ("sidecar", "native") else ended(seen, kind, offset)
+        )
 
     async def obey(self) -> None:
         """What a kubelet does about pods that are to go; lost nodes do nothing."""
@@ -118,7 +142,7 @@ class Kubelet:
         )
 
     async def _obey(self, pod: Pod) -> None:
-        if any("running" in status["state"] for status in pod["status"].get("containerStatuses", [])):
+        if any("running" in one["state"] for one in told_of(pod["status"])):
             await self.end(pod)
         await self.delete(pod, 0)
 
@@ -156,6 +180,39 @@ def running(scheduled: datetime, started: datetime) -> Pod:
     state = {"running": {"startedAt": stamp(started)}}
     return {"phase": "Running", "startTime": stamp(scheduled), "conditions": conditions,
             "containerStatuses": [container(state)]}  # fmt: skip
+
+
+def told_of(status: Pod) -> list[Pod]:
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def with_proxy(status: Pod, kind: str, started: datetime) -> Pod:
+    """The proxy runs; kubelets sort containers by name, so it comes first."""
+    proxy = container({"running": {"startedAt": stamp(started)}}) | {"name": PROXY, "image": "proxy"}
+    if kind == "sidecar":
+        return {**status, "containerStatuses": [proxy, *status["containerStatuses"]]}
+    return {**status, "initContainerStatuses": [proxy]} if kind == "native" else status
+
+
+def stage_ended(seen: Pod, offset: float) -> Pod:
+    """The stage ends, the proxy beside it runs on."""
+    status: Pod = seen["status"]
+    for one in told_of(status):
+        if one["name"] != PROXY and "running" in one["state"]:
+            started = datetime.fromisoformat(one["state"]["running"]["startedAt"])
+            finish = stamp(started + (datetime.now(UTC) - started) * offset)
+            one["state"] = {"terminated": {"exitCode": 0, "startedAt": stamp(started), "finishedAt": finish}}
+    return status
+
+
+def all_ended(seen: Pod) -> Pod:
+    """The pod is told to go: what runs is killed."""
+    status: Pod = seen["status"]
+    for one in told_of(status):
+        if "running" in one["state"]:
+            finish = {"exitCode": 137, "finishedAt": stamp(datetime.now(UTC)), **one["state"]["running"]}
+            one["state"] = {"terminated": finish}
+    return {**status, "phase": "Failed"}
 
 
 def ended(seen: Pod, kind: str, offset: float) -> Pod:
