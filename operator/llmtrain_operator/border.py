@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -204,6 +205,8 @@ class Read(Generic[Parsed]):
 
     value: Parsed | None
     flaws: str = ""
+    rest: Any = None
+    """The input less what was left out."""
     removed: tuple[Part, ...] = ()
     """Path and value of each part that was left out."""
 
@@ -225,18 +228,18 @@ def read(model: type[Parsed], raw: Any) -> Read[Parsed]:
     flaws: list[str] = []
     for _ in range(ROUNDS):
         try:
-            return Read(model.model_validate(raw), "; ".join(flaws), tuple(removed))
+            return Read(model.model_validate(raw), plain("; ".join(flaws)), raw, tuple(removed))
         except ValidationError as error:
             faults = {
                 tuple(fault["loc"]): fault["msg"] for fault in error.errors(include_input=False, include_url=False)
             }
         flaws += [plain(f"`{'.'.join(map(str, path))}` {words}", 253) for path, words in list(faults.items())[:8]]
         raw = copy.deepcopy(raw)
-        gone = [part for path in _deepest_last(faults) if (part := _remove(raw, path))]
+        gone = [(path, _pop(raw, path)) for path in _parts(raw, faults)]
         if not gone:
             break
         removed += gone
-    return Read(None, "; ".join(flaws), tuple(removed))
+    return Read(None, plain("; ".join(flaws)), raw, tuple(removed))
 
 
 def why_not(error: ValidationError, prefix: str = "") -> str:
@@ -245,26 +248,26 @@ def why_not(error: ValidationError, prefix: str = "") -> str:
     return plain("; ".join(f"`{prefix}{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in faults))
 
 
-def _deepest_last(faults: Iterable[Path]) -> list[Path]:
-    """Items of a list from its end, so that those before them keep their places."""
-    return sorted(
-        faults, key=lambda path: tuple((isinstance(step, int), str(step).zfill(12)) for step in path), reverse=True
-    )
+def _parts(raw: Any, faults: Iterable[Path]) -> list[Path]:
+    """The smallest parts that there are around the faults, none within another; of a list from its end, so that places stay."""
+    found = {path[: _depth(raw, path)] for path in faults} - {()}
+    outer = [path for path in found if not any(path[:length] in found for length in range(1, len(path)))]
+    return sorted(outer, key=lambda path: [(isinstance(step, int), str(step).zfill(12)) for step in path], reverse=True)
 
 
-def _remove(raw: Any, path: Path) -> Part | None:
-    """Take out the part at a path, or the smallest part around it that there is. Path and value of what went."""
-    parent: Any = None
+def _depth(raw: Any, path: Path) -> int:
+    """How many steps of a path lead somewhere."""
     here, depth = raw, 0
-    for step in path:
-        child = _child(here, step)
-        if child is MISSING:
-            break
-        parent, here, depth = here, child, depth + 1
-    if depth == 0:
-        return None
-    parent.pop(path[depth - 1])
-    return path[:depth], here
+    while depth < len(path) and (here := _child(here, path[depth])) is not MISSING:
+        depth += 1
+    return depth
+
+
+def _pop(raw: Any, path: Path) -> Any:
+    here = raw
+    for step in path[:-1]:
+        here = here[step]
+    return here.pop(path[-1])
 
 
 def _child(here: Any, step: str | int) -> Any:
@@ -276,12 +279,16 @@ def _child(here: Any, step: str | int) -> Any:
 
 
 def put_back(raw: Any, removed: Sequence[Part]) -> None:
-    """Put parts that were left out by `read` where they were, as far as what was around them is still there."""
+    """Put parts that were left out by `read` where they were; they replace defaults, and what was around them is made anew."""
     for path, value in reversed(removed):
-        here, last = raw, path[-1]
-        for step in path[:-1]:
-            here = _child(here, step)
+        here = raw
+        for step, after in pairwise(path):
+            if isinstance(here, dict):
+                here = here.setdefault(step, [] if isinstance(after, int) else {})
+            else:
+                here = _child(here, step)
+        last = path[-1]
         if isinstance(here, list) and isinstance(last, int):
             here.insert(last, value)
         elif isinstance(here, dict):
-            here.setdefault(last, value)
+            here[last] = value

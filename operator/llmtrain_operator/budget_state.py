@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from llmtrain.api.trainingbudget import Period, Reservation, TrainingBudgetSpec, TrainingBudgetStatus
+from pydantic import ValidationError
+
+from llmtrain.api.trainingbudget import LabelSelector, Period, Reservation, TrainingBudgetSpec, TrainingBudgetStatus
 from llmtrain.cost.money import format_usd, micro_usd
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.conditions import merged
@@ -42,9 +44,19 @@ class BudgetState:
 
 def read_budget(raw: Mapping[str, Any], now: datetime) -> BudgetState:
     """Parse a budget; where a new period has begun its count starts anew."""
-    spec = TrainingBudgetSpec.model_validate(raw["spec"])
+    spec = TrainingBudgetSpec.model_validate(raw.get("spec"))
     status = TrainingBudgetStatus.model_validate(raw.get("status") or {})
     return BudgetState(raw, spec, in_period(status, period_start(spec.period, now)))
+
+
+def may_select(raw: Mapping[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a budget selects a job with these labels; True where nobody can say."""
+    spec = raw.get("spec")
+    try:
+        selector = LabelSelector.model_validate((spec if isinstance(spec, dict) else {}).get("jobSelector") or {})
+    except ValidationError:
+        return True
+    return selector.matches(labels)
 
 
 def period_start(period: Period, now: datetime) -> str:

@@ -97,6 +97,9 @@ class Cluster(Protocol):
     async def shorten_pod(self, namespace: str, name: str, uid: str, seconds: int) -> None:
         """Lower `activeDeadlineSeconds` of the pod with this uid; gone already is fine, raising is refused (422)."""
 
+    async def label_pod(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
+        """Set these labels of the pod with this uid; gone already is fine."""
+
 
 def object_path(resource: str, namespace: str, name: str = "", subresource: str = "") -> str:
     """URL path of an object or, without a name, of the collection."""
@@ -246,6 +249,12 @@ class KubernetesCluster:
         """See Cluster."""
         path = object_path("api/v1/pods", namespace, name)
         body = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": seconds}}
+        await self._unless_gone(self._send("PATCH", path, body), path, uid)
+
+    async def label_pod(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
+        """See Cluster."""
+        path = object_path("api/v1/pods", namespace, name)
+        body = {"metadata": {"uid": uid, "labels": dict(labels)}}
         await self._unless_gone(self._send("PATCH", path, body), path, uid)
 
     async def close(self) -> None:

@@ -10,14 +10,23 @@ from functools import lru_cache
 
 from llmtrain_operator.containers import Pod, container_statuses, told
 
+FIRST_YEAR, LAST_YEAR = 1970, 2199
 TOLERANCE = timedelta(seconds=30)
 """Clocks that are kept in step differ by less, and bills are not touched then; the mark of a bill follows at more."""
 
 
+def parse_time(text: object) -> datetime | None:
+    """A time of the API, to the second; None for what is none, or lies outside the years 1970 to 2199, in which all bills are."""
+    return _parse_time(text) if isinstance(text, str) and text else None
+
+
 @lru_cache(maxsize=16384)
-def parse_time(text: str | None) -> datetime | None:
-    """A time of the API, to the second."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None
+def _parse_time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return time if FIRST_YEAR <= time.year <= LAST_YEAR else None
 
 
 def condition_time(pod: Pod, kind: str, status: str | None = None) -> datetime | None:

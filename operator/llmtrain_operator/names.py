@@ -119,8 +119,11 @@ class PodName:
     incarnation: int = 1
 
     def labels(self, uid: str) -> dict[str, str]:
-        """The labels of this pod of the job with this uid."""
-        return Attempt(self.job, "", uid, self.stage, self.attempt).labels(self.role, self.index, self.incarnation)
+        """Our labels of this pod of the job with this uid, those by which it is found."""
+        all_labels = Attempt(self.job, "", uid, self.stage, self.attempt).labels(
+            self.role, self.index, self.incarnation
+        )
+        return {key: value for key, value in all_labels.items() if key.startswith(GROUP)}
 
 
 def read_pod_name(name: str) -> PodName | None:

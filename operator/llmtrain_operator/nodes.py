@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from llmtrain_operator.billing import Node, node_is_lost, parse_time
+from llmtrain_operator.border import read
 from llmtrain_operator.client import Cluster, Object
+from llmtrain_operator.podshape import NodeShape
 from llmtrain_operator.podstate import PodState
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -45,8 +47,9 @@ async def read_nodes(cluster: Cluster) -> dict[str, Node]:
 
 
 def read_node(raw: Object) -> Node:
-    """Whether a node answers, and since when."""
-    for condition in raw.get("status", {}).get("conditions", []):
-        if condition["type"] == "Ready":
-            return Node(condition["status"] == "True", parse_time(condition.get("lastTransitionTime")))
+    """Whether a node answers, and since when; parts of it that do not fit are not used."""
+    node = read(NodeShape, raw).value or NodeShape()
+    for condition in node.status.conditions:
+        if condition.type == "Ready":
+            return Node(condition.status == "True", parse_time(condition.lastTransitionTime))
     return Node(False, None)

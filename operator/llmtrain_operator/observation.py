@@ -9,6 +9,7 @@ from typing import Any
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, Progress
 from llmtrain_operator.billing import Node
+from llmtrain_operator.border import Part
 from llmtrain_operator.budget_state import BudgetState
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import Attempt
@@ -26,6 +27,12 @@ class Job:
     spec: JobSpec | None
     invalid: str
     status: JobStatus
+    flaws: str = ""
+    """What is not used of its stored status, and why; empty where all of it is."""
+    unreadable: bool = False
+    """What is not used is something that decisions rest on: another version, or a hand, wrote it."""
+    unread: tuple[Part, ...] = ()
+    """Parts of that status which cannot be read, and are written back as they were."""
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import abandoned, read_nodes
 from llmtrain_operator.observation import Job
 from llmtrain_operator.orphanprice import orphan
-from llmtrain_operator.ownership import is_own
+from llmtrain_operator.ownership import taken_in
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.priceannotation import annotated_price
 from llmtrain_operator.pricing import Plan
@@ -79,8 +79,10 @@ class Sweeper:
     def _suspicious(self, pod: Object, jobs: set[str]) -> bool:
         meta = pod["metadata"]
         born = parse_time(meta.get("creationTimestamp")) or self.clock()
-        held = FINALIZER_POD in (meta.get("finalizers") or [])
-        return held and (meta.get("labels") or {}).get(LABEL_JOB_UID) not in jobs and self.clock() - born > SETTLING
+        finalizers, labels = meta.get("finalizers"), meta.get("labels")
+        held = isinstance(finalizers, list) and FINALIZER_POD in finalizers
+        uid = str(labels.get(LABEL_JOB_UID)) if isinstance(labels, dict) else ""
+        return held and uid not in jobs and self.clock() - born > SETTLING
 
     async def _priced(self, raw: Object) -> PodState:
         told = annotated_price(raw)
@@ -98,13 +100,14 @@ class Sweeper:
         if raw is None or raw["metadata"]["uid"] != meta["uid"]:
             return
         former = former_job(raw)
-        if former is None or not is_own(former, raw, known={meta["uid"]}):
+        shape = taken_in(former, raw) if former is not None else None
+        if former is None or shape is None:
             await self._let_go_of_strange(raw)
             return
         job = await self.cluster.get(JOBS, namespace, former.name)
         if job is not None and job["metadata"]["uid"] == former.uid:
             return
-        pod = await self._priced(raw)
+        pod = await self._priced(dict(shape.raw))
         if not pod.deleted:
             # Whose month it is booked in is not known before: the next sweep, seconds later, sees when it was deleted.
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import HighWater, RolePrice, Stage, StageStatus
 from llmtrain_operator.blueprints import cluster_of, evaluators_of
+from llmtrain_operator.border import Kind, Rejection
 from llmtrain_operator.client import Object
-from llmtrain_operator.names import HEAD, PRICE_ANNOTATION, ROLES, Attempt
+from llmtrain_operator.names import HEAD, PRICE_ANNOTATION, read_pod_name
 from llmtrain_operator.observation import Job
+from llmtrain_operator.podshape import shaped
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.priceannotation import annotated_power, annotated_price, shown
 from llmtrain_operator.pricing import FREE, Price
@@ -22,21 +24,44 @@ def own_pods(job: Job, found: Iterable[Object]) -> list[PodState]:
     marks = {mark.uid: mark for mark in job.status.ledger.high_water}
     stages = {stage.name.value: stage for stage in job.status.stages}
     known = {*marks, *job.status.ledger.settled}
-    pods = (PodState(pod) for pod in found if is_own(job, pod, known))
-    return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods]
+    pods = (taken_in(job, pod) for pod in found if is_own(job, pod, known))
+    return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods if pod is not None]
+
+
+def taken_in(job: Job, raw: Object) -> PodState | None:
+    """The pod less what does not fit, its labels as its name says; None for what has not the shape of a pod."""
+    pod, flaws = shaped(raw)
+    named = read_pod_name(_name(raw))
+    if pod is None or named is None:
+        return None
+    labels, meant = pod["metadata"].get("labels") or {}, named.labels(job.uid)
+    if meant.items() <= labels.items():
+        return PodState(pod, left_out=flaws)
+    edited = ", ".join(f"`{key}`" for key, value in meant.items() if labels.get(key) != value)
+    told = Rejection(
+        Kind.LABELS, f"its labels {edited} were edited; the pod is what its name says, and they are put back"
+    )
+    mended = {**pod, "metadata": {**pod["metadata"], "labels": {**labels, **meant}}}
+    return PodState(mended, left_out=(*flaws, told), mislabelled=True)
 
 
 def is_own(job: Job, pod: Object, known: Collection[str] = ()) -> bool:
-    """Controlled by the job, or its own without an owner; and named as its labels say. `known`: uids of pods that the job's bill knows.
+    """Named as a pod of the job, which nobody can change, and controlled by it, or `known` by its uid from before.
 
-    A job that is deleted with `--cascade=orphan` loses its pods at once. Those that were seen before are known; those that were
-    made a moment ago stand in its slots.
+    Labels and owners may be edited by whoever may edit pods: a pod that is billed stays so, whatever they say. A job that is
+    deleted with `--cascade=orphan` loses its pods at once: those that were made a moment ago stand in its slots.
     """
-    controllers = [o.get("uid") for o in pod["metadata"].get("ownerReferences", []) if o.get("controller")]
-    ours = controllers == [job.uid] or pod["metadata"]["uid"] in known
-    if not ours and (controllers or not job.deleted or not _has_slot(job, PodState(pod))):
+    meta = pod.get("metadata") or {}
+    named = read_pod_name(_name(pod))
+    if named is None or named.job != job.name:
         return False
-    return _name_of_labels(job, PodState(pod)) == _name(pod)
+    owners = meta.get("ownerReferences")
+    listed = [owner for owner in owners if isinstance(owner, dict)] if isinstance(owners, list) else []
+    controllers = [owner.get("uid") for owner in listed if owner.get("controller")]
+    if controllers == [job.uid] or meta.get("uid") in known:
+        return True
+    found = None if controllers or not job.deleted else taken_in(job, pod)
+    return found is not None and _has_slot(job, found)
 
 
 def _has_slot(job: Job, pod: PodState) -> bool:
@@ -49,7 +74,7 @@ def _has_slot(job: Job, pod: PodState) -> bool:
 
 
 def _name(pod: Object) -> str:
-    return str(pod["metadata"]["name"])
+    return str((pod.get("metadata") or {}).get("name"))
 
 
 def _of_attempt(stages: Mapping[str, StageStatus], pod: PodState) -> RolePrice | None:
@@ -98,14 +123,3 @@ def _wanted(spec: JobSpec | None, pod: PodState) -> int:
         return cluster_of(spec, stage).workers.accelerators_per_worker
     group = evaluators_of(spec, stage)
     return group.evaluators.accelerators_per_worker if group else 0
-
-
-def _name_of_labels(job: Job, pod: PodState) -> str:
-    """The name that a pod with these labels has; empty for labels that no pod of ours has."""
-    if pod.stage not in set(Stage) or pod.role not in ROLES:
-        return ""
-    try:
-        attempt = Attempt(job.name, job.namespace, job.uid, Stage(pod.stage), pod.attempt)
-        return attempt.pod(pod.role, pod.index, pod.incarnation)
-    except ValueError:
-        return ""

@@ -9,6 +9,7 @@ from llmtrain.api.planstatus import HourParts, PlanStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.owned import HOURS_PER_MONTH, OwnedInputs, owned_cost
 from llmtrain.pricing.plans import chip_of, owned_inputs
+from llmtrain_operator.border import read
 from llmtrain_operator.conditions import merged
 from llmtrain_operator.pricing import Plan, unpriced
 
@@ -17,7 +18,7 @@ Told = dict[str, tuple[str, str, str]]
 
 def plan_status(raw: Mapping[str, Any], spec: PlanSpec, now: datetime) -> PlanStatus:
     """The status that a plan should have now."""
-    before = PlanStatus.model_validate(raw.get("status") or {})
+    before = read(PlanStatus, raw.get("status") or {}).value or PlanStatus()
     metadata = raw["metadata"]
     plan = Plan(metadata["name"], str(metadata.get("resourceVersion", "")), spec)
     generation = int(metadata.get("generation", 0))
@@ -33,7 +34,7 @@ def plan_status(raw: Mapping[str, Any], spec: PlanSpec, now: datetime) -> PlanSt
 
 def invalid_status(raw: Mapping[str, Any], message: str, now: datetime) -> PlanStatus:
     """The status of a plan that does not parse (an older CRD let it in)."""
-    before = PlanStatus.model_validate(raw.get("status") or {})
+    before = read(PlanStatus, raw.get("status") or {}).value or PlanStatus()
     generation = int(raw["metadata"].get("generation", 0))
     conditions = merged(before.conditions, {"Priced": ("False", "Invalid", message)}, generation, now)
     return PlanStatus(observed_generation=generation, conditions=conditions)

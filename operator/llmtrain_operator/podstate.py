@@ -64,6 +64,10 @@ class PodState:
     """Of its plan's resource; others that it holds are no accelerators."""
     doubt: str = ""
     """How its annotation contradicts the price; empty where it does not."""
+    left_out: tuple[Rejection, ...] = ()
+    """Parts of it that do not fit, and were left out of `raw`."""
+    mislabelled: bool = False
+    """Somebody has edited the labels by which it is found; those in `raw` are the right ones."""
 
     @property
     def name(self) -> str:
@@ -280,7 +284,7 @@ class PodState:
     def flaws(self) -> list[Rejection]:
         """What it says that is not used."""
         said = self.last_words.flaws if self.is_head and self.terminated else ""
-        return [Rejection(Kind.LAST_WORDS, said)] if said else []
+        return [*self.left_out, *([Rejection(Kind.LAST_WORDS, said)] if said else [])]
 
     @property
     def known_as(self) -> str:

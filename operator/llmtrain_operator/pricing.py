@@ -28,7 +28,7 @@ class Plan:
     def read(raw: Mapping[str, Any]) -> "Plan":
         """Parse a plan."""
         metadata = raw["metadata"]
-        return Plan(metadata["name"], metadata["resourceVersion"], PlanSpec.model_validate(raw["spec"]))
+        return Plan(metadata["name"], metadata["resourceVersion"], PlanSpec.model_validate(raw.get("spec")))
 
     @cached_property
     def text(self) -> str:

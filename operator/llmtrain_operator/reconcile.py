@@ -6,7 +6,7 @@ finalizer goes), and every act can be repeated: after a crash the next turn find
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
@@ -20,10 +20,11 @@ from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, is_owned
 from llmtrain_operator.batches import Result, carry_out
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
-from llmtrain_operator.border import Rejections
-from llmtrain_operator.budget_state import BudgetState, read_budget
+from llmtrain_operator.border import Kind, Rejections, put_back, read, why_not
+from llmtrain_operator.budget_state import BudgetState, may_select, read_budget
 from llmtrain_operator.client import NO_ANSWER, ApiError, Cluster, Object, newer
 from llmtrain_operator.decide import decide
+from llmtrain_operator.fitting import fitted_status
 from llmtrain_operator.memory import Head, Memory, Rest
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
@@ -65,9 +66,14 @@ from llmtrain_operator.rest import (
     unpack,
 )
 from llmtrain_operator.settlement import remembered
+from llmtrain_operator.strays import find_strays, put_labels_back
 
 log = logging.getLogger("llmtrain.operator")
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+UNFIT = (400, 422)
+"""What an apiserver answers to a status that its schema refuses."""
+RESTED_ON = ("stages", "ledger", "history")
+"""Parts of a status on which decisions rest; the others are made anew in every turn."""
 RESYNC_SECONDS = 15.0
 FINISHED_SECONDS = 120.0
 """A finished job costs nothing; what is left to do is its time to live."""
@@ -147,7 +153,8 @@ class Reconciler:
         memory.told, memory.progress = memory.progress or memory.told, None
         memory.pods.awaited = decision.awaited
         status = decision.status.to_dict()
-        moved = lasting(status) != lasting(raw.get("status") or {})
+        put_back(status, job.unread)
+        moved = status != stored_status(raw) if is_odd(job) else lasting(status) != lasting(stored_status(raw))
         raw = await self._write_status(raw, status, moved, seen.now, memory)
         memory.pods.marks = _unwritten(decision.status, raw)
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
@@ -178,13 +185,16 @@ class Reconciler:
             return pause
         return min(RESYNC_SECONDS, max(again, RACE_SECONDS), pause if done or moved else RESYNC_SECONDS)
 
-    def _rejected(self, seen: Observation) -> list[Event]:
-        """An event for each thing that a pod says which is not used, once until it changes."""
-        found = [(pod, flaw) for pod in seen.pods for flaw in pod.flaws]
-        news = [(pod.name, flaw) for pod, flaw in found if self.rejections.note(flaw.kind, pod.known_as, flaw.why)]
-        return [
-            Event("InputRejected", f"pod {name}, {flaw.kind.value}: {flaw.why}", warning=True) for name, flaw in news
-        ]
+    def _rejected(self, seen: Observation) -> Iterator[Event]:
+        """An event for each thing that is not used of the job's status or its pods, once until it changes."""
+        job = seen.job
+        where = f"job {job.namespace}/{job.name} ({job.uid})"
+        if job.flaws and self.rejections.note(Kind.JOB_STATUS, where, job.flaws):
+            yield Event("InputRejected", f"status: {job.flaws}", warning=True)
+        for pod in seen.pods:
+            for flaw in pod.flaws:
+                if self.rejections.note(flaw.kind, pod.known_as, flaw.why):
+                    yield Event("InputRejected", f"pod {pod.name}, {flaw.kind.value}: {flaw.why}", warning=True)
 
     def _forget_what_acts_change(self, actions: Sequence[Action], namespace: str, memory: Memory) -> None:
         if any(isinstance(action, Reserve) for action in actions):
@@ -207,6 +217,8 @@ class Reconciler:
             return None
         raw = unpack(memory.job.kept)
         job = read_job(raw)
+        if is_odd(job):
+            return None
         known = max(kept.read, crowd.heard or kept.read)
         seen = await self._observe(job, Look(own_pods(job, kept.pods()), known, live=False), memory)
         later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
@@ -268,7 +280,9 @@ class Reconciler:
         else:
             found = await self.cluster.find(*where, memory.pods.version)
         memory.pods.version = found.version
-        return Look(own_pods(job, found.items), asked)
+        pods = own_pods(job, [*found.items, *await find_strays(self.cluster, job, found.items)])
+        await put_labels_back(self.cluster, job, pods)
+        return Look(pods, asked)
 
     async def _observe(self, job: Job, look: Look, memory: Memory) -> Observation:
         """The job and its pods with all that a decision needs beside them."""
@@ -305,9 +319,22 @@ class Reconciler:
         except ApiError as error:
             unread[BUDGETS_UNREAD] = f"TrainingBudgets cannot be read: {error}"[:1024]
             return []
-        budgets = [read_budget(raw, self.clock()) for raw in found]
         labels = job.raw["metadata"].get("labels") or {}
-        return sorted((b for b in budgets if b.spec.job_selector.matches(labels)), key=lambda b: b.name)
+        return sorted(self._parsed_budgets(found, labels, unread), key=lambda budget: budget.name)
+
+    def _parsed_budgets(
+        self, found: Sequence[Object], labels: dict[str, str], unread: dict[str, str]
+    ) -> Iterator[BudgetState]:
+        """Those that select a job with these labels; one that may and does not parse is noted, and stops no job that it does not select."""
+        for raw in found:
+            if not may_select(raw, labels):
+                continue
+            try:
+                yield read_budget(raw, self.clock())
+            except ValidationError as error:
+                unread[BUDGETS_UNREAD] = f"TrainingBudget `{raw['metadata']['name']}` does not parse: {why_not(error)}"[
+                    :1024
+                ]
 
     async def _namespace_labels(
         self, namespace: str, plans: Mapping[str, Plan], unread: dict[str, str]
@@ -355,6 +382,9 @@ class Reconciler:
             except ApiError as error:
                 unread[PLANS_UNREAD] = f"ComputePlan `{name}` cannot be read: {error}"[:1024]
                 plan = self.recent.last_plan(name)
+            except ValidationError as error:
+                unread[PLANS_UNREAD] = f"ComputePlan `{name}` does not parse: {why_not(error, 'spec.')}"[:1024]
+                plan = self.recent.last_plan(name)
             if plan is not None:
                 plans[name] = plan
         return plans
@@ -363,14 +393,25 @@ class Reconciler:
         """The job as it is stored then. Written where anything but the running bill has moved, and once a minute for that."""
         last = memory.billed_at
         due = last is None or (now - last).total_seconds() >= PROVISIONAL_SECONDS
-        if not moved and (not due or status == (raw.get("status") or {})):
+        if not moved and (not due or status == stored_status(raw)):
             return raw
         memory.job.forget()
-        body, metadata = {**raw, "status": status}, raw["metadata"]
-        written = await self.cluster.replace(JOBS, metadata["namespace"], metadata["name"], body, "status")
+        written = await self._replace_status(raw, status)
         memory.billed_at = now
         memory.job.keep(written, self.clock())
         return written
+
+    async def _replace_status(self, raw: Object, status: Object) -> Object:
+        """Write the status; where the CRD refuses it, what fits of it: the bill is never held up by what somebody says."""
+        where = JOBS, raw["metadata"]["namespace"], raw["metadata"]["name"]
+        try:
+            return await self.cluster.replace(*where, {**raw, "status": status}, "status")
+        except ApiError as error:
+            fitting = fitted_status(status) if error.code in UNFIT else status
+            if fitting == status:
+                raise
+            self.rejections.note(Kind.WRITE, f"job {where[1]}/{where[2]} ({raw['metadata']['uid']})", error.message)
+        return await self.cluster.replace(*where, {**raw, "status": fitting}, "status")
 
     async def _act(self, actor: Actor, job: Job, actions: Sequence[Action], memory: Memory) -> list[Result]:
         """Do what was decided and is due; what was refused is told, and tried again later. What is noted as done was done."""
@@ -392,13 +433,28 @@ class Reconciler:
 
 
 def read_job(raw: Object) -> Job:
-    """Parse a job; an invalid spec is a condition, not an exception."""
-    status = JobStatus.model_validate(raw.get("status") or {})
+    """Parse a job; an invalid spec is a condition, not an exception, and so is a status that another version or a hand wrote."""
+    found = read(JobStatus, raw.get("status") or {})
+    status = found.value or JobStatus()
+    unread = tuple(part for part in found.removed if part[0][0] in RESTED_ON) if found.value else ()
+    if unread or found.value is None:
+        # Nothing is begun on what is known in part; what can be read is billed and ended, what cannot is kept as it is.
+        return Job(raw, None, f"`status` cannot be read: {found.flaws}"[:1024], status, found.flaws, True, unread)
     try:
-        return Job(raw, JobSpec.model_validate(raw.get("spec") or {}), "", status)
+        return Job(raw, JobSpec.model_validate(raw.get("spec") or {}), "", status, found.flaws)
     except ValidationError as error:
-        lines = [f"`spec.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors()]
-        return Job(raw, None, "; ".join(lines)[:1024], status)
+        return Job(raw, None, why_not(error, "spec."), status)
+
+
+def is_odd(job: Job) -> bool:
+    """The job is not what this version writes: it is always looked at live, and as a whole."""
+    return job.spec is None or bool(job.flaws)
+
+
+def stored_status(raw: Object) -> Object:
+    """The job's status as it was read; empty where it has none."""
+    status = raw.get("status")
+    return status if isinstance(status, dict) else {}
 
 
 def status_written(raw: Object) -> datetime | None:
@@ -422,7 +478,7 @@ def _remembering(job: Job, memory: Memory) -> Job:
 
 def _unwritten(status: JobStatus, raw: Object) -> list[HighWater]:
     """Marks that the stored job has not."""
-    stored = {mark["uid"] for mark in raw.get("status", {}).get("ledger", {}).get("highWater", [])}
+    stored = {mark.get("uid") for mark in stored_status(raw).get("ledger", {}).get("highWater", [])}
     return [mark for mark in status.ledger.high_water if mark.uid not in stored]
 
 

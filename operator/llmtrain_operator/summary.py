@@ -54,9 +54,10 @@ def tell_refusals(status: JobStatus, seen: Observation) -> None:
 
 
 def summarize_invalid(status: JobStatus, seen: Observation) -> None:
-    """Conditions of a job whose spec does not parse."""
+    """Conditions of a job whose spec, or whose stored status, does not parse."""
     status.observed_generation, status.state = seen.job.generation, "Invalid"
-    values = {"Accepted": ("False", "Invalid", seen.job.invalid), "Succeeded": ("False", "Invalid", seen.job.invalid)}
+    reason, over = ("StatusUnreadable", "Unknown") if seen.job.unreadable else ("Invalid", "False")
+    values = {"Accepted": ("False", reason, seen.job.invalid), "Succeeded": (over, reason, seen.job.invalid)}
     status.waiting = refused_wait(seen, None)
     _set_conditions(status, values, format_time(seen.now))
     tell_refusals(status, seen)

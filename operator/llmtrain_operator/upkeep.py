@@ -95,7 +95,7 @@ class Upkeep:
 
     async def _plan(self, raw: Object) -> tuple[PlanSpec, PlanStatus] | None:
         try:
-            spec = PlanSpec.model_validate(raw["spec"])
+            spec = PlanSpec.model_validate(raw.get("spec"))
         except ValidationError as error:
             why = why_not(error, "spec.")
             self.rejections.note(Kind.PLAN, f"ComputePlan {raw['metadata']['name']} ({raw['metadata']['uid']})", why)

@@ -185,6 +185,15 @@ class FakeCluster:
 
         self._write(write)
 
+    async def label_pod(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
+        def write() -> None:
+            body = self.objects.get(("api/v1/pods", namespace, name))
+            if body is not None and body["metadata"]["uid"] == uid:
+                body["metadata"]["labels"] = {**(body["metadata"].get("labels") or {}), **labels}
+                body["metadata"]["resourceVersion"] = str(next(self._numbers))
+
+        self._write(write)
+
     def _write(self, write: Callable[[], Any]) -> Any:
         self.crashed = self.crashed and self.crash_at is not None
         if self.crashed:

@@ -155,7 +155,8 @@ def test_a_pods_name_says_who_it_is_and_nothing_else_does() -> None:
     worker = read_pod_name(attempt.worker(7, 3))
     assert worker == PodName("my-job-1", Stage.TRAINING, 12, WORKER, 7, 3)
     assert worker is not None
-    assert worker.labels("u") == attempt.labels(WORKER, 7, 3)
+    assert worker.labels("u").items() <= attempt.labels(WORKER, 7, 3).items()
+    assert len(worker.labels("u")) == 7
     assert read_pod_name(attempt.evaluator(1, 2)) == PodName("my-job-1", Stage.TRAINING, 12, "evaluator", 1, 2)
     for name in (
         "intruder",

@@ -1,0 +1,39 @@
+"""Pods that are billed and that the job's label no longer finds: somebody has edited it. They are found by their uids.
+
+A pod that runs and is not seen would be booked as vanished, run on unbilled, and be held by our finalizer for good.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.names import read_pod_name
+from llmtrain_operator.observation import Job
+from llmtrain_operator.podstate import PodState
+
+log = logging.getLogger("llmtrain.operator")
+PODS = "api/v1/pods"
+
+
+async def find_strays(cluster: Cluster, job: Job, found: Iterable[Object]) -> list[Object]:
+    """Pods of the job with an open bill that are not among those `found` by its label; nothing is asked where none is missing."""
+    listed = {(pod.get("metadata") or {}).get("uid") for pod in found}
+    missing = {mark.uid for mark in job.status.ledger.high_water} - listed
+    if not missing:
+        return []
+    there = await cluster.list_metadata(PODS, job.namespace, "")
+    names = [body["metadata"]["name"] for body in there if body["metadata"].get("uid") in missing]
+    pods = [await cluster.get(PODS, job.namespace, name) for name in names]
+    return [pod for pod in pods if pod is not None and pod["metadata"]["uid"] in missing]
+
+
+async def put_labels_back(cluster: Cluster, job: Job, pods: Sequence[PodState]) -> None:
+    """Give pods the labels that they were made with; one that is refused is seen by its uid at the next look again."""
+    for pod in pods:
+        named = read_pod_name(pod.name) if pod.mislabelled else None
+        if named is None:
+            continue
+        try:
+            await cluster.label_pod(job.namespace, pod.name, pod.uid, named.labels(job.uid))
+        except ApiError as error:
+            log.warning("job %s/%s: labels of pod %s: %s", job.namespace, job.name, pod.name, error)
