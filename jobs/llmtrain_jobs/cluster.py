@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from llmtrain.api.stageconfig import RAY_PORT
+from llmtrain.api.stageconfig import RAY_PORT, WORKERS_MISSING
 from llmtrain.network import authority
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.main import INDEX_LABEL
@@ -32,7 +32,8 @@ def connect(context: Context, least: int | None = None) -> Any:
     while (there := len(workers_alive(ray))) < needed:
         context.check_stop()
         if time.monotonic() > end:
-            raise unavailable(f"{there} of {needed} workers joined within {config.wait_for_workers_seconds} s")
+            words = f"{there} of {needed} workers joined within {config.wait_for_workers_seconds} s"
+            raise unavailable(words, WORKERS_MISSING)
         context.tell(there, config.workers, "workers", "waiting for workers")
         time.sleep(0.5)
     return ray

@@ -168,14 +168,19 @@ class JobSpec(Model):
     )
     retry: Retry = Field(Retry(), description="How often a stage is tried again.")
     start_deadline_seconds: int = Field(
-        1800, ge=10, le=604800, description="Seconds that a cluster may wait for its pods before it is released."
+        1800,
+        ge=10,
+        le=604800,
+        description="Seconds that placed pods may stand idle, as others of their cluster have no node, before they are given "
+        "back, which counts as no failure; and that a placed pod may take to start, before the attempt fails. With no pod "
+        "placed a job waits without end and without cost.",
     )
     run_deadline_seconds: int = Field(
         0,
         ge=0,
         le=315360000,
-        description="Seconds that the job may hold clusters, all attempts together; suspension and backoff do not "
-        "count. Then it saves and fails. 0: no deadline.",
+        description="Seconds that the job may hold placed pods, all attempts together; suspension, pauses and waiting "
+        "for a first node do not count. Then it saves and fails. 0: no deadline.",
     )
     stall_deadline_seconds: int = Field(
         3600,

@@ -22,6 +22,10 @@ HTTP_PORT = 8090
 RAY_PORT = 6379
 
 
+WORKERS_MISSING = "WorkersMissing"
+"""Reason of a head that has waited for its workers in vain."""
+
+
 class StageConfig(Model):
     """Everything a pod of one attempt needs to know."""
 
@@ -36,7 +40,10 @@ class StageConfig(Model):
     artifacts: dict[Stage, str] = Field({}, description="Keys of the artifacts that earlier stages made or found.")
     peak_tflops: str | None = Field(None, description="Peak of one accelerator of the plan, for the MFU.")
     training_accelerator: str | None = Field(None, description="Product that training's plan is for, for preflight.")
-    wait_for_workers_seconds: int = 600
+    wait_for_workers_seconds: int = Field(
+        600,
+        description="How long pods wait for each other. Longer than the operator does: it gives them back, uncounted.",
+    )
     spent_usd: str = Field("", description="What the job had cost when this attempt began, US dollars.")
     micro_usd_per_hour: int = Field(0, description="Price of all pods of this attempt, microdollars per hour.")
     evaluator_micro_usd_per_hour: int = Field(0, description="Of one evaluator pod.")

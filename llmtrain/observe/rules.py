@@ -162,7 +162,7 @@ JOB_ALERTS = (
         "30m",
         "warning",
         "A job has not been making progress for half an hour.",
-        f"{WHO} waits; status.waiting says for what: kubectl describe llmjob -n {{{{ $labels.namespace }}}} {{{{ $labels.name }}}}.",
+        f"{WHO} waits; status.waiting says for what, and what is paid for meanwhile: kubectl describe llmjob -n {{{{ $labels.namespace }}}} {{{{ $labels.name }}}}.",
     ),
     Alert(
         "LLMTrainReconcileBlocked",

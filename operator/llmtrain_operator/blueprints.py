@@ -11,6 +11,7 @@ from llmtrain.api.status import RolePrice, Stage, StageStatus
 from llmtrain.api.training import Device
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
+from llmtrain_operator.idle_release import GIVING_BACK_SECONDS
 from llmtrain_operator.manifests import Blueprint, EvaluatorGroup
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER, Attempt
 from llmtrain_operator.observation import Job, Observation
@@ -151,7 +152,7 @@ def blueprint_of(observation: Observation, spec: JobSpec, stage: StageStatus) ->
         artifacts={s.name: s.artifact for s in observation.job.status.stages if s.artifact},
         peak_tflops=peak_tflops(spec, plan),
         training_accelerator=product_of(observation.plans.get(plan_name(spec, Stage.TRAINING))),
-        wait_for_workers_seconds=spec.start_deadline_seconds,
+        wait_for_workers_seconds=2 * spec.start_deadline_seconds + GIVING_BACK_SECONDS,
         spent_usd=observation.job.status.ledger.cost_usd,
         **_prices(spec, stage.name, plan, group),
     )

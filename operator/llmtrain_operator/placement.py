@@ -45,11 +45,13 @@ def _observe_hold(turn: Turn, stage: StageStatus) -> None:
 
 def lacks_place(turn: Turn, stage: StageStatus) -> bool:
     """Whether head or workers without which the stage does not work are without a node, made or yet to be made."""
-    placed = [pod for pod in turn.crew_of(stage) if pod.node and not (pod.over or pod.finished)]
+    crew = turn.crew_of(stage)
+    placed = [pod for pod in crew if pod.node and not (pod.over or pod.finished)]
     workers = {(pod.index, pod.incarnation) for pod in placed if not pod.is_head}
     there = sum((slot.index, slot.incarnation) in workers for slot in stage.workers)
     needed = least_workers(turn.spec, stage.name) if is_elastic(turn.spec, stage.name) else len(stage.workers)
-    return there < needed or not any(pod.is_head for pod in placed)
+    # A head that has ended had a place; what follows is another attempt.
+    return there < needed or not any(pod.is_head and pod.node for pod in crew)
 
 
 def held_pods(turn: Turn, stage: StageStatus) -> list[PodState]:

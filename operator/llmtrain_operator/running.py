@@ -1,7 +1,7 @@
 """A stage whose cluster works: does its head live, do its workers, has anybody asked it to stop?"""
 
 from llmtrain.api.failure import FailureClass
-from llmtrain.api.stageconfig import Result
+from llmtrain.api.stageconfig import WORKERS_MISSING, Result
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
@@ -13,7 +13,7 @@ from llmtrain_operator.nodes import lost_node, silent
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.reservation import keep_reserved
 from llmtrain_operator.retry import Failure, after_failure
-from llmtrain_operator.start_deadline import late_start
+from llmtrain_operator.start_deadline import given_back, late_start
 from llmtrain_operator.starting import create_missing
 from llmtrain_operator.stopping import begin_stop
 from llmtrain_operator.supersede import note_change, superseded
@@ -89,6 +89,9 @@ def ended_head(turn: Turn, stage: StageStatus, head: PodState) -> Outcome:
     result = head.result()
     if result and result.outcome == "Succeeded" and head.succeeded:
         return Outcome(state=StageState.SUCCEEDED, reason="Completed", message=result.message)
+    if result and result.reason == WORKERS_MISSING and stage.phases.held_since:
+        # It gave up before the operator did, which was away: what its workers lacked is a place all the same.
+        return given_back(turn, stage)
     told = result if result and result.failure_class and not head.own_storage_limit else None
     kind = told.failure_class if told and told.failure_class else head.failure_class()
     node = lost_node(head, turn.seen.nodes, turn.now)

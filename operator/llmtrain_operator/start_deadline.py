@@ -43,7 +43,7 @@ def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
             Failure(FailureClass.NOT_STARTED, UNSTARTED, _silent(turn, starting)), stage, turn.spec.retry
         )
     if idle:
-        return _given_back(turn, stage)
+        return given_back(turn, stage)
     return None if held_pods(turn, stage) else _endless(turn, stage)
 
 
@@ -72,7 +72,7 @@ def _are_late(turn: Turn, stage: StageStatus, starting: list[PodState]) -> bool:
     return _is_past(turn, last(times, default=None))
 
 
-def _given_back(turn: Turn, stage: StageStatus) -> Outcome:
+def given_back(turn: Turn, stage: StageStatus) -> Outcome:
     """Placed pods have waited for the rest for as long as they may."""
     cause = find_cause(turn, stage) or _not_made(turn, stage)
     if failed := _failed_by_rule(turn, stage, cause):

@@ -14,6 +14,7 @@ from typing import Any
 from ray.train import TrainingFailedError
 
 from llmtrain.api.elastic import Sizes
+from llmtrain.api.stageconfig import WORKERS_MISSING
 from llmtrain_jobs.cluster import Worker, workers_alive
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import unavailable
@@ -94,7 +95,8 @@ class Groups:
             choice = start_or_wait(self.sizes, len(there), self.expected, now - since, patience)
             if choice.verdict is Verdict.GIVE_UP:
                 raise unavailable(
-                    f"{len(there)} of {self.sizes.least} workers are there after {patience.for_enough:.0f} s"
+                    f"{len(there)} of {self.sizes.least} workers are there after {patience.for_enough:.0f} s",
+                    WORKERS_MISSING,
                 )
             if choice.verdict is Verdict.START:
                 members = there[: choice.workers]
