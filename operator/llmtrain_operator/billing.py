@@ -30,6 +30,8 @@ class Node:
 
     ready: bool
     since: datetime | None
+    gone: bool = False
+    """There is no such node any more."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,6 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
 def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     """The pod's node is gone, or has been other than Ready for more than five minutes."""
     node = nodes.get(pod["spec"].get("nodeName", ""))
-    if node is None:
+    if node is None or node.gone:
         return True
     return not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER

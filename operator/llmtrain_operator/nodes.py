@@ -11,6 +11,12 @@ from llmtrain_operator.podstate import PodState
 
 SILENT_AFTER = timedelta(seconds=60)
 """A node that is not Ready for longer has most likely lost its pods; Kubernetes itself waits five minutes to say so."""
+UNCONFIRMED_AFTER = timedelta(seconds=15)
+"""A kubelet confirms the end of a pod within seconds after the pod's grace; of one that does not, its node is asked for."""
+GONE = Node(False, None, gone=True)
+PRESUMED = Node(True, None)
+"""A node that nobody has reason to ask for, or that cannot be read."""
+NODES = "api/v1/nodes"
 NODE_REASONS = {"Evicted", "NodeLost", "Shutdown", "NodeShutdown", "Terminated"}
 NODE_DISRUPTIONS = {"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"}
 
@@ -20,7 +26,7 @@ def silent(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
     if not pod.node or not nodes:
         return False
     node = nodes.get(pod.node)
-    return node is None or (not node.ready and node.since is not None and now - node.since > SILENT_AFTER)
+    return node is None or node.gone or (not node.ready and node.since is not None and now - node.since > SILENT_AFTER)
 
 
 def lost_node(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> str:
@@ -40,10 +46,17 @@ def abandoned(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
     return pod.deleted and bool(pod.node) and node_is_lost(pod.raw, nodes, now)
 
 
-async def read_nodes(cluster: Cluster) -> dict[str, Node]:
-    """All nodes by name, read live."""
-    found = await cluster.find("api/v1/nodes", "", "")
-    return {node["metadata"]["name"]: read_node(node) for node in found.items}
+def doubtful(pod: PodState, now: datetime) -> bool:
+    """Whether the pod's node is to be asked for: the pod was cut off or disrupted, or its end is overdue."""
+    deleted = parse_time(pod.raw["metadata"].get("deletionTimestamp"))
+    overdue = deleted is not None and now - deleted >= UNCONFIRMED_AFTER
+    return bool(pod.node) and (pod.cut_off or bool(pod.disruption) or overdue)
+
+
+async def fetch_node(cluster: Cluster, name: str) -> Node:
+    """The node as it is now; ApiError where it cannot be read. By name: a list of thousands takes hundreds of megabytes."""
+    found = await cluster.get(NODES, "", name)
+    return GONE if found is None else read_node(found)
 
 
 def read_node(raw: Object) -> Node:

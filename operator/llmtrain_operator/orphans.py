@@ -6,7 +6,7 @@ books them in the namespace's ledger, each once, by its uid. It also starts the 
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from llmtrain.api import API_VERSION
 from llmtrain.api.status import JobStatus, Ledger
-from llmtrain_operator.billing import Node, format_time, parse_time
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.bookings import booking_of_pod
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import ApiError, Cluster, Object
@@ -22,7 +22,7 @@ from llmtrain_operator.finalizers import remove_finalizer
 from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID, read_pod_name
 from llmtrain_operator.namespace_ledger import Ledgers
-from llmtrain_operator.nodes import abandoned, read_nodes
+from llmtrain_operator.nodes import PRESUMED, abandoned, doubtful, fetch_node
 from llmtrain_operator.observation import Job
 from llmtrain_operator.orphanprice import orphan
 from llmtrain_operator.ownership import taken_in
@@ -69,11 +69,10 @@ class Sweeper:
                 with self.guard.each(_called(pod)):
                     orphans += [pod] if self._suspicious(pod, uids) else []
         if orphans:
-            nodes = await read_nodes(self.cluster)
             for pod in orphans:
                 # One that cannot be taken, for whatever reason, holds up no other.
                 with self.guard.each(_called(pod)):
-                    await self._take(pod["metadata"], nodes)
+                    await self._take(pod["metadata"])
         return len(orphans)
 
     def _suspicious(self, pod: Object, jobs: set[str]) -> bool:
@@ -93,7 +92,7 @@ class Sweeper:
         except ValidationError:
             return orphan(raw, name, None)
 
-    async def _take(self, meta: Object, nodes: Mapping[str, Node]) -> None:
+    async def _take(self, meta: Object) -> None:
         """Delete it, book it once it is over, let it go."""
         namespace, name = meta["namespace"], meta["name"]
         raw = await self.cluster.get(PODS, namespace, name)
@@ -112,6 +111,8 @@ class Sweeper:
             # Whose month it is booked in is not known before: the next sweep, seconds later, sees when it was deleted.
             await self.cluster.delete(PODS, namespace, name, pod.uid, None)
             return
+        node = await fetch_node(self.cluster, pod.node) if doubtful(pod, self.clock()) else PRESUMED
+        nodes = {pod.node: node} if pod.node else {}
         entries = settle(Ledger(), [pod], nodes, self.clock()).entries
         if entries:
             if pod.doubt:

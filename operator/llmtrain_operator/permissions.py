@@ -58,7 +58,7 @@ CLUSTER = (
     Grant(
         "", ("namespaces",), ("get",), "Labels that a plan's `allowedNamespaces` asks for; the uid that its ledger has."
     ),
-    Grant("", ("nodes",), ("list",), "A container on a lost node ends with the node."),
+    Grant("", ("nodes",), ("get",), "A container on a lost node ends with the node; each is read by its name."),
 )
 OWN = (
     Grant(

@@ -6,6 +6,7 @@ bills, and is always read anew. Pods and jobs are never read through this.
 """
 
 import asyncio
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,13 +17,16 @@ from llmtrain.api import API_VERSION
 from llmtrain_operator.billing import Node
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, Cluster, Found, Object, newer
-from llmtrain_operator.nodes import read_nodes
+from llmtrain_operator.nodes import PRESUMED, fetch_node
 from llmtrain_operator.pricing import Plan
 
+log = logging.getLogger("llmtrain.operator")
 PLANS = f"apis/{API_VERSION}/computeplans"
 FRESH = timedelta(seconds=5)
 FRESH_BUDGETS = timedelta(seconds=1)
 """What is reserved of a budget is a conditional write to it, which an old view of it cannot get through."""
+NODES_AT_ONCE = 10
+"""A fifth of what the operator may have under way."""
 Key = tuple[str, str, str]
 View = tuple[datetime, Found]
 """What was read, and when it was asked for."""
@@ -38,26 +42,51 @@ class Recent:
     _answers: dict[Key, tuple[datetime, Object | None]] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _under_way: dict[Key, "asyncio.Task[Object | None]"] = field(default_factory=dict)
-    _nodes: tuple[datetime | None, dict[str, Node]] = (None, {})
+    _nodes: dict[str, tuple[datetime, Node]] = field(default_factory=dict)
+    """Nodes that were Ready, or could not be read, when they were asked for."""
+    _nodes_under_way: dict[str, "asyncio.Task[Node]"] = field(default_factory=dict)
+    _node_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NODES_AT_ONCE))
     _budgets: dict[str, View] = field(default_factory=dict)
     _held: dict[str, View] = field(default_factory=dict)
     """As those saw them who hold their reservations."""
     _refused: dict[str, tuple[datetime, ApiError]] = field(default_factory=dict)
     """Since when budgets cannot be read, and why."""
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _eras: Counter[str] = field(default_factory=Counter)
     """How often the budgets of a namespace were forgotten."""
 
     async def nodes(self, names: Iterable[str]) -> dict[str, Node]:
-        """All nodes by name, as they are now unless the named ones were all there and Ready within five seconds."""
-        async with self._reading:
-            now = self.clock()
-            read, nodes = self._nodes
-            if read is None or now - read >= FRESH or not all(name in nodes and nodes[name].ready for name in names):
-                nodes = await read_nodes(self.cluster)
-                self._nodes = now, nodes
-            return nodes
+        """Nodes with these names, as they are now, or as they were at most five seconds ago if they were Ready then.
+
+        One that cannot be read is presumed to answer: no bill ends for that.
+        """
+        wanted = sorted(set(names))
+        return dict(zip(wanted, await asyncio.gather(*map(self._node, wanted)), strict=True))
+
+    async def _node(self, name: str) -> Node:
+        asked, node = self._nodes.get(name, (None, PRESUMED))
+        if asked is not None and self.clock() - asked < FRESH:
+            return node
+        if name not in self._nodes_under_way:
+            self._nodes_under_way[name] = asyncio.create_task(self._fetch_node(name))
+        return await asyncio.shield(self._nodes_under_way[name])
+
+    async def _fetch_node(self, name: str) -> Node:
+        """As it is now. That it is not Ready ends bills, and is not kept."""
+        now, kept = self.clock(), True
+        try:
+            async with self._node_reads:
+                node = await fetch_node(self.cluster, name)
+            kept = node.ready
+        except ApiError as error:
+            log.warning("node %s: %s", name, error)
+            node = PRESUMED
+        finally:
+            del self._nodes_under_way[name]
+        self._nodes = {one: entry for one, entry in self._nodes.items() if now - entry[0] < FRESH}
+        if kept:
+            self._nodes[name] = now, node
+        return node
 
     async def budgets(self, namespace: str) -> list[Object]:
         """TrainingBudgets of a namespace as they were at most a second ago, and never older than they were seen before.

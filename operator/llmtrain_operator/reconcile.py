@@ -18,7 +18,7 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.status import HighWater, JobStatus, StageState
 from llmtrain_operator.act import CONFIG_MAPS, PODS, Actor, is_owned
 from llmtrain_operator.batches import Result, carry_out
-from llmtrain_operator.billing import parse_time
+from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.border import Kind, Rejections, put_back, read, why_not
 from llmtrain_operator.budget_state import BudgetState, may_select, read_budget
@@ -29,6 +29,7 @@ from llmtrain_operator.memory import Head, Memory, Rest
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
+from llmtrain_operator.nodes import PRESUMED, doubtful
 from llmtrain_operator.observation import (
     BUDGETS_UNREAD,
     PLANS_UNREAD,
@@ -287,8 +288,7 @@ class Reconciler:
     async def _observe(self, job: Job, look: Look, memory: Memory) -> Observation:
         """The job and its pods with all that a decision needs beside them."""
         pods = look.pods
-        doubtful = any(pod.deleted or pod.cut_off for pod in pods)
-        nodes = await self.recent.nodes({pod.node for pod in pods if pod.node}) if doubtful else {}
+        nodes = await self._nodes(pods)
         unread = dict[str, str]()
         plans = await self._plans(job.spec, unread) if job.spec else {}
         return Observation(
@@ -309,6 +309,12 @@ class Reconciler:
             unread=unread,
             refusals=memory.refused.told(),
         )
+
+    async def _nodes(self, pods: Sequence[PodState]) -> Mapping[str, Node]:
+        """Nodes of all pods; those of pods in doubt are asked for."""
+        asked = {pod.node for pod in pods if doubtful(pod, self.clock())}
+        presumed = {pod.node: PRESUMED for pod in pods if pod.node}
+        return presumed | await self.recent.nodes(asked) if asked else presumed
 
     async def _budgets(self, job: Job, unread: dict[str, str]) -> list[BudgetState]:
         """Budgets that select the job, by name; none where they cannot be read, which is noted."""

@@ -14,6 +14,8 @@ from llmtrain_operator.turn import Turn
 def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
     """Replace every dead worker under its next incarnation; an outcome where the attempt must end instead."""
     slots = {slot.index: slot for slot in stage.workers}
+    for pod in _superseded(turn, stage):
+        turn.delete(pod)
     for pod in _dead_workers(turn, stage):
         slot = slots.get(pod.index)
         if slot is None or pod.incarnation < slot.incarnation:
@@ -35,6 +37,12 @@ def replace_workers(turn: Turn, stage: StageStatus) -> Outcome | None:
 def _dead_workers(turn: Turn, stage: StageStatus) -> list[PodState]:
     workers = [pod for pod in turn.crew_of(stage) if not pod.is_head]
     return [p for p in workers if p.over or turn.ended(p) or silent(p, turn.seen.nodes, turn.now)]
+
+
+def _superseded(turn: Turn, stage: StageStatus) -> list[PodState]:
+    """Workers whose slot has another pod by now, or is there no more: whoever was to delete them may have been refused."""
+    current = {(slot.index, slot.incarnation) for slot in stage.workers}
+    return [pod for pod in turn.crew_of(stage) if not pod.is_head and (pod.index, pod.incarnation) not in current]
 
 
 def is_explained(turn: Turn, pod: PodState) -> bool:
