@@ -34,10 +34,11 @@ def orphan(raw: Mapping[str, Any], name: str, plan: Plan | None) -> PodState:
 
 def requests(raw: Mapping[str, Any]) -> dict[str, str]:
     """What the stage's container requests."""
-    found = (one for one in raw["spec"].get("containers", []) if one.get("name") == STAGE_CONTAINER)
-    return {
-        name: str(amount) for name, amount in ((next(found, {}).get("resources") or {}).get("requests") or {}).items()
-    }
+    for container in raw["spec"].get("containers", []):
+        if container.get("name") == STAGE_CONTAINER:
+            asked = (container.get("resources") or {}).get("requests") or {}
+            return {name: str(amount) for name, amount in asked.items()}
+    return {}
 
 
 def requested(asked: Mapping[str, str], plan: Plan) -> int:

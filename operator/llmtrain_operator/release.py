@@ -17,7 +17,7 @@ from llmtrain_operator.budget_release import release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import remove_finalizer
 from llmtrain_operator.names import FINALIZER_JOB
-from llmtrain_operator.namespace_ledger import Ledgers
+from llmtrain_operator.namespace_ledger import NAMESPACES, Ledgers
 from llmtrain_operator.observation import Job
 
 log = logging.getLogger("llmtrain.operator")
@@ -39,7 +39,7 @@ async def release(cluster: Cluster, ledgers: Ledgers, job: Job, now: datetime, p
     else:
         text = f"job {job.name} cost {total} USD, booked in {booking.deleted[:7]} in namespace {ledgers.home}"
         log.info("%s/%s: %s", job.namespace, job.name, text)
-    await _tell(cluster, ledgers, job, text, bool(flaw), now)
+    await _tell(cluster, job, text, bool(flaw), now)
     await remove_finalizer(cluster, JOBS, job.raw, FINALIZER_JOB)
     ledgers.unbooked += bool(flaw)
 
@@ -66,11 +66,12 @@ async def _book(ledgers: Ledgers, job: Job, booking: Booking, patient: bool) -> 
     return ""
 
 
-async def _tell(cluster: Cluster, ledgers: Ledgers, job: Job, text: str, warning: bool, now: datetime) -> None:
+async def _tell(cluster: Cluster, job: Job, text: str, warning: bool, now: datetime) -> None:
     """An event about the namespace, where events of its own would go with it. One that is refused is lost, the log is not."""
     try:
-        namespace = await ledgers.namespace(job.namespace)
-        if warning or namespace["metadata"].get("deletionTimestamp"):
+        # Read anew: a namespace that is deleted is so since a moment ago, as are its jobs.
+        namespace = await cluster.get(NAMESPACES, "", job.namespace)
+        if namespace is not None and (warning or namespace["metadata"].get("deletionTimestamp")):
             await cluster.create(EVENTS, NAMESPACE_OF_EVENTS, event_about(namespace, job, text, warning, now))
     except ApiError as error:
         log.info("event about namespace %s: %s", job.namespace, error)
