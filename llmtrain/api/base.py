@@ -7,12 +7,11 @@ number has a bound, without which the apiserver refuses CEL rules as too costly.
 import re
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Any, Self, TypeVar, cast, get_args
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from llmtrain.api.cel import holds
 from llmtrain.api.urls import URL
 from llmtrain.text import plain
 
@@ -37,65 +36,7 @@ class Wire(BaseModel):
 
 
 class Model(Wire):
-    """Base of what people write: the rules of the CRD hold for it. The operator's own words, a thousand a second, are spared them."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_conversions(cls, data: Any, info: ValidationInfo) -> Any:
-        """In a manifest a number in quotes is no number and only wire names count, as for the apiserver."""
-        if info.context is not MANIFEST or not isinstance(data, dict):
-            return data
-        for name, (kind, word) in _plain_fields(cls).items():
-            if data.get(name) is not None and type(data[name]) is not kind:
-                raise ValueError(f"`{name}` must be {word}, not {data[name]!r}")
-        wire = {info.alias or name for name, info in cls.model_fields.items()}
-        unknown = sorted(set(map(str, data)) - wire)
-        if unknown:
-            raise ValueError(f"{', '.join(f'`{name}`' for name in unknown)} is not known")
-        return data
-
-    @model_validator(mode="after")
-    def _cross_field_rules(self, info: ValidationInfo) -> Self:
-        """The rules that the CRD carries, with the same words."""
-        rules = _rules_of(type(self)) if info.context is MANIFEST else ()
-        if rules:
-            value = self.to_dict()
-            broken = [message for rule, message in rules if not holds(rule, value)]
-            if broken:
-                raise ValueError("; ".join(broken))
-        return self
-
-
-MANIFEST = {"source": "manifest"}
-"""Context of a validation that converts nothing."""
-Parsed = TypeVar("Parsed", bound=Model)
-
-
-def parse_manifest(model: type[Parsed], raw: Any) -> Parsed:
-    """The model of a manifest's part. ValidationError for exactly what the apiserver refuses."""
-    return model.model_validate(raw, context=MANIFEST)
-
-
-PLAIN: dict[Any, tuple[type, str]] = {bool: (bool, "true or false"), int: (int, "a whole number")}
-
-
-@lru_cache(maxsize=512)
-def _plain_fields(model: type[Model]) -> dict[str, tuple[type, str]]:
-    """Fields that hold a number or a truth value, by their wire names."""
-    found = {}
-    for name, info in model.model_fields.items():
-        kinds = [kind for kind in (info.annotation, *get_args(info.annotation)) if kind in PLAIN]
-        if kinds:
-            found[info.alias or name] = PLAIN[kinds[0]]
-    return found
-
-
-@lru_cache(maxsize=512)
-def _rules_of(model: type[Model]) -> tuple[tuple[str, str], ...]:
-    """Rule and message of every CEL rule that looks at the new value alone."""
-    extra = model.model_config.get("json_schema_extra")
-    entries = cast("list[dict[str, str]]", extra.get("x-kubernetes-validations", []) if isinstance(extra, dict) else [])
-    return tuple((entry["rule"], entry["message"]) for entry in entries if "oldSelf" not in entry["rule"])
+    """Base of what people write. Rules across fields are the CRD's, asked by the apiserver and, without one, by `admission`."""
 
 
 DecimalString = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=24)]

@@ -38,11 +38,21 @@ def holds(text: str, value: Any, old: Any = None) -> bool:
 
     `old` is what it was before; a new value has none.
     """
-    rule = compile_rule(text)
+    compile_rule(text)
     try:
-        return rule({"self": value, "oldSelf": old}) is True
+        return evaluate(text, value, old) is True
     except CelError:
         return False
+
+
+def evaluate(text: str, value: Any, old: Any = None) -> Any:
+    """What the rule says of a value. CelError where it fails to, and as compile_rule."""
+    return compile_rule(text)({"self": value, "oldSelf": old})
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Whether an RE2 pattern matches somewhere in a text."""
+    return re.search(_python_pattern(pattern), text) is not None
 
 
 class _Parser:
@@ -257,8 +267,8 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b if isinstance(a, float) else _whole(a, b),
-    "%": lambda a, b: a - b * _whole(a, b),
+    "/": lambda a, b: a / b if isinstance(a, float) else _whole(a, b, "division by zero"),
+    "%": lambda a, b: a - b * _whole(a, b, "modulus by zero"),
     "[]": lambda a, b: a[b],
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -272,15 +282,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contains": lambda text, part: part in text,
     "startsWith": lambda text, part: text.startswith(part),
     "endsWith": lambda text, part: text.endswith(part),
-    "matches": lambda text, pattern: re.search(_python_pattern(pattern), text) is not None,
+    "matches": lambda text, pattern: found_in(pattern, text),
     "split": lambda text, part: text.split(part),
     "hasValue": lambda optional: optional is not None,
     "value": lambda optional: optional,
 }
 
 
-def _whole(a: int, b: int) -> int:
+def _whole(a: int, b: int, said: str) -> int:
     """Division that rounds towards zero, as Go's does."""
+    if b == 0:
+        raise ZeroDivisionError(said)
     return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
 
 

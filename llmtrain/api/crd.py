@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from llmtrain.api import GROUP, VERSION
 from llmtrain.api.base import Rule
 from llmtrain.api.job import JobSpec
+from llmtrain.api.kubeyaml import Dumper
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
@@ -228,21 +229,9 @@ def _crd(
     }
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2 reads as a number though YAML 1.1, which PyYAML speaks, does not: "6e-4"."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    quoted = "'" if re.fullmatch(r"[0-9.]+e-?[0-9]+", value) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=quoted)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def template(crd: Schema) -> str:
     """The CRD as a chart template: switched by `crds.enabled`, kept on uninstall by `crds.keep`."""
-    text = yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=118, allow_unicode=True)
+    text = yaml.dump(crd, Dumper=Dumper, sort_keys=False, width=118, allow_unicode=True)
     keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
     name = f"  name: {crd['metadata']['name']}\n"
     escaped = text.replace("{{", "{{ `{{` }}")
@@ -260,7 +249,7 @@ def main() -> None:
     """Write or check."""
     mode, folder = sys.argv[1], Path(sys.argv[2])
     if mode == "--print":
-        print(yaml.dump_all(crds(), Dumper=_Dumper))
+        print(yaml.dump_all(crds(), Dumper=Dumper))
         return
     stale = [
         name for name, text in files().items() if not (folder / name).exists() or (folder / name).read_text() != text

@@ -12,7 +12,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.cli.inputs import Given, complaints, job_from_file
+from llmtrain.api.kubeyaml import dump_all
+from llmtrain.cli.inputs import Given, complaints, job_from_file, only_job
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.ranges import Range
 from llmtrain.local.calibration import CPU, Calibration, read
@@ -29,6 +30,7 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    SPEC = "spec"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +41,10 @@ def register(app: typer.Typer) -> None:
 def estimate(
     file: Annotated[Path, typer.Option("--file", "-f", help="Manifest of the job; - is standard input.")],
     plans: PlanFiles = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")] = Output.TABLE,
+    output: Annotated[
+        Output,
+        typer.Option("--output", "-o", help="table, json, yaml, or spec: what the manifest says, with every default."),
+    ] = Output.TABLE,
     input_bytes: Annotated[float | None, typer.Option(help="Size of the sources, bytes.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Speeds measured by `llmtrain run-local --calibrate`.")
@@ -50,6 +55,9 @@ def estimate(
     Example: `llmtrain estimate -f job.yaml --plans plans.yaml`
     """
     with complaints():
+        if output is Output.SPEC:
+            typer.echo(dump_all([{"spec": only_job(file)[1].to_dict()}]), nl=False)
+            return
         given = job_from_file(file, plans or [])
         today = datetime.now(UTC).date()
         known = Known(input_bytes=input_bytes) if calibration is None else _known(given, read(calibration), input_bytes)

@@ -1,6 +1,5 @@
 """Jobs and plans for the commands about money: from files, or from the cluster through kubectl."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,13 +7,14 @@ from pathlib import Path
 
 import typer
 
+from llmtrain.api.admission import ManifestError
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.stageconfig import ExitCode
 from llmtrain.api.status import JobStatus
 from llmtrain.cli.kubectl import KubectlError, kubectl_json
 from llmtrain.cost.errors import InputError
-from llmtrain.pricing.inputs import Manifests, read_manifests
+from llmtrain.pricing.inputs import Manifests, read_manifests, read_stored
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def complaints() -> Iterator[None]:
     """Bad input ends with its message and exit code 64, a cluster out of reach with 69."""
     try:
         yield
-    except InputError as error:
+    except (InputError, ManifestError) as error:
         raise _exit(str(error), ExitCode.BAD_INPUT) from error
     except KubectlError as error:
         raise _exit(str(error), ExitCode.UNAVAILABLE) from error
@@ -53,14 +53,20 @@ def read_text(path: Path) -> str:
 
 def job_from_file(path: Path, plan_files: Sequence[Path]) -> Given:
     """The job of a file with the plans beside it; without any plan, those of the cluster."""
+    name, spec, beside = only_job(path)
+    plans: dict[str, PlanSpec] = dict(beside)
+    for file in plan_files:
+        plans |= manifests_of(file).plans
+    return Given(name, spec, plans or cluster_plans(), JobStatus())
+
+
+def only_job(path: Path) -> tuple[str, JobSpec, Mapping[str, PlanSpec]]:
+    """Name and spec of the one job of a file, and the plans beside it."""
     read = manifests_of(path)
     if len(read.jobs) != 1:
         raise InputError(str(path), f"must hold one LLMTrainingJob, it holds {len(read.jobs)}")
-    plans: dict[str, PlanSpec] = dict(read.plans)
-    for file in plan_files:
-        plans |= manifests_of(file).plans
     (name, spec), *_ = read.jobs.items()
-    return Given(name, spec, plans or cluster_plans(), JobStatus())
+    return name, spec, read.plans
 
 
 def manifests_of(path: Path) -> Manifests:
@@ -69,12 +75,14 @@ def manifests_of(path: Path) -> Manifests:
         return read_manifests(read_text(path))
     except InputError as error:
         raise InputError(error.field, f"{error.message} (in {path})") from error
+    except ManifestError as error:
+        raise error.of(path) from error
 
 
 def job_from_cluster(name: str, namespace: str, plan_files: Sequence[Path]) -> Given:
     """A job by name, with its status and the cluster's plans; plans of files go before them."""
     job = kubectl_json("get", "llmjob", name, "-n", namespace)
-    read = read_manifests(json.dumps(job))
+    read = read_stored([job])
     plans = dict(cluster_plans())
     for file in plan_files:
         plans |= manifests_of(file).plans
@@ -84,6 +92,6 @@ def job_from_cluster(name: str, namespace: str, plan_files: Sequence[Path]) -> G
 def cluster_plans() -> Mapping[str, PlanSpec]:
     """The cluster's ComputePlans."""
     try:
-        return read_manifests(json.dumps(kubectl_json("get", "computeplans"))).plans
+        return read_stored(kubectl_json("get", "computeplans")["items"]).plans
     except KubectlError as error:
         raise InputError("--plans", f"must be given where no cluster is in reach: {error}") from error

@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.live import Live
 
 from llmtrain.api.job import Storage
+from llmtrain.api.kubeyaml import documents
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain.cli.inside import read_inside
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
 from llmtrain.cli.live import View, draw, utc_now, view_of
 from llmtrain.cli.tables import job_table, line, report
+from llmtrain.pricing.inputs import objects
 from llmtrain.report.artifacts import Artifacts, keys_of, read_artifacts
 from llmtrain.report.facts import facts_of
 from llmtrain.report.page import now_text, render
@@ -325,10 +327,10 @@ def of_namespace(namespace: str) -> list[str]:
 def job_names(file: Path) -> list[tuple[str, str]]:
     """Name and namespace of the jobs in a manifest; an exit that names the file where it is no YAML."""
     try:
-        bodies = [body for body in yaml.safe_load_all(file.read_text()) if isinstance(body, dict)]
+        bodies = [body for document in documents(file.read_text()) for body in objects(document)]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise or_exit(KubectlError(f"{file} is no YAML: {error}")) from error
-    jobs = [body.get("metadata", {}) for body in bodies if body.get("kind") == "LLMTrainingJob"]
+    jobs = [body.get("metadata") or {} for body in bodies if body.get("kind") == "LLMTrainingJob"]
     return [(meta.get("name", ""), meta.get("namespace", "")) for meta in jobs]
 
 

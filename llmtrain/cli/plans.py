@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api import API_VERSION
+from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.plan import Commitment
 from llmtrain.cli.inputs import complaints, read_text
 from llmtrain.cost.errors import InputError
@@ -47,7 +47,7 @@ def import_(
         {"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": name}, "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)}
         for name, spec in found.plans.items()
     ]  # fmt: skip
-    typer.echo(yaml.safe_dump_all(manifests, sort_keys=False), nl=False)
+    typer.echo(dump_all(manifests), nl=False)
     for name, count in found.unknown.items():
         typer.secho(f"left out: {count} rows of {name}, which the accelerator table does not know", err=True)
 

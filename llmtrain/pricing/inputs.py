@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from llmtrain.api.admission import BUILDERS, admitted
 from llmtrain.api.base import DECIMAL_PATTERN
 from llmtrain.api.job import JobSpec
+from llmtrain.api.kubeyaml import documents
 from llmtrain.api.plan import PlanSpec
 from llmtrain.cost.errors import InputError
 
@@ -25,40 +27,40 @@ class Manifests:
 
 
 def read_manifests(text: str) -> Manifests:
-    """All LLMTrainingJobs and ComputePlans of a YAML or JSON text; other kinds are passed over."""
-    found = [doc for document in yaml_documents(text) for doc in _items(document)]
-    return Manifests(_of_kind(found, "LLMTrainingJob", JobSpec), _of_kind(found, "ComputePlan", PlanSpec))
+    """All LLMTrainingJobs and ComputePlans of a YAML or JSON text; other kinds are passed over.
+
+    ManifestError where the apiserver would refuse one of ours, InputError where kubectl could not read the text.
+    """
+    found = [doc for document in yaml_documents(text) for doc in objects(document)]
+    return read_stored([admitted(body) for body in found if str(body.get("kind")) in BUILDERS])
+
+
+def read_stored(bodies: Sequence[Mapping[str, Any]]) -> Manifests:
+    """Objects of ours as a cluster has them: what it has let in is read, whichever rules have come since."""
+    return Manifests(_of_kind(bodies, "LLMTrainingJob", JobSpec), _of_kind(bodies, "ComputePlan", PlanSpec))
 
 
 def yaml_documents(text: str) -> list[Any]:
-    """The documents of a YAML text."""
+    """The documents of a YAML text, read as kubectl does."""
     try:
-        return [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]
+        return documents(text)
     except yaml.YAMLError as error:
         raise InputError("(file)", f"is no YAML: {error}") from error
 
 
-def _loader() -> type[yaml.SafeLoader]:
-    """The C parser where PyYAML was built with it."""
-    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return fast
+def objects(document: Any) -> list[dict[str, Any]]:
+    """The items of a List, else the document alone; what is no object is none."""
+    listed = isinstance(document, dict) and str(document.get("kind", "")).endswith("List")
+    found = (document.get("items") or []) if listed else [document]
+    return [body for body in found if isinstance(body, dict)]
 
 
-def _items(document: Any) -> Sequence[Any]:
-    """The items of a List, else the document alone."""
-    if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
-        return list(document.get("items") or [])
-    return [document]
-
-
-def _of_kind(documents: Sequence[Any], kind: str, model: type[M]) -> dict[str, M]:
+def _of_kind(bodies: Sequence[Mapping[str, Any]], kind: str, model: type[M]) -> dict[str, M]:
     found: dict[str, M] = {}
-    for document in documents:
-        if isinstance(document, dict) and document.get("kind") == kind:
-            name = str((document.get("metadata") or {}).get("name", ""))
-            if not name:
-                raise InputError("metadata.name", f"a {kind} must have a name")
-            found[name] = validated(model, document.get("spec"), f"{kind} `{name}`, spec")
+    for body in bodies:
+        if body.get("kind") == kind:
+            name = body["metadata"].get("name") or body["metadata"].get("generateName", "")
+            found[name] = validated(model, body.get("spec"), f"{kind} `{name}`, spec")
     return found
 
 

@@ -7,8 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
 from llmtrain.report.drawing import bars, curve, short
@@ -218,10 +217,7 @@ def _record(facts: Facts) -> str:
         **({"training": dict(facts.record)} if facts.record else {}),
     }
     note = "<p>The same spec, seed and code give the same curated bytes; finished artifacts are found again by their keys.</p>"
-    parts = [
-        f"<pre>{escape(yaml.safe_dump(body, sort_keys=False, allow_unicode=True))}</pre>"
-        for body in (known, {"spec": dict(facts.spec)})
-    ]
+    parts = [f"<pre>{escape(dump_all([body]))}</pre>" for body in (known, {"spec": dict(facts.spec)})]
     return _section("Reproducibility record", note, *parts)
 
 

@@ -1,4 +1,4 @@
-"""The comparison of models and apiserver over a thousand manifests of each kind."""
+"""The comparison of our words and the apiserver's over a thousand manifests of each kind."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.api.conftest import api as api
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("kind", ["LLMTrainingJob", "ComputePlan"])
+@pytest.mark.parametrize("kind", ["LLMTrainingJob", "ComputePlan", "TrainingBudget"])
 def test_a_thousand_manifests(kind: str, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_generated, "SAMPLE", 1000)
-    test_generated.test_the_models_accept_exactly_what_the_apiserver_accepts(kind, api, monkeypatch)
+    test_generated.test_we_refuse_exactly_what_the_apiserver_refuses_in_its_words(kind, api, monkeypatch)

@@ -1,9 +1,9 @@
 """What an address of a server may look like: the rule of the CRD and the reader agree."""
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from llmtrain.api.base import parse_manifest
+from llmtrain.api.admission import ManifestError, parse_manifest
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.job import S3Storage
 from llmtrain.api.urls import Server, server_of
@@ -46,9 +46,9 @@ def test_a_server_is_read_out_of_its_url(url: str) -> None:
 @pytest.mark.parametrize("url", BAD)
 def test_what_is_no_servers_url_is_refused_by_the_fields_name(url: str) -> None:
     assert server_of(url) is None
-    with pytest.raises(ValidationError, match="endpointUrl"):
+    with pytest.raises(ManifestError, match="endpointUrl"):
         parse_manifest(S3Storage, {"bucket": "llm", "endpointUrl": url})
-    with pytest.raises(ValidationError, match="baseUrl"):
+    with pytest.raises(ManifestError, match="baseUrl"):
         parse_manifest(Endpoint, {"baseUrl": url, "model": "m"})
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from llmtrain.api import API_VERSION
 from llmtrain.cli.main import app
 from tests.unit.cost.jobs import PLANS, job
 
@@ -36,11 +37,15 @@ NPV_FIELDS = {
 def files(tmp_path: Path) -> tuple[str, str]:
     """A manifest and a file of plans."""
     manifest = {
+        "apiVersion": API_VERSION,
         "kind": "LLMTrainingJob",
         "metadata": {"name": "llama"},
         "spec": job() | {"comparePlans": ["h100-owned"]},
     }
-    plans = [{"kind": "ComputePlan", "metadata": {"name": name}, "spec": spec} for name, spec in PLANS.items()]
+    plans = [
+        {"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": name}, "spec": spec}
+        for name, spec in PLANS.items()
+    ]
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(manifest))
     (tmp_path / "plans.yaml").write_text(yaml.safe_dump_all(plans))
     return str(tmp_path / "job.yaml"), str(tmp_path / "plans.yaml")
@@ -136,7 +141,7 @@ def test_the_page_stands_alone_and_is_small(files: tuple[str, str]) -> None:
 
 
 def test_a_missing_plan_is_named(files: tuple[str, str], tmp_path: Path) -> None:
-    (tmp_path / "cpu.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "cpu"}, "spec": PLANS["cpu"]}))  # fmt: skip
+    (tmp_path / "cpu.yaml").write_text(yaml.safe_dump({"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": "cpu"}, "spec": PLANS["cpu"]}))  # fmt: skip
     said = refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "cpu.yaml"))
     assert "spec.training.cluster.planRef.name" in said
     assert "h100-rented" in said
@@ -147,8 +152,16 @@ def test_a_missing_plan_is_named(files: tuple[str, str], tmp_path: Path) -> None
     [
         ("a: [", "is no YAML"),
         ("kind: Pod", "must hold one LLMTrainingJob"),
-        ("{kind: LLMTrainingJob, metadata: {name: x}, spec: {}}", "LLMTrainingJob `x`, spec.storage"),
-        ("{kind: LLMTrainingJob, metadata: {}, spec: {}}", "metadata.name"),
+        (
+            f"{{apiVersion: {API_VERSION}, kind: LLMTrainingJob, metadata: {{name: x}}, spec: {{}}}}",
+            "spec.storage: Required value",
+        ),
+        (
+            f"{{apiVersion: {API_VERSION}, kind: LLMTrainingJob, metadata: {{}}, spec: {{}}}}",
+            "metadata.name: Required value",
+        ),
+        ("{kind: LLMTrainingJob, metadata: {name: x}, spec: {}}", "apiVersion not set"),
+        ("{apiVersion: llmtrain.dev/v9, kind: ComputePlan, metadata: {name: x}}", "no matches for kind"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused_with_file_and_field(tmp_path: Path, text: str, said: str) -> None:
@@ -160,7 +173,9 @@ def test_a_manifest_that_is_none_is_refused_with_file_and_field(tmp_path: Path, 
 
 def test_an_unquoted_price_is_refused_as_the_apiserver_would(files: tuple[str, str], tmp_path: Path) -> None:
     plan = {"tenure": "Rented", "accelerator": {"product": "H100-SXM-80GB"}, "rented": {"acceleratorHourUsd": 3.99}}
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan}))
+    (tmp_path / "p.yaml").write_text(
+        yaml.safe_dump({"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan})
+    )
     assert "rented.acceleratorHourUsd" in refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "p.yaml"))
 
 
@@ -170,10 +185,36 @@ def test_a_price_per_month_has_no_field_to_be_mistaken_in(files: tuple[str, str]
         "accelerator": {"product": "H100-SXM-80GB"},
         "rented": {"acceleratorMonthUsd": "2912.7"},
     }
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan}))
+    (tmp_path / "p.yaml").write_text(
+        yaml.safe_dump({"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": "p"}, "spec": plan})
+    )
     said = refusal("estimate", "-f", files[0], "--plans", str(tmp_path / "p.yaml"))
-    assert "acceleratorMonthUsd" in said
-    assert "is no field" in said
+    assert 'unknown field "spec.rented.acceleratorMonthUsd"' in said
+
+
+def test_a_manifest_is_refused_as_the_apiserver_would_in_its_words(files: tuple[str, str], tmp_path: Path) -> None:
+    """Rules across fields, the name, and numbers as kubectl reads them."""
+    manifest = Path(files[0]).read_text()
+    (tmp_path / "x.yaml").write_text(
+        manifest.replace("name: llama", "name: llama-3.1").replace("tokens: 2000000000000", "tokens: 2e12")
+    )
+    assert "must be a DNS-1035 label" in refusal("estimate", "-f", str(tmp_path / "x.yaml"))
+    (tmp_path / "x.yaml").write_text(f"{manifest}    optimizer:\n      peakLearningRate: 3e-3\n")
+    assert "peakLearningRate in body must be of type string" in refusal("compare", "-f", str(tmp_path / "x.yaml"))
+    (tmp_path / "x.yaml").write_text(manifest.replace("contextLength: 4096", "contextLength: 4095"))
+    assert "`training.globalBatchTokens` must be a multiple of" in refusal("run-local", "-f", str(tmp_path / "x.yaml"))
+
+
+def test_estimate_shows_the_spec_with_every_default(files: tuple[str, str], tmp_path: Path) -> None:
+    text = answer("estimate", "-f", files[0], "-o", "spec")
+    spec = yaml.safe_load(text)["spec"]
+    assert spec["curation"]["sources"][0]["textField"] == "text"
+    assert "peakLearningRate: '6e-4'" in text, "kubectl would read it as a number without quotes"
+    manifest = yaml.safe_load(Path(files[0]).read_text())
+    (tmp_path / "again.yaml").write_text(
+        yaml.safe_dump({k: manifest[k] for k in ("apiVersion", "kind", "metadata")}) + text
+    )
+    assert answer("estimate", "-f", str(tmp_path / "again.yaml"), "-o", "spec") == text
 
 
 def test_plans_import_prints_manifests_that_estimate_reads(files: tuple[str, str], tmp_path: Path) -> None:
@@ -213,7 +254,10 @@ def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
 
 def kubectl_that_knows(folder: Path, job_status: dict[str, Any]) -> None:
     """A stand-in for kubectl on the PATH: answers the two reads that `compare JOB` makes."""
-    named = [{"kind": "ComputePlan", "metadata": {"name": name}, "spec": spec} for name, spec in PLANS.items()]
+    named = [
+        {"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": name}, "spec": spec}
+        for name, spec in PLANS.items()
+    ]
     answers = {
         "llmjob": {"kind": "LLMTrainingJob", "metadata": {"name": "llama"}, "spec": job(), "status": job_status},
         "computeplans": {"kind": "ComputePlanList", "items": named},

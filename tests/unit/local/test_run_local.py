@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from llmtrain.api import API_VERSION
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import FailureClass, Result
 from llmtrain.api.status import Stage
@@ -43,9 +44,12 @@ def folder(tmp_path: Path) -> Path:
     body = job() | {"evaluation": None}
     body.pop("evaluation")
     (tmp_path / "job.yaml").write_text(
-        yaml.safe_dump({"kind": "LLMTrainingJob", "metadata": {"name": "x"}, "spec": body})
+        yaml.safe_dump({"apiVersion": API_VERSION, "kind": "LLMTrainingJob", "metadata": {"name": "x"}, "spec": body})
     )
-    plans = [{"kind": "ComputePlan", "metadata": {"name": name}, "spec": spec} for name, spec in PLANS.items()]
+    plans = [
+        {"apiVersion": API_VERSION, "kind": "ComputePlan", "metadata": {"name": name}, "spec": spec}
+        for name, spec in PLANS.items()
+    ]
     (tmp_path / "plans.yaml").write_text(yaml.safe_dump_all(plans))
     (tmp_path / "storage" / "corpus").mkdir(parents=True)
     with gzip.open(tmp_path / "storage" / "corpus" / "docs.jsonl.gz", "wt") as file:

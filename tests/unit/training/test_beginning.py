@@ -14,7 +14,7 @@ from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.preflight.stage import check_beginning
 from llmtrain_jobs.training.export import read_model
 
-from llmtrain.api.base import parse_manifest
+from llmtrain.api.admission import parse_manifest
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
