@@ -42,15 +42,17 @@ def transition_rules() -> list[dict[str, Any]]:
 
 
 def _stages(condition: str) -> str:
-    return f"has(oldSelf.status) && oldSelf.status.stages.exists(s, {condition})"
+    """A status is written part by part: what a rule does not find would refuse every change, suspension too."""
+    return f"has(oldSelf.status) && has(oldSelf.status.stages) && oldSelf.status.stages.exists(s, {condition})"
 
 
 def _started(stage: str | None) -> str:
-    return _stages(f"s.name == '{stage}' && s.attempt > 0" if stage else "s.attempt > 0")
+    own = f"s.name == '{stage}' && " if stage else ""
+    return _stages(f"{own}has(s.attempt) && s.attempt > 0")
 
 
 def _busy(stage: str) -> str:
-    return _stages(f"s.name == '{stage}' && s.state in ['Running', 'Stopping']")
+    return _stages(f"s.name == '{stage}' && has(s.state) && s.state in ['Running', 'Stopping']")
 
 
 def _all_same(model: type[BaseModel], where: str, left_out: set[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrain.api import restricted
+from llmtrain.api.injection import OFF_ANNOTATIONS, OFF_LABELS
 from llmtrain.api.job import Storage
 from llmtrain.api.mounts import authority_mounts, authority_volumes
 from llmtrain.api.stageconfig import CREDENTIALS_DIR, STORAGE_MOUNT
@@ -87,8 +88,9 @@ def pod(job: Mapping[str, Any], status: JobStatus, image: str) -> Object:
         "containers": [container],
         "volumes": volumes,
     }
-    labels = {"app.kubernetes.io/name": "llmtrain-report", "app.kubernetes.io/managed-by": "llmtrain"}
-    metadata = {"generateName": f"{job['metadata']['name']}-report-", "labels": labels}
+    labels = {"app.kubernetes.io/name": "llmtrain-report", "app.kubernetes.io/managed-by": "llmtrain", **OFF_LABELS}
+    name = f"{job['metadata']['name']}-report-"
+    metadata = {"generateName": name, "labels": labels, "annotations": dict(OFF_ANNOTATIONS)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
 
 

@@ -6,23 +6,9 @@ They are defaults. A key that the job sets in `spec.pod` is the user's decision,
 from collections.abc import Mapping
 from typing import Final
 
+from llmtrain.api.injection import OFF_ANNOTATIONS, OFF_LABELS
 from llmtrain.api.plan import Disruption
 from llmtrain.api.pod import PodFields
-
-INJECTION_LABELS: Final[Mapping[str, str]] = {
-    "sidecar.istio.io/inject": "false",
-    "kuma.io/sidecar-injection": "disabled",
-}
-"""Meshes that read a label before, or instead of, an annotation."""
-
-INJECTION_ANNOTATIONS: Final[Mapping[str, str]] = {
-    "sidecar.istio.io/inject": "false",  # Istio before 1.12 reads only this
-    "linkerd.io/inject": "disabled",
-    "kuma.io/sidecar-injection": "disabled",  # Kuma before 2.0
-    "consul.hashicorp.com/connect-inject": "false",
-    "sidecar.opentelemetry.io/inject": "false",
-}
-"""A sidecar outlives the stage, is billed with it, and stands between the workers."""
 
 NO_DISRUPTION: Final[Mapping[str, str]] = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -33,13 +19,13 @@ NO_DISRUPTION: Final[Mapping[str, str]] = {
 
 def default_labels(fields: PodFields) -> dict[str, str]:
     """Labels of a pod without what the job says about them."""
-    return _unset(INJECTION_LABELS, fields)
+    return _unset(OFF_LABELS, fields)
 
 
 def default_annotations(fields: PodFields, disruption: Disruption) -> dict[str, str]:
     """Annotations of a pod without what the job says about them."""
     autoscalers = NO_DISRUPTION if disruption is Disruption.FORBID else {}
-    return _unset({**INJECTION_ANNOTATIONS, **autoscalers}, fields)
+    return _unset({**OFF_ANNOTATIONS, **autoscalers}, fields)
 
 
 def _unset(defaults: Mapping[str, str], fields: PodFields) -> dict[str, str]:

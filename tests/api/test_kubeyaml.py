@@ -1,4 +1,4 @@
-"""kubectl reads YAML as the table says, by which the command line's own reading is held."""
+"""kubectl reads YAML as the table says, by which the command line's own reading is held; both give the same verdict."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from llmtrain.api.admission import ManifestError
+from llmtrain.cost.errors import InputError
+from llmtrain.pricing.inputs import read_manifests
 from tests.api.conftest import Api
 from tests.yamlcases import HEAD, SCALARS, SPECS, TEXTS
 
@@ -52,3 +55,60 @@ def test_kubectl_reads_yaml_as_the_table_says(api: Api, tmp_path: Path) -> None:
     assert found[1] == [SPECS[text] for text in good]
     assert dict(zip(bad, found[2 : 2 + len(bad)], strict=True)) == dict.fromkeys(bad)
     assert dict(zip(TEXTS, found[2 + len(bad) :], strict=True)) == TEXTS
+
+
+# Fields of a manifest as they may be written, and whether that is let in.
+WRITTEN = {
+    "suspend: yes": True,
+    "suspend: 'yes'": False,
+    "suspend: null": True,
+    "suspend: 1": False,
+    "seed: 0o17": True,
+    "seed: 1e3": True,
+    "seed: 1_000": True,
+    "seed: '7'": False,
+    "seed: 0.5": False,
+    "seed: 1.0": True,
+    "seed: x\n  seed: 7": True,
+    "seed: 7\n  seed: x": False,
+    "budget: {limitUsd: 40}": False,
+    "budget: {limitUsd: '40'}": True,
+    "budget: {limitUsd: 1:30}": False,
+    "image: 2026-01-02": True,
+    "image: 1e6": False,
+    "image: 1e6x": True,
+    "unknown: 1": False,
+    "retry: {rules: [{exitCode: 0x40, action: Fail}]}": True,
+    "<<: {seed: 7}": True,
+    "<<: {seed: x}": False,
+}
+BASE = """apiVersion: llmtrain.dev/v1alpha1
+kind: LLMTrainingJob
+metadata: {name: written}
+spec:
+  storage: {persistentVolumeClaim: {claimName: llm}}
+  curation:
+    cluster: {planRef: {name: cpu}}
+    sources: [{name: docs, path: docs/*.jsonl}]
+  model: {preset: tiny}
+  training:
+    cluster: {planRef: {name: cpu}}
+    tokens: 1e6
+"""
+
+
+def test_kubectl_and_the_command_line_give_the_same_verdict_on_a_file(api: Api, tmp_path: Path) -> None:
+    def both(number: int, text: str) -> tuple[bool, bool]:
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(f"{BASE}  {text}\n")
+        done = api.run("create", "--dry-run=server", "-f", str(file))
+        assert done.returncode == 0 or "invalid" in done.stderr or "unknown field" in done.stderr, done.stderr
+        try:
+            read_manifests(file.read_text())
+        except (ManifestError, InputError):
+            return done.returncode == 0, False
+        return done.returncode == 0, True
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(both, range(len(WRITTEN)), WRITTEN))
+    assert dict(zip(WRITTEN, found, strict=True)) == {text: (good, good) for text, good in WRITTEN.items()}

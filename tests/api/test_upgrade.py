@@ -77,6 +77,7 @@ def patched(api: Api, name: str, patch: dict[str, Any], *more: str) -> str:
 @pytest.mark.parametrize("name", ["llama-3.1", "7b"])
 def test_a_stored_job_that_breaks_the_rules_is_suspended_settled_and_deleted(name: str, upgraded: Api) -> None:
     assert patched(upgraded, name, {"metadata": {"finalizers": ["llmtrain.dev/ledger"]}}) == ""
+    assert patched(upgraded, name, {"status": {"state": "Running"}}, "--subresource=status") == ""
     assert patched(upgraded, name, {"spec": {"suspend": True}}) == ""
     ledger = {"status": {"state": "Suspended", "ledger": {"totalMicroUsd": 5}}}
     assert patched(upgraded, name, ledger, "--subresource=status") == ""

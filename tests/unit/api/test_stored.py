@@ -64,6 +64,18 @@ def test_whatever_the_release_before_stored_is_read_still() -> None:
         assert after.get("pattern") in (before.get("pattern"), None) or at in WIDER, at
 
 
+def asked_of_every_change(crd: Schema) -> set[str]:
+    """Rules of the object and of the spec: the apiserver asks them whatever changes, and spares only values that do not."""
+    whole = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return {entry["rule"] for part in (whole, spec_of(crd)) for entry in part.get("x-kubernetes-validations", [])}
+
+
+def test_no_new_rule_keeps_a_stored_object_from_being_suspended() -> None:
+    for before, after in zip(older_crds(), crds(), strict=True):
+        new = asked_of_every_change(after) - asked_of_every_change(before)
+        assert [rule for rule in new if "oldSelf" not in rule] == []
+
+
 BREAKS_RULES = {
     "labels": {"x" * 64: "a", "good": "b"},
     "imagePullSecrets": [{"name": "a..b"}],

@@ -223,6 +223,12 @@ def test_a_report_pod_is_restricted_and_reads_only() -> None:
     assert body["activeDeadlineSeconds"] == 300
 
 
+def test_no_sidecar_keeps_a_report_pod_from_ending() -> None:
+    metadata = inside.pod(finished(), JobStatus.model_validate(finished()["status"]), "llmtrain/jobs:7")["metadata"]
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
+
+
 def test_why_a_report_pod_does_not_start_is_told() -> None:
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     unplaced = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
