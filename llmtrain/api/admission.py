@@ -79,11 +79,12 @@ def admitted(body: dict[str, Any]) -> dict[str, Any]:
     if undecoded:
         said = f'{kind} in version "{API_VERSION.split("/")[1]}" cannot be handled as a {kind}'
         raise ManifestError(f"{said}:", undecoded)
-    stored: dict[str, Any] = filled(schema, {key: body[key] for key in ("metadata", "spec") if key in body})
+    parts = {"metadata": _named(metadata)} | {key: body[key] for key in ("spec",) if key in body}
+    stored: dict[str, Any] = filled(schema, parts)
     found = checked(schema, stored, [*_metadata(metadata)])
     if found:
         raise ManifestError(f'The {kind} "{metadata.get("name", "")}" is invalid:', found)
-    return stored | {"apiVersion": API_VERSION, "kind": kind}
+    return stored | {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
 
 
 def parse_manifest(model: type[Parsed], raw: Any) -> Parsed:
@@ -106,6 +107,12 @@ def _schema(kind: str) -> Schema:
 @cache
 def _structural(model: type[BaseModel]) -> Schema:
     return structural(model)
+
+
+def _named(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The apiserver makes a name before it looks at any: the stem and five letters or digits."""
+    stem = metadata.get("generateName")
+    return metadata | ({"name": f"{stem[:58]}00000"} if stem and not metadata.get("name") else {})
 
 
 def _unknown(schema: Schema, body: dict[str, Any]) -> list[Cause]:

@@ -99,6 +99,11 @@ def test_names_up_to_forty_characters_are_let_in() -> None:
     assert said(job(name="g" * 40)) == []
 
 
+def test_a_generated_name_is_held_to_the_same_rule() -> None:
+    for stem, good in (("run-", True), ("g" * 35, True), ("g" * 36, False), ("7b-", False)):
+        assert (said(changed("metadata", {"generateName": stem})) == []) is good
+
+
 KEYS = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": True, "karpenter.sh/do-not-disrupt": True,
     "kueue.x-k8s.io/queue-name": True, "scheduling.k8s.io/group-name": True, "sidecar.istio.io/inject": True,
