@@ -144,6 +144,10 @@ class KubernetesCluster:
         query = f"?{urlencode({'resourceVersion': not_before})}" if not_before else ""
         return await self._or_none(self._send("GET", object_path(resource, namespace, name) + query))
 
+    async def get_metadata(self, resource: str, namespace: str, name: str) -> Object | None:
+        """The object's metadata alone, its content stays where it is; None where it does not exist."""
+        return await self._or_none(self._send("GET", object_path(resource, namespace, name), accept=METADATA))
+
     async def find(self, resource: str, namespace: str, selector: str, not_before: str = "") -> "Found":
         """See Cluster."""
         return await self._find(resource, namespace, {"labelSelector": selector} if selector else {}, not_before)

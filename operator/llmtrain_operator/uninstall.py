@@ -4,8 +4,11 @@ While the operator still lives every job is suspended (or deleted), so that runn
 and gone. Then the operator is scaled to nothing and the jobs' finalizers are taken off: without an operator nobody else
 would, and the jobs could not be deleted. A new operator puts them back and goes on where the jobs stand.
 
+It does so only while Helm is uninstalling the release (helm.py): the chart may also be rendered and applied by hand.
+
 Environment: LLMTRAIN_UNINSTALL_POLICY (Suspend or Delete), LLMTRAIN_UNINSTALL_SECONDS, LLMTRAIN_NAMESPACES,
-LLMTRAIN_OPERATOR_NAMESPACE, LLMTRAIN_OPERATOR_DEPLOYMENT.
+LLMTRAIN_OPERATOR_NAMESPACE, LLMTRAIN_OPERATOR_DEPLOYMENT, LLMTRAIN_RELEASE and LLMTRAIN_RELEASE_REVISION,
+LLMTRAIN_UNINSTALL_UNASKED ("true": whether Helm is uninstalling is not asked).
 """
 
 import asyncio
@@ -17,8 +20,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llmtrain.api import API_VERSION
-from llmtrain_operator.client import ApiError, Cluster, Object, connect
+from llmtrain_operator.client import ApiError, Cluster, KubernetesCluster, Object, connect
 from llmtrain_operator.finalizers import remove_finalizer
+from llmtrain_operator.helm import Release, refusal
 from llmtrain_operator.names import FINALIZER_JOB, LABEL_JOB
 
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
@@ -37,6 +41,10 @@ class Policy(StrEnum):
 
 class StillThereError(Exception):
     """Pods or jobs that did not go in time; the message names them."""
+
+
+class RefusedError(Exception):
+    """Helm is not uninstalling the release; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +111,15 @@ class Uninstaller:
         return [f"pod {name_of(pod)}" for pod in pods]
 
     async def _scale_down(self) -> None:
+        """By the subresource: whatever else somebody changes of the Deployment meanwhile stays his."""
+        metadata = {"name": self.operator, "namespace": self.operator_namespace}
+        scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": 0}}
         for _ in range(TRIES):
-            found = await self.cluster.get(DEPLOYMENTS, self.operator_namespace, self.operator)
-            if found is None:
-                return
-            found["spec"]["replicas"] = 0
             try:
-                await self.cluster.replace(DEPLOYMENTS, self.operator_namespace, self.operator, found)
+                await self.cluster.replace(DEPLOYMENTS, self.operator_namespace, self.operator, scale, "scale")
             except ApiError as error:
+                if error.code == 404:
+                    return
                 if error.code != 409:
                     raise
             else:
@@ -140,28 +149,47 @@ def name_of(body: Object) -> str:
 
 
 async def run() -> None:
-    """From the environment."""
+    """From the environment. RefusedError where Helm is not uninstalling the release."""
     cluster = await connect()
-    uninstaller = Uninstaller(
-        cluster=cluster,
-        policy=Policy(os.environ["LLMTRAIN_UNINSTALL_POLICY"]),
-        namespaces=[name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name],
-        operator_namespace=os.environ["LLMTRAIN_OPERATOR_NAMESPACE"],
-        operator=os.environ["LLMTRAIN_OPERATOR_DEPLOYMENT"],
-        seconds=float(os.environ.get("LLMTRAIN_UNINSTALL_SECONDS", "600")),
-        clock=time.monotonic,
-        pause=asyncio.sleep,
-    )
     try:
-        await uninstaller.run()
+        if os.environ.get("LLMTRAIN_UNINSTALL_UNASKED") != "true":
+            await ask_helm(cluster)
+        await Uninstaller(
+            cluster=cluster,
+            policy=Policy(os.environ["LLMTRAIN_UNINSTALL_POLICY"]),
+            namespaces=[name for name in os.environ.get("LLMTRAIN_NAMESPACES", "").split(",") if name],
+            operator_namespace=os.environ["LLMTRAIN_OPERATOR_NAMESPACE"],
+            operator=os.environ["LLMTRAIN_OPERATOR_DEPLOYMENT"],
+            seconds=float(os.environ.get("LLMTRAIN_UNINSTALL_SECONDS", "600")),
+            clock=time.monotonic,
+            pause=asyncio.sleep,
+        ).run()
     finally:
         await cluster.close()
 
 
+async def ask_helm(cluster: KubernetesCluster) -> None:
+    """Nothing where Helm is uninstalling the release; RefusedError where it is not, ApiError where nobody can say."""
+    release = Release(
+        namespace=os.environ["LLMTRAIN_OPERATOR_NAMESPACE"],
+        name=os.environ.get("LLMTRAIN_RELEASE", ""),
+        revision=int(os.environ.get("LLMTRAIN_RELEASE_REVISION", "1")),
+    )
+    why = await refusal(cluster.get_metadata, release)
+    if why:
+        raise RefusedError(
+            f"refused, nothing was changed: {why}. This Job works under `helm uninstall` alone. Where the chart is applied "
+            "by anything else, leave the Job out with `uninstall.policy: Keep`, or let it run on its own word with "
+            "`uninstall.onlyByHelm: false`"
+        )
+
+
 def main() -> None:
-    """Entry point; exit 1 says what is still there."""
+    """Entry point; exit 1 says what is still there, or why nothing was done."""
     try:
         asyncio.run(run())
+    except RefusedError as error:
+        sys.exit(str(error))
     except (ApiError, StillThereError) as error:
         sys.exit(f"{error}; run `helm uninstall` again, or with --no-hooks to leave things as they are")
 

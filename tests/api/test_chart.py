@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from llmtrain_operator.helm import REVISIONS
 
 from tests.api.conftest import Api
 from tests.api.programs import CHART, run
@@ -243,6 +244,19 @@ def test_an_operator_of_some_namespaces_uninstalls_with_rights_in_those_alone() 
         o["metadata"]["namespace"] for o in hooks if o["kind"] == "Role" and o["metadata"]["name"].endswith("-jobs")
     ]
     assert roles == ["a", "b"]
+
+
+def test_the_hook_may_read_helms_records_of_this_release_by_name_and_no_other_secret() -> None:
+    """As many revisions as it looks through: a rollback brings the Role back under a later number."""
+    hooks = [o for o in template({}) if is_hook(o) and o["kind"].endswith("Role")]
+    rules = [rule for role in hooks for rule in role["rules"] if "secrets" in rule["resources"]]
+    names = [f"sh.helm.release.v1.llmtrain.v{revision}" for revision in range(1, REVISIONS + 1)]
+    assert [(rule["verbs"], rule["resourceNames"]) for rule in rules] == [(["get"], names)]
+    assert all(
+        role["kind"] == "Role" for role in hooks if any("secrets" in rule["resources"] for rule in role["rules"])
+    )
+    without = [o for o in template({"uninstall": {"onlyByHelm": False}}) if is_hook(o)]
+    assert "secrets" not in json.dumps(without)
 
 
 def test_whoever_edits_gets_jobs_but_neither_budgets_nor_plans_nor_status() -> None:

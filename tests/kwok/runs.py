@@ -94,6 +94,63 @@ async def play(world: World, prefix: str, fault: Fault, seconds: float = 300) ->
             await operator.close()
 
 
+@dataclass
+class Pair:
+    """The end of a job that two operators worked at, and the writes of each."""
+
+    end: End
+    writes: tuple[int, int]
+
+
+async def play_twice(world: World, prefix: str, leaves_at: str = "", seconds: float = 300) -> Pair:
+    """The same with two operators that know nothing of each other.
+
+    Both from the start; or, with `leaves_at`, the second from the time when a pod of this stage is there ("trn"), and the
+    first ends by SIGKILL as soon as the second one has written.
+    """
+    namespace = world.namespace(prefix)
+    await world.admin.namespace(namespace)
+    async with Proxy(world.plane, Fault()) as first, Proxy(world.plane, Fault()) as second:
+        operators = [
+            Operator(world.plane.state / "operators" / which, f"http://127.0.0.1:{proxy.port}", namespace)
+            for which, proxy in (("old", first), ("new", second))
+        ]
+        old, new = operators
+        await old.start()
+        changing = asyncio.create_task(
+            _hand_over(world, f"{namespace}/{NAME}-{leaves_at}", old, new, second, leaves_at)
+        )
+        try:
+            end = await _play(world, namespace, first, old, seconds)
+            await changing
+        except AssertionError as error:
+            raise AssertionError(f"{namespace}: {error}\n{old.log()}\n{new.log()}") from error
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
+            await asyncio.gather(old.close(), new.close())
+        end.restarts = sum(operator.starts - 1 for operator in operators)
+        return Pair(end, (first.writes, second.writes))
+
+
+async def _hand_over(world: World, pod: str, old: Operator, new: Operator, proxy: Proxy, leaves_at: str) -> None:
+    if not leaves_at:
+        await new.start()
+        return
+    namespace, name = pod.split("/")
+
+    async def works() -> bool:
+        return any(each["metadata"]["name"].startswith(name) for each in world.recorder.pods(namespace))
+
+    async def has_written() -> bool:
+        return proxy.writes > 0
+
+    await until(f"a pod {name}", works, 120, every=0.05)
+    await new.start()
+    await until("a write of the new operator", has_written, 60, every=0.02)
+    await old.close()
+
+
 async def _play(world: World, namespace: str, proxy: Proxy, operator: Operator, seconds: float) -> End:
     url = f"{JOBS}/namespaces/{namespace}/llmtrainingjobs"
     await world.admin.post(url, job(NAME))

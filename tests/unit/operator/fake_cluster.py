@@ -144,6 +144,9 @@ class FakeCluster:
             there = self.objects.get((resource, namespace, name))
             if there is None:
                 raise ApiError(404, "NotFound", "gone")
+            if subresource == "scale":
+                there["spec"]["replicas"] = body["spec"]["replicas"]
+                return clone(body)
             if there["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
                 raise ApiError(409, "Conflict", "newer")
             new = {**there, "status": json.loads(json.dumps(body["status"]))} if subresource else clone(body)
