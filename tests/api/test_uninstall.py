@@ -69,7 +69,7 @@ def hook(api: Api, namespace: str, where: Path) -> "subprocess.CompletedProcess[
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
     file = where / "hook.kubeconfig"
     file.write_text(json.dumps(config))
-    said = {each["name"]: each["value"] for each in container["env"]}
+    said = {each["name"]: each.get("value", "") for each in container["env"]}
     command = [sys.executable, *container["command"][1:]]
     environment = os.environ | said | {"KUBECONFIG": str(file)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -80,7 +80,7 @@ def test_the_chart_applied_by_hand_takes_nothing_down(api: Api, tmp_path: Path) 
     namespace = "by-hand"
     a_job(api, namespace)
     parts = ["-s", "templates/uninstall.yaml", "-s", "templates/deployment.yaml"]
-    apply_all(api, run("helm", "template", namespace, str(CHART), "-n", namespace, *parts).stdout)
+    apply_all(api, run("helm", "template", namespace, str(CHART), "-n", namespace, *parts, *values(namespace)).stdout)
     done = hook(api, namespace, tmp_path)
     assert done.returncode == 1
     assert "no record of a release `by-hand` in namespace `by-hand`" in done.stderr, done.stderr
