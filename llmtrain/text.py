@@ -6,6 +6,7 @@ breaks that forge a log line, and marks that turn the order of what is read arou
 
 import re
 import unicodedata
+from html import escape
 
 LONGEST = 1024
 """Characters, where nobody says otherwise: a message of a status."""
@@ -30,6 +31,16 @@ def plain(text: str, limit: int = LONGEST) -> str:
     if not text.isprintable():
         text = "".join(map(_shown, ESCAPE_SEQUENCE.sub("", text)))
     return text if len(text) <= limit else text[: max(0, limit - len(CUT))] + CUT[:limit]
+
+
+def lines(text: str, limit: int = 10 * LONGEST) -> str:
+    """The same of a text of several lines, which stay; `limit` is that of each."""
+    return "\n".join(plain(line, limit) for line in text.split("\n"))
+
+
+def escaped(text: str) -> str:
+    """The same for a page: no mark of HTML is one either."""
+    return escape(lines(text))
 
 
 def _shown(character: str) -> str:

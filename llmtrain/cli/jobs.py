@@ -28,6 +28,7 @@ from llmtrain.report.facts import facts_of
 from llmtrain.report.page import now_text, render
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, open_store
+from llmtrain.text import lines, plain
 
 
 def complete_namespace(incomplete: str) -> list[str]:
@@ -94,7 +95,7 @@ def submit(
     """
     names = job_names(file)
     with explained():
-        typer.echo(kubectl("apply", "-f", str(file), *of_namespace(namespace)).rstrip())
+        typer.echo(lines(kubectl("apply", "-f", str(file), *of_namespace(namespace)).rstrip()))
     for name, own in names:
         space = own or namespace
         typer.echo(f"follow it:  llmtrain watch {name}{f' -n {space}' if space else ''}")
@@ -117,7 +118,7 @@ def list_jobs(
         typer.echo("no jobs")
         return
     # As kubectl's tables: a narrow terminal wraps, nothing is shortened.
-    Console(width=WIDE, soft_wrap=True).print(job_table(found["items"], utc_now()))
+    Console(width=WIDE, soft_wrap=True, markup=False, emoji=False).print(job_table(found["items"], utc_now()))
 
 
 def status(name: Name, namespace: Namespace = "") -> None:
@@ -157,7 +158,7 @@ def look(name: str, namespace: str, timeout: float) -> Iterator[View]:
         except KubectlError as error:
             if view is None or "NotFound" in str(error):
                 raise or_exit(error) from error
-            typer.echo(f"{error}; trying again", err=True)
+            typer.echo(f"{plain(str(error))}; trying again", err=True)
         else:
             yield view
             if view.status.state in ENDED:

@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from llmtrain.text import lines
+
 TIMEOUT_SECONDS = 60
 
 
@@ -36,5 +38,5 @@ def kubectl_json(*arguments: str) -> dict[str, Any]:
 
 def or_exit(error: KubectlError) -> typer.Exit:
     """Say what is wrong on standard error; the exit to raise."""
-    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    typer.secho(f"error: {lines(str(error))}", err=True, fg=typer.colors.RED)
     return typer.Exit(1)

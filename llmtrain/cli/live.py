@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
+from llmtrain.cli.cells import cell
 from llmtrain.cost.money import MICRO, format_usd
+from llmtrain.text import plain
 
 COLOURS = {
     StageState.PENDING: "dim",
@@ -63,19 +65,19 @@ def draw(view: View, now: datetime) -> RenderableType:
     if view.status.waiting:
         waiting = view.status.waiting
         held = f", ${usd(waiting.held_micro_usd)} for pods held meanwhile" if waiting.held_micro_usd else ""
-        parts.append(Text(f"waiting: {waiting.reason}: {waiting.message}{held}", style="yellow"))
+        parts.append(cell(f"waiting: {waiting.reason}: {waiting.message}{held}", style="yellow"))
     return Group(*parts)
 
 
 def _title(view: View, now: datetime) -> Text:
     text = Text()
-    text.append(f"{view.namespace}/{view.name}", style="bold")
+    text.append(plain(f"{view.namespace}/{view.name}"), style="bold")
     text.append(f"  ${usd(view.cost_micro(now))}", style="bold green")
     limit = (view.spec.get("budget") or {}).get("limitUsd")
     if limit:
-        text.append(f" of ${limit}")
+        text.append(plain(f" of ${limit}"))
     if view.status.forecast and view.status.forecast.usd.p50:
-        text.append(f", forecast ${view.status.forecast.usd.p50}")
+        text.append(plain(f", forecast ${view.status.forecast.usd.p50}"))
     if view.burn_micro_per_second:
         text.append(f"  ${view.burn_micro_per_second * 3600 / 1e6:.2f}/h")
     if view.status.accelerators:
@@ -87,7 +89,7 @@ def _title(view: View, now: datetime) -> Text:
 
 def _notes(view: View) -> list[RenderableType]:
     """A line below the table for each stage that has something to say; on a narrow terminal it wraps, nothing is cut."""
-    return [Text(f"{stage.name.value}: {said}") for stage in view.status.stages if (said := facts(stage))]
+    return [cell(f"{stage.name.value}: {said}") for stage in view.status.stages if (said := facts(stage))]
 
 
 def _stages(view: View, now: datetime) -> Table:
@@ -104,7 +106,7 @@ def _stages(view: View, now: datetime) -> Table:
             stage.name.value,
             Text(state, style=COLOURS[stage.state]),
             bar(stage),
-            amount(stage),
+            cell(amount(stage)),
             elapsed(stage, now),
             f"${usd(cost_of(view.status, stage.name))}",
         )

@@ -1,16 +1,16 @@
 """A job's status as text."""
 
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api.status import Amounts, JobStatus, StageStatus
+from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.live import span
 from llmtrain.cost.money import format_usd
+from llmtrain.text import LONGEST, lines, plain
 
 
 def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
@@ -21,14 +21,14 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
         budget = (job["spec"].get("budget") or {}).get("limitUsd", "")
         age = now - datetime.fromisoformat(meta["creationTimestamp"])
         table.add_row(
-            meta["namespace"],
-            meta["name"],
-            status.stage or "-",
-            status.state or "Pending",
+            cell(meta["namespace"]),
+            cell(meta["name"]),
+            cell(status.stage or "-"),
+            cell(status.state or "Pending"),
             str(status.accelerators or "-"),
-            f"${status.ledger.cost_usd}",
-            f"${status.forecast.usd.p50}" if status.forecast and status.forecast.usd.p50 else "-",
-            f"${budget}" if budget else "-",
+            cell(f"${status.ledger.cost_usd}"),
+            cell(f"${status.forecast.usd.p50}" if status.forecast and status.forecast.usd.p50 else "-"),
+            cell(f"${budget}" if budget else "-"),
             span(int(age.total_seconds())),
         )
     return table
@@ -50,31 +50,37 @@ def line(status: JobStatus) -> str:
         ]
     if status.waiting:
         parts.append(f"waiting: {status.waiting.reason} {status.waiting.message}")
-    return "  ".join(parts)
+    return plain("  ".join(parts), 2 * LONGEST)
 
 
 def report(status: JobStatus) -> str:
     """Tables of stages, comparison and scores."""
-    out = io.StringIO()
-    console = Console(file=out, width=110)
+    console, out = drawing(110)
     console.print(stage_table(status))
     if status.comparison:
         console.print(comparison_table(status))
     scores = Table("score", "value", title="Scores")
     for stage in status.stages:
         for name, value in sorted(stage.scores.items()):
-            scores.add_row(f"{stage.name.value}: {name}", value)
+            scores.add_row(cell(f"{stage.name.value}: {name}"), cell(value))
     console.print(scores)
     for condition in status.conditions:
         if condition.type in ("Accepted", "Succeeded") and condition.message:
-            console.print(f"{condition.type}={condition.status} {condition.reason}: {condition.message}", markup=False)
-    return out.getvalue()
+            console.print(cell(f"{condition.type}={condition.status} {condition.reason}: {condition.message}"))
+    return lines(out.getvalue())
 
 
 def stage_table(status: JobStatus) -> Table:
     """One row a stage: time, pod-hours, accelerator-hours, dollars, goodput."""
     table = Table(
-        "stage", "state", "wall", "pod-hours", "GPU-hours", "USD", "goodput", title=f"Total ${status.ledger.cost_usd}"
+        "stage",
+        "state",
+        "wall",
+        "pod-hours",
+        "GPU-hours",
+        "USD",
+        "goodput",
+        title=cell(f"Total ${status.ledger.cost_usd}"),
     )
     for stage in status.stages:
         items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
@@ -96,7 +102,7 @@ def comparison_table(status: JobStatus) -> Table:
     """The training on every plan."""
     table = Table("plan", "tenure", "USD/GPU-hour", "training USD", title="The same training, rented or owned")
     for row in status.comparison:
-        table.add_row(row.plan, row.tenure, row.usd_per_accelerator_hour, row.cost_usd)
+        table.add_row(*map(cell, (row.plan, row.tenure, row.usd_per_accelerator_hour, row.cost_usd)))
     return table
 
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
+
+from llmtrain.text import escaped
 
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 72, 14, 16, 52
@@ -78,7 +79,7 @@ def svg(chart: Chart) -> str:
         *[_curve(chart, line) for line in chart.lines],
         *[_mark(chart, mark) for mark in chart.marks],
     ]
-    head = f'<svg class="chart" id="{chart.name}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
+    head = f'<svg class="chart" id="{chart.name}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(chart.title)}">'
     return head + "".join(parts) + "</svg>" + _legend(chart)
 
 
@@ -99,15 +100,15 @@ def _grid(chart: Chart) -> str:
     for value in chart.x.ticks():
         x = place(chart, (value, chart.y.low))[0]
         parts.append(f'<line class="grid" x1="{x:.2f}" x2="{x:.2f}" y1="{TOP}" y2="{bottom}"/>')
-        parts.append(f'<text class="tick x" x="{x:.2f}" y="{bottom + 20}">{escape(chart.x.text(value))}</text>')
+        parts.append(f'<text class="tick x" x="{x:.2f}" y="{bottom + 20}">{escaped(chart.x.text(value))}</text>')
     for value in chart.y.ticks():
         y = place(chart, (chart.x.low, value))[1]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.2f}" y2="{y:.2f}"/>')
-        parts.append(f'<text class="tick y" x="{LEFT - 8}" y="{y:.2f}">{escape(chart.y.text(value))}</text>')
+        parts.append(f'<text class="tick y" x="{LEFT - 8}" y="{y:.2f}">{escaped(chart.y.text(value))}</text>')
     middle = (LEFT + right) / 2
-    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 8}">{escape(chart.x.label)}</text>')
+    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 8}">{escaped(chart.x.label)}</text>')
     parts.append(
-        f'<text class="axis" transform="translate(14 {(TOP + bottom) / 2}) rotate(-90)">{escape(chart.y.label)}</text>'
+        f'<text class="axis" transform="translate(14 {(TOP + bottom) / 2}) rotate(-90)">{escaped(chart.y.label)}</text>'
     )
     return "".join(parts)
 
@@ -123,13 +124,13 @@ def _mark(chart: Chart, mark: Mark) -> str:
     bottom = HEIGHT - BOTTOM
     left_half = x < (LEFT + WIDTH) / 2
     anchor, shift = ("start", 9) if left_half else ("end", -9)
-    label = f'<text class="mark" text-anchor="{anchor}" x="{x + shift:.2f}" y="{max(y - 9, TOP + 12):.2f}">{escape(mark.label)}</text>'
+    label = f'<text class="mark" text-anchor="{anchor}" x="{x + shift:.2f}" y="{max(y - 9, TOP + 12):.2f}">{escaped(mark.label)}</text>'
     drop = f'<line class="mark" x1="{x:.3f}" x2="{x:.3f}" y1="{y:.3f}" y2="{bottom}"/>'
     return f'{drop}<circle class="mark" cx="{x:.3f}" cy="{y:.3f}" r="5"/>{label}'
 
 
 def _legend(chart: Chart) -> str:
-    items = [f'<span class="{line.name}">{escape(line.label)}</span>' for line in chart.lines]
+    items = [f'<span class="{line.name}">{escaped(line.label)}</span>' for line in chart.lines]
     return f'<p class="legend">{" ".join(items)}</p>'
 
 
@@ -151,14 +152,14 @@ def bars_svg(name: str, title: str, axis: Axis, spans: Sequence[Span], middle: f
     height = TOP + ROW * len(spans) + BOTTOM
     rows = [_bar(axis, span, TOP + index * ROW) for index, span in enumerate(spans)]
     ticks = [
-        f'<text class="tick x" x="{_across(axis, value):.2f}" y="{height - BOTTOM + 20}">{escape(axis.text(value))}</text>'
+        f'<text class="tick x" x="{_across(axis, value):.2f}" y="{height - BOTTOM + 20}">{escaped(axis.text(value))}</text>'
         for value in axis.ticks()
     ]
     at = "" if middle is None else _upright(axis, middle, height)
     head = (
-        f'<svg class="chart bars" id="{name}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+        f'<svg class="chart bars" id="{name}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escaped(title)}">'
     )
-    label = f'<text class="axis" x="{(LABELS + WIDTH) / 2}" y="{height - 8}">{escape(axis.label)}</text>'
+    label = f'<text class="axis" x="{(LABELS + WIDTH) / 2}" y="{height - 8}">{escaped(axis.label)}</text>'
     return head + at + "".join(rows + ticks) + label + "</svg>"
 
 
@@ -177,6 +178,6 @@ def _upright(axis: Axis, value: float, height: int) -> str:
 
 def _bar(axis: Axis, span: Span, top: int) -> str:
     ends = sorted(_across(axis, axis.high if end is None else end) for end in (span.low, span.high))
-    text = f'<text class="bar" x="{LABELS - 8}" y="{top + BAR}">{escape(span.label)}</text>'
-    box = f'<rect class="bar" x="{ends[0]:.2f}" y="{top + 3}" width="{ends[1] - ends[0]:.2f}" height="{BAR}"><title>{escape(span.note)}</title></rect>'
+    text = f'<text class="bar" x="{LABELS - 8}" y="{top + BAR}">{escaped(span.label)}</text>'
+    box = f'<rect class="bar" x="{ends[0]:.2f}" y="{top + 3}" width="{ends[1] - ends[0]:.2f}" height="{BAR}"><title>{escaped(span.note)}</title></rect>'
     return text + box

@@ -1,7 +1,5 @@
 """The comparison as a page: verdicts, all plans, the curves, the tornado, and where each number comes from."""
 
-from html import escape
-
 from llmtrain.cost.comparison import Comparison, Pair, PlanResult
 from llmtrain.cost.owned import OwnedInputs, camel, owned_cost
 from llmtrain.cost.ranges import Range
@@ -9,6 +7,7 @@ from llmtrain.cost.rent_or_own import Rent, cost_by_month, levelised_at
 from llmtrain.pages.charts import Axis, Chart, Line, Mark, Span, bars_svg, svg
 from llmtrain.pages.sources import Sources
 from llmtrain.pages.style import STYLE
+from llmtrain.text import escaped
 
 LOWEST_USE = 0.15
 HIGHEST_USE = 1.25
@@ -19,7 +18,7 @@ def compare_page(comparison: Comparison) -> str:
     """One HTML file."""
     sources = Sources()
     body = [
-        f"<h1>Rent or own: {escape(comparison.job)}</h1>",
+        f"<h1>Rent or own: {escaped(comparison.job)}</h1>",
         _summary(comparison),
         _plans(comparison, sources),
         *[_pair(pair, index, sources) for index, pair in enumerate(comparison.pairs)],
@@ -27,7 +26,7 @@ def compare_page(comparison: Comparison) -> str:
         sources.section(),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    title = f"<title>Rent or own: {escape(comparison.job)}</title>"
+    title = f"<title>Rent or own: {escaped(comparison.job)}</title>"
     return f'<!doctype html><html lang="en"><head>{head}{title}<style>{STYLE}</style></head><body>{"".join(body)}</body></html>\n'
 
 
@@ -41,12 +40,12 @@ def _summary(comparison: Comparison) -> str:
 
 def _sentence(pair: Pair) -> str:
     needed = pair.verdict.utilization_uncapped
-    names = f"<b>{escape(pair.owned.name)}</b> against <b>{escape(pair.rented.name)}</b>"
+    names = f"<b>{escaped(pair.owned.name)}</b> against <b>{escaped(pair.rented.name)}</b>"
     if needed is None:
         return f"{names}: owning never pays; an owned hour's power alone costs more than rent."
     if needed > 1:
         return f"{names}: owning never pays; it would take {needed:.0%} of the hours there are."
-    stated, known = escape(pair.cheaper_at_plan_use), escape(pair.cheaper_for_known_hours)
+    stated, known = escaped(pair.cheaper_at_plan_use), escaped(pair.cheaper_for_known_hours)
     return (
         f"{names}: owning pays from a use of <b>{needed:.0%}</b> of the available hours on. "
         f"At the use that the plan states {stated} is the cheaper; for this job and other known work alone, {known}."
@@ -63,7 +62,7 @@ def _plans(comparison: Comparison, sources: Sources) -> str:
         "USD / 1e21 FLOPs",
         "USD / M tokens",
     )
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{escaped(column)}</th>" for column in columns)
     rows = "".join(_plan_row(result, sources) for result in comparison.results)
     return f'<h2>The same training on every plan</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
 
@@ -73,7 +72,7 @@ def _plan_row(result: PlanResult, sources: Sources) -> str:
     price = sources.price(plan)
     speed = sources.speed(plan)
     cells = (
-        f"<b>{escape(plan.name)}</b><br>{escape(f'{plan.tenure} {plan.commitment}'.strip())}",
+        f"<b>{escaped(plan.name)}</b><br>{escaped(f'{plan.tenure} {plan.commitment}'.strip())}",
         f"{plan.accelerator_hour_usd:.4f}{price}<br><small>one more: {plan.marginal_hour_usd:.4f}</small>",
         _range(result.estimate.hours) + speed,
         _range(result.estimate.usd) + price + speed,
@@ -98,11 +97,11 @@ def _pair(pair: Pair, index: int, sources: Sources) -> str:
         raise TypeError(f"{pair.owned.name} is not owned")
     charts = (months_chart(inputs, pair, index), use_chart(inputs, pair, index), price_chart(inputs, pair, index))
     figures = "".join(
-        f"<figure><figcaption>{escape(chart.title)}</figcaption>{svg(chart)}</figure>" for chart in charts
+        f"<figure><figcaption>{escaped(chart.title)}</figcaption>{svg(chart)}</figure>" for chart in charts
     )
     notes = sources.price(pair.owned) + sources.price(pair.rented) + sources.model()
     return (
-        f"<section><h2>{escape(pair.owned.name)} or {escape(pair.rented.name)}{notes}</h2>"
+        f"<section><h2>{escaped(pair.owned.name)} or {escaped(pair.rented.name)}{notes}</h2>"
         f"{_facts(pair)}{figures}{_tornado(pair, index)}{_tornado_sources(pair)}{_paths(pair)}</section>"
     )
 
@@ -122,7 +121,7 @@ def _facts(pair: Pair) -> str:
         ("known (this job and other work)", f"{pair.known_annual_hours:,.0f}"),
         ("available", f"{pair.available_annual_hours:,.0f}"),
     )
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"
+    return "<dl>" + "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts) + "</dl>"
 
 
 def months_chart(inputs: OwnedInputs, pair: Pair, index: int) -> Chart:
@@ -199,8 +198,8 @@ def _tornado(pair: Pair, index: int) -> str:
 
 def _tornado_sources(pair: Pair) -> str:
     rows = "".join(
-        f"<tr><td>{escape(camel(bar.field))}</td><td>{_short(bar.low)} - {_short(bar.high)}</td>"
-        f"<td>{_use(bar.at_low)} - {_use(bar.at_high)}</td><td>{escape(bar.source)}</td></tr>"
+        f"<tr><td>{escaped(camel(bar.field))}</td><td>{_short(bar.low)} - {_short(bar.high)}</td>"
+        f"<td>{_use(bar.at_low)} - {_use(bar.at_high)}</td><td>{escaped(bar.source)}</td></tr>"
         for bar in pair.tornado
     )
     head = "<tr><th>input</th><th>from - to</th><th>break-even use</th><th>source of the range</th></tr>"
@@ -209,7 +208,7 @@ def _tornado_sources(pair: Pair) -> str:
 
 def _paths(pair: Pair) -> str:
     rows = "".join(
-        f"<tr><td>rent {escape(path.name)}</td><td>{_use(path.utilization)}</td><td>{path.month or 'not within its life'}</td></tr>"
+        f"<tr><td>rent {escaped(path.name)}</td><td>{_use(path.utilization)}</td><td>{path.month or 'not within its life'}</td></tr>"
         for path in pair.paths
     )
     head = "<tr><th>if</th><th>break-even use</th><th>break-even month</th></tr>"
@@ -221,4 +220,4 @@ def _use(value: float | None) -> str:
 
 
 def _skipped(comparison: Comparison) -> str:
-    return "".join(f"<p>{escape(plan)} is left out: {escape(reason)}.</p>" for plan, reason in comparison.skipped)
+    return "".join(f"<p>{escaped(plan)} is left out: {escaped(reason)}.</p>" for plan, reason in comparison.skipped)

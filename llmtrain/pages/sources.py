@@ -1,11 +1,11 @@
 """Numbered sources: every number of a page carries the number of what it rests on."""
 
 from dataclasses import fields
-from html import escape
 
 from llmtrain.cost.assumptions import MFU_SOURCE
 from llmtrain.cost.owned import OwnedInputs, camel
 from llmtrain.cost.plans import Plan
+from llmtrain.text import escaped
 
 MODEL = (
     "Rent or own: net present value, months discounted at the plan's rate; owned = capital + colocation, upkeep, staff "
@@ -40,7 +40,7 @@ class Sources:
 
     def section(self) -> str:
         """The list."""
-        items = "".join(f'<li id="s{number}">{escape(text)}</li>' for text, number in self._numbers.items())
+        items = "".join(f'<li id="s{number}">{escaped(text)}</li>' for text, number in self._numbers.items())
         return f'<h2>Sources</h2><ol class="sources">{items}</ol>'
 
     def _reference(self, text: str) -> str:

@@ -1,7 +1,8 @@
 """Plain SVG: a curve, and bars. Everything is in the page itself; nothing is fetched."""
 
 from collections.abc import Sequence
-from html import escape
+
+from llmtrain.text import escaped
 
 WIDTH, HEIGHT = 640, 260
 LEFT, BOTTOM, TOP, RIGHT = 52, 28, 12, 12
@@ -21,9 +22,9 @@ def curve(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> st
     marks += "".join(_x_tick(value, x_of(value), at) for value, at in zip(places, anchors, strict=False))
     label = f"{y_name} over {x_name}: from {ys[0]:.4g} at {xs[0]:.4g} to {ys[-1]:.4g} at {xs[-1]:.4g}"
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{marks}'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(label)}">{marks}'
         f'<polyline class="line" points="{path}"/>'
-        f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">{escape(x_name)}</text>'
+        f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">{escaped(x_name)}</text>'
         "</svg>"
     )
 
@@ -76,9 +77,9 @@ def bars(rows: Sequence[tuple[str, float, str]]) -> str:
     """Labelled bars: (name, size, what is written beside it)."""
     longest = max((size for _, size, _ in rows), default=0) or 1
     lines = (
-        f'<div class="bar"><span class="name">{escape(name)}</span><span class="track">'
+        f'<div class="bar"><span class="name">{escaped(name)}</span><span class="track">'
         f'<span class="fill" style="width:{100 * size / longest:.2f}%"></span></span>'
-        f'<span class="value">{escape(text)}</span></div>'
+        f'<span class="value">{escaped(text)}</span></div>'
         for name, size, text in rows
     )
     return f'<div class="bars">{"".join(lines)}</div>'

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +11,7 @@ from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
 from llmtrain.report.drawing import bars, curve, short
 from llmtrain.report.facts import Facts
+from llmtrain.text import escaped
 
 JOULES_PER_KWH = 3_600_000
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -20,7 +20,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def render(facts: Facts, made_at: str) -> str:
     """One HTML document that fetches nothing."""
     style = files("llmtrain.report").joinpath("style.css").read_text()
-    title = escape(f"{facts.namespace}/{facts.name}")
+    title = escaped(f"{facts.namespace}/{facts.name}")
     body = "".join(part for part in _sections(facts, made_at) if part)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -45,13 +45,13 @@ def _sections(facts: Facts, made_at: str) -> Iterable[str]:
 
 
 def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+    return f"<section><h2>{escaped(title)}</h2>{''.join(parts)}</section>"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str] = ()) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    last = f"<tfoot><tr>{''.join(f'<td>{escape(cell)}</td>' for cell in foot)}</tr></tfoot>" if foot else ""
+    head = "".join(f"<th>{escaped(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    last = f"<tfoot><tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in foot)}</tr></tfoot>" if foot else ""
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{last}</table></div>'
 
 
@@ -70,12 +70,12 @@ def _head(facts: Facts, made_at: str) -> str:
     budget = (facts.spec.get("budget") or {}).get("limitUsd")
     tiles += [(f"${budget}", "budget")] if budget else []
     boxes = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
+        f'<div class="tile"><b>{escaped(value)}</b><span>{escaped(name)}</span></div>' for value, name in tiles
     )
-    notes = "".join(f'<p class="note">Not on this page: {escape(text)}</p>' for text in facts.missing)
+    notes = "".join(f'<p class="note">Not on this page: {escaped(text)}</p>' for text in facts.missing)
     summary = next((c for c in status.conditions if c.type == "Succeeded"), None)
-    said = f"<p>{escape(summary.message)}</p>" if summary and summary.message else ""
-    return f"<h1>{escape(facts.namespace)}/{escape(facts.name)}</h1><p>As of {escape(made_at)}</p>{said}<div class='tiles'>{boxes}</div>{notes}"
+    said = f"<p>{escaped(summary.message)}</p>" if summary and summary.message else ""
+    return f"<h1>{escaped(facts.namespace)}/{escaped(facts.name)}</h1><p>As of {escaped(made_at)}</p>{said}<div class='tiles'>{boxes}</div>{notes}"
 
 
 def _bill(facts: Facts) -> str:
@@ -217,7 +217,7 @@ def _record(facts: Facts) -> str:
         **({"training": dict(facts.record)} if facts.record else {}),
     }
     note = "<p>The same spec, seed and code give the same curated bytes; finished artifacts are found again by their keys.</p>"
-    parts = [f"<pre>{escape(dump_all([body]))}</pre>" for body in (known, {"spec": dict(facts.spec)})]
+    parts = [f"<pre>{escaped(dump_all([body]))}</pre>" for body in (known, {"spec": dict(facts.spec)})]
     return _section("Reproducibility record", note, *parts)
 
 
