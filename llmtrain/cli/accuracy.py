@@ -54,7 +54,7 @@ def _predicted(path: Path) -> Misses:
 
 def _report(misses: Misses) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=100)
+    console = Console(file=out, width=100, markup=False, emoji=False)
     table = Table(
         "run", "family", "hours taken", "predicted", "factor", "in p10-p90", "constant MFU", title="Accelerator-hours"
     )

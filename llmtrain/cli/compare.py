@@ -86,7 +86,7 @@ def rendered(found: Comparison, output: Output) -> str:
 
 def _tables(found: Comparison) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=130)
+    console = Console(file=out, width=130, markup=False, emoji=False)
     console.print(_plans(found))
     for pair in found.pairs:
         console.print(_pair(pair))

@@ -86,7 +86,7 @@ def rendered(found: Estimate, output: Output) -> str:
 
 def _tables(found: Estimate) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=118)
+    console = Console(file=out, width=118, markup=False, emoji=False)
     console.print(_stages(found))
     console.print(_facts(found), markup=False, highlight=False)
     assumptions = Table("assumption", "value", "source", "date", title="What this rests on")

@@ -37,7 +37,7 @@ def read_inside(job: Mapping[str, Any], image: str) -> Artifacts:
         _until_done(name, space)
         # What waits for the storage says so in the log; the answer is the last line.
         return from_json(kubectl("logs", name, *space).strip().rpartition("\n")[2])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KubectlError(f"pod {name} ({image}) did not print what was asked of it: {error}") from error
     finally:
         kubectl("delete", "pod", name, *space, "--wait=false", "--ignore-not-found")

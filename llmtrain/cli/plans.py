@@ -73,5 +73,5 @@ def prices(
         cells = ("date", "plan", "provider_or_source", "accelerator", "value", "unit", "source")
         table.add_row(*(row[cell] for cell in cells))
     out = io.StringIO()
-    Console(file=out, width=160).print(table)
+    Console(file=out, width=160, markup=False, emoji=False).print(table)
     typer.echo(out.getvalue().rstrip() if found else f"no row of the price table names {accelerator}")

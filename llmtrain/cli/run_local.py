@@ -12,6 +12,7 @@ from rich.table import Table
 
 from llmtrain.api.stageconfig import EXIT_CODES, ExitCode
 from llmtrain.api.status import Stage
+from llmtrain.cli.cells import cell
 from llmtrain.cli.estimate import PlanFiles
 from llmtrain.cli.inputs import Given, complaints, job_from_file
 from llmtrain.cost.errors import InputError
@@ -21,6 +22,7 @@ from llmtrain.local.calibration import calibrate, write
 from llmtrain.local.machine import this_machine
 from llmtrain.local.stages import Done, Folders, interruptible, run_stages, stages_of
 from llmtrain.pricing.plans import plan_of
+from llmtrain.text import plain
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +82,9 @@ def _run(given: Given, plans: Mapping[str, Plan], wanted: set[Stage], folders: F
     done: list[Done] = []
     for each in run_stages(given.name, given.spec, wanted, folders, this_machine(), typer.echo):
         done.append(each)
-        typer.echo(f"{each.stage.value}: {each.result.outcome} after {each.seconds:.1f} s, {each.result.message}")
+        typer.echo(
+            plain(f"{each.stage.value}: {each.result.outcome} after {each.seconds:.1f} s, {each.result.message}")
+        )
     typer.echo(_table(given, plans, done))
     return done
 
@@ -94,11 +98,11 @@ def _table(given: Given, plans: Mapping[str, Plan], done: Sequence[Done]) -> str
         scores = ", ".join(f"{name} {value}" for name, value in sorted(each.result.scores.items())[:6])
         outcome = "Reused" if each.reused else each.result.outcome
         plan = stage_plan(given.name, given.spec, plans, each.stage)
-        table.add_row(each.stage.value, outcome, f"{each.seconds:.1f}", plan, f"{usd:.4f}", scores)
+        table.add_row(each.stage.value, cell(outcome), f"{each.seconds:.1f}", cell(plan), f"{usd:.4f}", cell(scores))
     table.add_section()
     table.add_row("Total", "", f"{sum(each.seconds for each in done):.1f}", "", f"{total:.4f}", "")
     out = io.StringIO()
-    Console(file=out, width=118).print(table)
+    Console(file=out, width=118, markup=False, emoji=False).print(table)
     return out.getvalue().rstrip()
 
 

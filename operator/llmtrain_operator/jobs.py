@@ -41,6 +41,8 @@ class Loop:
     woken: float | None = None
     turning: bool = False
     crashes: int = 0
+    fault: BaseException | None = None
+    """What the loop last ended in, until a turn comes to its end."""
     memory: Memory = field(default_factory=Memory)
 
     def rests(self) -> bool:
@@ -123,7 +125,7 @@ class Jobs:
         """A loop that ends in a bug is started anew, ever more slowly: its pods are still being paid for."""
         if task.cancelled() or task.exception() is None:
             return
-        loop.crashes += 1
+        loop.crashes, loop.fault = loop.crashes + 1, task.exception()
         self.metrics.count_crash(GuardLoop.JOB.value)
         log.error("job %s/%s: its loop ended in a bug", *key, exc_info=task.exception())
         pause = min(2.0**loop.crashes, LONGEST_ERROR_PAUSE)
@@ -144,12 +146,14 @@ class Jobs:
     async def _run(self, key: Key, loop: Loop) -> None:
         memory, failures = Memory(), 0
         loop.memory = memory
+        if loop.fault is not None:
+            await self.reconciler.tell_crash(*key, loop.fault)
         while True:
             began = self.monotonic()
             glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._crowd(key[0]))
             try:
                 outlook = glance or await self._turn(key, loop)
-                failures = loop.crashes = 0
+                failures, loop.crashes, loop.fault = 0, 0, None
             except ApiError as error:
                 failures += error.code != 409
                 outlook = Outlook(min(2.0**failures, LONGEST_ERROR_PAUSE) if error.code != 409 else 0.1)

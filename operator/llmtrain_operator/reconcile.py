@@ -23,6 +23,7 @@ from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_n
 from llmtrain_operator.border import Kind, Rejections, put_back, read, why_not
 from llmtrain_operator.budget_state import BudgetState, may_select, read_budget
 from llmtrain_operator.client import NO_ANSWER, ApiError, Cluster, Object, newer
+from llmtrain_operator.crash import tell_crash
 from llmtrain_operator.decide import decide
 from llmtrain_operator.fitting import fitted_status
 from llmtrain_operator.memory import Head, Memory, Rest
@@ -240,6 +241,10 @@ class Reconciler:
         memory.rest = Rest(kept, True, None if moved else memory.rest.still_until)
         _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
+
+    async def tell_crash(self, namespace: str, name: str, error: BaseException) -> None:
+        """Tell a job's owner that its loop ended in a bug."""
+        await tell_crash(self.cluster, namespace, name, error, self.clock())
 
     def glance(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""

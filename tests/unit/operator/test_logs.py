@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from llmtrain_operator.logs import JsonLines
+from llmtrain_operator.logs import LINE, JsonLines, TextLines
 
 
 def test_a_line_is_one_object_with_the_exception_in_it() -> None:
@@ -23,3 +23,21 @@ def test_a_line_is_one_object_with_the_exception_in_it() -> None:
         "message": "job a/b",
     }
     assert "ValueError: two\nlines" in body["exception"]
+
+
+def test_a_line_for_people_is_one_line_whatever_a_pod_says() -> None:
+    said = "\x1b]0;owned\x07done\n2026-01-01 ERROR forged \u202e"
+    record = logging.LogRecord("llmtrain.operator", logging.WARNING, __file__, 1, "pod says %s", (said,), None)
+    line = TextLines(LINE).format(record)
+    assert line.endswith("WARNING llmtrain.operator pod says done 2026-01-01 ERROR forged ")
+    assert record.args == (said,), "other handlers see the record as it was"
+
+
+def test_a_traceback_keeps_its_lines_and_loses_its_escapes() -> None:
+    try:
+        raise ValueError("\x1b[2Jgone")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, __file__, 1, "job", (), sys.exc_info())
+    text = TextLines(LINE).format(record)
+    assert "\x1b" not in text
+    assert text.splitlines()[-1] == "ValueError: gone"

@@ -80,6 +80,8 @@ def test_the_probes_answer_from_a_thread_of_their_own() -> None:
         server.server_close()
 
 
+TOLD: list[tuple[str, str, str]] = []
+"""Of crashes: whose loop, and what it ended in."""
 RESTED = Outlook(0)
 """Of a turn of a job at rest."""
 
@@ -97,7 +99,13 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     def glance(memory: Memory, crowd: Crowd) -> None:
         return None
 
-    reconciler: Any = SimpleNamespace(turn=turn, glance=glance, rested_turn=rested_turn, hears=hears)
+    async def tell_crash(namespace: str, name: str, error: BaseException) -> None:
+        TOLD.append((namespace, name, repr(error)))
+
+    TOLD.clear()
+    reconciler: Any = SimpleNamespace(
+        turn=turn, glance=glance, rested_turn=rested_turn, hears=hears, tell_crash=tell_crash
+    )
     clock = Clock()
     return Jobs(
         reconciler, Snapshots(lambda: datetime.now(UTC)), metrics, ProgressReader(), clock, Health(clock)
@@ -243,6 +251,7 @@ async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.Mon
         if not jobs.loops:
             break
     assert calls == 4
+    assert TOLD == [("a", "b", "KeyError('a bug')")] * 3
     assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "job"}) == 3
     assert registry.get_sample_value("llmtrain_operator_reconcile_errors_total") == 3
     await jobs.close()
