@@ -31,6 +31,7 @@ from llmtrain_operator.observation import (
     ShortenPod,
 )
 from llmtrain_operator.release import release
+from llmtrain_operator.strays import put_labels_back
 
 log = logging.getLogger("llmtrain.operator")
 PODS, SERVICES, SECRETS, CONFIG_MAPS = (f"api/v1/{kind}" for kind in ("pods", "services", "secrets", "configmaps"))
@@ -136,6 +137,9 @@ class Actor:
         if found is not None and not is_owned(found, self._job.uid):
             kind = resource.rsplit("/", 1)[1]
             raise NameTakenError(f"{kind} `{name}` exists and is not of this job; delete it or rename the job")
+        if found is not None and resource == PODS:
+            # It is there and the job's label did not find it, so it has no bill by which a look would: see strays.py.
+            await put_labels_back(self._cluster, self._job, [found])
 
     async def _delete_objects(self, attempt: Attempt) -> None:
         """In the reverse order of _create_objects."""

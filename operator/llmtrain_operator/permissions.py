@@ -40,7 +40,10 @@ NAMESPACED = (
     Grant("", ("pods",), ("list",), "Which pods a job has, read live: nothing costly rests on a cache."),
     Grant("", ("pods",), ("watch",), "Wake a job's loop when a pod changes."),
     Grant(
-        "", ("pods",), ("patch",), "Take the finalizer off a billed pod; lower its deadline where a limit was lowered."
+        "",
+        ("pods",),
+        ("patch",),
+        "Take the finalizer off a billed pod; lower its deadline; put back labels that were edited.",
     ),
     Grant("", ("pods", "services", "configmaps"), ("get",), "A name is taken: is the object of this job?"),
     Grant("", ("services",), ("create", "delete"), "How workers find the head."),

@@ -286,8 +286,11 @@ class Reconciler:
         else:
             found = await self.cluster.find(*where, memory.pods.version)
         memory.pods.version = found.version
-        pods = own_pods(job, [*found.items, *await find_strays(self.cluster, job, found.items)])
-        await put_labels_back(self.cluster, job, pods)
+        listed = [*found.items, *await find_strays(self.cluster, job, found.items)]
+        pods = own_pods(job, listed)
+        edited = {pod.uid for pod in pods if pod.mislabelled}
+        if edited:
+            await put_labels_back(self.cluster, job, [raw for raw in listed if raw["metadata"]["uid"] in edited])
         return Look(pods, asked)
 
     async def _observe(self, job: Job, look: Look, memory: Memory) -> Observation:

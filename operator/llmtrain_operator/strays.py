@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import read_pod_name
 from llmtrain_operator.observation import Job
-from llmtrain_operator.podstate import PodState
 
 log = logging.getLogger("llmtrain.operator")
 PODS = "api/v1/pods"
@@ -27,13 +26,18 @@ async def find_strays(cluster: Cluster, job: Job, found: Iterable[Object]) -> li
     return [pod for pod in pods if pod is not None and pod["metadata"]["uid"] in missing]
 
 
-async def put_labels_back(cluster: Cluster, job: Job, pods: Sequence[PodState]) -> None:
-    """Give pods the labels that they were made with; one that is refused is seen by its uid at the next look again."""
+async def put_labels_back(cluster: Cluster, job: Job, pods: Sequence[Object]) -> None:
+    """Give pods of the job, as they are stored, the labels that they were made with.
+
+    One that is refused is seen by its uid at the next look again.
+    """
     for pod in pods:
-        named = read_pod_name(pod.name) if pod.mislabelled else None
-        if named is None:
+        meta = pod["metadata"]
+        named = read_pod_name(str(meta["name"]))
+        meant = named.labels(job.uid) if named is not None else {}
+        if meant.items() <= (meta.get("labels") or {}).items():
             continue
         try:
-            await cluster.label_pod(job.namespace, pod.name, pod.uid, named.labels(job.uid))
+            await cluster.label_pod(job.namespace, meta["name"], meta["uid"], meant)
         except ApiError as error:
-            log.warning("job %s/%s: labels of pod %s: %s", job.namespace, job.name, pod.name, error)
+            log.warning("job %s/%s: labels of pod %s: %s", job.namespace, job.name, meta["name"], error)

@@ -88,6 +88,22 @@ async def test_a_pod_whose_labels_cannot_be_put_back_is_billed_and_ended_all_the
     assert sum(e.cost_micro_usd for e in run.status.ledger.entries) == recorded_micro_usd(run.cluster) > 0
 
 
+async def test_a_pod_that_lost_its_labels_before_it_had_a_bill_is_found_by_its_name() -> None:
+    run = Scenario()
+    await run.until_pods()
+    (name,) = run.pods
+    touch(run, name)["labels"] = {}
+    run.memory.pods.marks = ()
+    run.job["status"]["ledger"].pop("highWater", None)
+    for _ in range(20):
+        run.memory.woken = True
+        await run.turn()
+        run.cluster.tick(5)
+    assert run.pods == [name]
+    assert run.cluster.pod(name)["metadata"]["labels"]["llmtrain.dev/job-uid"] == run.job["metadata"]["uid"]
+    assert [mark.uid for mark in run.status.ledger.high_water] == [run.cluster.pod(name)["metadata"]["uid"]]
+
+
 @pytest.mark.parametrize("owners", [None, [], [{}], [{"uid": 7, "controller": True}], "nobody"])
 async def test_a_pod_that_is_billed_stays_the_jobs_whoever_owns_it_now(owners: Any) -> None:
     run = await training()
