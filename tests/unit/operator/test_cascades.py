@@ -89,6 +89,17 @@ async def test_pods_that_lose_their_owner_are_settled_and_ended_by_the_job_that_
     assert "PodVanished" not in reasons
 
 
+async def test_a_pod_that_the_bill_knows_stays_the_jobs_own_though_somebody_takes_its_owner_off() -> None:
+    run = await bring_to("running")
+    before = run.pods
+    strip_owners(run)
+    run.cluster.tick(30)
+    await run.turn(3)
+    assert run.pods == before
+    assert len(run.status.ledger.high_water) == len(before)
+    assert not [event for event in run.cluster.of("api/v1/events") if event["reason"] == "PodVanished"]
+
+
 async def test_a_pod_that_only_looks_like_one_is_neither_ended_nor_billed() -> None:
     """Somebody's own, with all our labels and our finalizer, that no slot is for."""
     run = await bring_to("running")
