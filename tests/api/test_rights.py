@@ -105,12 +105,11 @@ async def scenario(api: Api, seconds: float) -> None:
         api.apply(job(name.split("-")[0], retry={"limit": 0}))
     for kind, name in taken.items():
         await until(f"{kind} is told to be taken", partial(name_taken, api, name.split("-")[0]), seconds)
-        # It would wait on for the name.
-        api.run(
-            "patch", "llmjob", name.split("-")[0], "-n", NAMESPACE, "--type=merge", "-p", '{"spec":{"suspend":true}}'
-        )
     for name in ("first", "second"):
         await until(f"{name} is over and gone", partial(gone, api, name), seconds)
+    for name in taken.values():
+        # They would wait on for the names.
+        api.run("delete", "llmjob", name.split("-")[0], "-n", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def pages(api: Api) -> list[dict[str, Any]]:
 
 
 def left(api: Api) -> list[str]:
-    """Objects of attempts; of jobs whose names were taken as well, until they are suspended."""
+    """Objects of attempts; of jobs whose names were taken as well, until they are deleted."""
     items = api.get("secrets,services,networkpolicies", "-n", NAMESPACE)["items"]
     return [item["metadata"]["name"] for item in items]
 

@@ -249,6 +249,77 @@ async def test_an_image_error_beside_a_pod_without_a_place_is_told_first_and_cou
     assert training(run).failures == 1
 
 
+async def test_an_image_error_counts_though_its_pod_was_placed_later_than_the_others() -> None:
+    """What is given back for another's sake has an error of its own, which the next try would have as well."""
+    run = await asked_for()
+    run.cluster.run_pod("gpt-trn-1-head")
+    unschedulable(run, "gpt-trn-1-w1-1")
+    await run.turn()
+    run.cluster.tick(300)
+    run.cluster.run_pod("gpt-trn-1-w0-1")
+    pull = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "jobs:1"'}}
+    run.cluster.pod("gpt-trn-1-w0-1")["status"]["containerStatuses"] = [{"name": "stage", "state": pull}]
+    await run.turn()
+    run.cluster.tick(301)
+    await take_down(run)
+    record = run.status.history[-1]
+    assert (record.reason, record.failure_class, training(run).failures) == ("ImagePullBackOff", "NotStarted", 1)
+
+
+async def test_time_at_a_gate_is_no_reason_to_use_a_bad_node_again() -> None:
+    """A node was lost twice and is left out; the queue is not left for that before no node was found for long enough."""
+    run = await asked_for()
+    for _ in range(2):
+        for name in run.pods:
+            run.cluster.run_pod(name)
+        head = next(name for name in run.pods if name.endswith("head"))
+        run.cluster.pod(head)["status"]["reason"] = "Evicted"
+        run.cluster.end_pod(head, 137, "", "Error")
+        await run.drain()
+        run.cluster.tick(60)
+        await run.until_pods()
+        await run.turn()
+    assert [loss.losses for loss in training(run).node_losses] == [2]
+    for name in run.pods:
+        gated(run, name)
+    await pass_time(run, 24 * HOUR, HOUR)
+    assert training(run).attempt == 3
+    for name in run.pods:
+        run.cluster.pod(name)["spec"]["schedulingGates"] = []
+        unschedulable(run, name)
+    await run.turn()
+    since = told(run).since
+    assert (training(run).attempt, since) == (3, stamp(run.cluster.now)), "it waits for a node from now on"
+    run.cluster.tick(590)
+    await run.turn()
+    assert (training(run).attempt, run.status.state) == (3, "Running")
+    run.cluster.tick(20)
+    await run.turn()
+    await run.drain()
+    await run.until_pods()
+    assert (training(run).attempt, training(run).node_losses, training(run).idle_tries) == (4, [], 0)
+    assert "affinity" not in run.cluster.pod("gpt-trn-4-head")["spec"]
+    assert training(run).failures == 0
+
+
+async def test_what_waits_for_free_again_holds_nothing_any_more() -> None:
+    """A worker had a node for a while before the head got one, and lost it: from then on no deadline counts."""
+    run = await asked_for(runDeadlineSeconds=HOUR)
+    for name in run.pods:
+        run.cluster.run_pod(name) if "-w0-" in name else unschedulable(run, name)
+    await run.turn()
+    before = training(run).run_seconds
+    run.cluster.tick(300)
+    await run.turn()
+    run.cluster.pod("gpt-trn-1-w0-1")["status"]["reason"] = "Evicted"
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, "", "Error")
+    await run.turn(4)
+    unschedulable(run, "gpt-trn-1-w0-2")
+    await pass_time(run, 24 * HOUR, HOUR)
+    assert (run.status.state, training(run).attempt, told(run).held_micro_usd) == ("Running", 1, 0)
+    assert 300 <= training(run).run_seconds - before <= 310
+
+
 async def test_a_volume_that_is_not_mounted_in_time_counts_though_another_pod_has_no_place() -> None:
     run = await asked_for()
     for name in run.pods:
