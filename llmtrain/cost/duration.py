@@ -40,12 +40,21 @@ def train_flops(work: TrainingWork) -> float:
     return work.model.flops_per_token * work.tokens
 
 
+HOPELESS = 20
+"""So many interruptions while a checkpoint is written, restarted from and worked on to the next: one in 10^8 gets there."""
+
+
 def preemption_slowdown(cluster: Cluster, work: TrainingWork) -> float:
-    """Time with preemptions over time without; 1 where the plan has none."""
+    """Time with preemptions over time without; 1 where the plan has none. InputError where the work would never end."""
     rate = cluster.plan.preemptions_per_accelerator_hour
     if rate <= 0 or cluster.accelerators == 0:
         return 1.0
     events = interruptions(cluster.accelerators, rate, a.PREEMPTED_SAVE_SECONDS, a.PREEMPTED_RESTART_SECONDS)
+    if events.restart + events.save + work.checkpoint_seconds > HOPELESS * events.mean_between:
+        often = f"{cluster.accelerators} accelerators would be interrupted every {events.mean_between:.2g} s"
+        raise InputError(
+            "spec.rented.preemptionsPerAcceleratorHour", f"{often}, and get nothing done; it must be a rate per hour"
+        )
     return slowdown(events, work.checkpoint_seconds)
 
 

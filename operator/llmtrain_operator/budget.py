@@ -171,6 +171,7 @@ def warn(turn: Turn) -> None:
     """Tell once when the bill reaches a share that the job's budget warns at."""
     own = turn.spec.budget
     if own is None:
+        turn.status.budget_warned = ""
         return
     limit, spent = micro_usd(own.limit_usd), turn.status.ledger.total_micro_usd
     passed = max((share for share in map(Decimal, own.warn_at_share) if spent >= share * limit), default=Decimal(0))

@@ -1,6 +1,6 @@
 """The training on other plans: so far at equal accelerator-seconds, and the whole of it at equal work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from llmtrain.api.job import JobSpec
@@ -12,6 +12,7 @@ from llmtrain.cost.money import amount_micro_usd, format_usd, micro_usd
 from llmtrain.cost.owned import OwnedInputs
 from llmtrain.cost.plans import Plan as CostPlan
 from llmtrain.cost.rent_or_own import Rent, verdict
+from llmtrain.cost.work import RunSpec
 from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import tokens_per_second, with_speed
 from llmtrain.pricing.plans import plan_of
@@ -41,8 +42,18 @@ def at_equal_work(inputs: Inputs, speed: float) -> Mapping[str, PlanResult]:
         run = with_speed(run_of(inputs.job, JobSpec.model_validate_json(inputs.spec), known), speed)
     except InputError:
         return {}
-    # One plan at a time: pairs of owned and rented ones bring curves that a status has no room for.
-    return {plan: result for plan, found in known.items() for result in compare(run, [found]).results}
+    return {plan: result for plan, found in known.items() for result in _on(run, found)}
+
+
+def _on(run: RunSpec, plan: CostPlan) -> Sequence[PlanResult]:
+    """One plan at a time: pairs of owned and rented ones bring curves that a status has no room for.
+
+    None where the run cannot be on it, such as one whose workers ask for accelerators that the plan does not have.
+    """
+    try:
+        return compare(run, [plan]).results
+    except InputError:
+        return ()
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import Outcome, StageState
-from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name
+from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.budget import warn
 from llmtrain_operator.clockskew import tell_skew
 from llmtrain_operator.comparison import update_comparison
@@ -27,6 +27,7 @@ from llmtrain_operator.placement import observe_placement
 from llmtrain_operator.reservation import free_unused
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import doubted, settle, vanished
+from llmtrain_operator.stageplans import name_plans
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid, tell_refusals
@@ -81,11 +82,7 @@ def _move(turn: Turn) -> None:
     turn.status.ledger.burn_micro_usd_per_hour = burn_micro_per_hour(seen.pods)
     for stage in turn.status.stages:
         stage.working_pod_seconds = working(turn.status, stage.name)
-        plan = seen.plans.get(plan_name(turn.spec, stage.name))
-        stage.plan, stage.tenure = (plan.name, plan.spec.tenure.value) if plan else (stage.plan, stage.tenure)
-        beside = seen.plans.get(evaluator_plan_name(turn.spec, stage.name))
-        if beside:
-            stage.evaluator_plan, stage.evaluator_tenure = beside.name, beside.spec.tenure.value
+    name_plans(turn)
     warn(turn)
     summarize(turn)
 

@@ -19,6 +19,7 @@ from llmtrain_operator.idle_release import lot_of, pause
 from llmtrain_operator.placement import held_micro_usd, placed_at
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.reservation import reserve_more
+from llmtrain_operator.supersede import unmakeable
 from llmtrain_operator.turn import Turn
 
 
@@ -119,6 +120,8 @@ def _ask_again(turn: Turn, stage: StageStatus) -> None:
     missing = [index for index in range(worker_count(turn.spec, stage.name)) if index not in there]
     after = parse_time(stage.grow_after)
     if not missing or (after is not None and turn.now < after) or turn.spec.suspend:
+        return
+    if unmakeable(turn, stage, lacks=True):
         return
     prices = cluster_prices(turn, stage)[-1:] * len(missing)
     if not prices or not reserve_more(turn, stage, prices) or not make_room(turn, stage, prices):

@@ -51,10 +51,15 @@ def share_left(stage: StageStatus) -> float:
 
 
 def update_estimate(turn: Turn) -> None:
-    """The estimate of this spec, made once: it is what was expected before the run."""
+    """The estimate of this spec, made once: it is what was expected before the run. Once that has begun it gives way to another alone,
+    not to the message that there can be none: a plan that is missing for a while does not take it away.
+    """
     before, generation = turn.status.estimate, turn.seen.job.generation
     if before is None or before.generation != generation or before.message:
-        turn.status.estimate = estimate_status(job_estimate(turn), generation)
+        found = job_estimate(turn)
+        begun = any(stage.attempt for stage in turn.status.stages)
+        if before is None or before.message or not (begun and isinstance(found, InputError)):
+            turn.status.estimate = estimate_status(found, generation)
 
 
 def estimate_status(found: Estimate | InputError, generation: int) -> JobEstimate:

@@ -18,8 +18,10 @@ OVER = (StageState.SUCCEEDED, StageState.FAILED)
 
 
 def update_forecast(turn: Turn) -> None:
-    """The forecast of a job with an estimate that is not over; the last one stands once it is."""
+    """The forecast of a job with an estimate that is not over; the last one stands once it is, less a limit that is there no more."""
     if turn.stage is None or turn.stage.state is StageState.FAILED or turn.seen.job.deleted:
+        if turn.status.forecast is not None and turn.status.forecast.budget_usd and not limits(turn):
+            turn.status.forecast = turn.status.forecast.model_copy(update={"budget_usd": "", "breach_probability": ""})
         return
     found = job_estimate(turn)
     turn.status.forecast = _budget_alone(turn) if isinstance(found, InputError) else forecast_status(turn, found)

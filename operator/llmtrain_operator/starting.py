@@ -43,6 +43,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.prices = role_prices(turn.seen.plans, turn.spec, stage)
     stage.inputs = inputs_of(turn.seen.plans, turn.spec, stage.name, stage.image)
     stage.generation = turn.seen.job.generation
+    stage.budget_stop_micro_usd = 0
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd
     stage.phases = Phases()
     stage.workers = [WorkerState(index=i) for i in range(worker_count(turn.spec, stage.name))]

@@ -7,7 +7,6 @@ very correction that lets it start; and where it lacks a pod that can be made no
 from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.attemptinputs import changed_parts, inputs_beside, inputs_of_spec
 from llmtrain_operator.blueprints import blueprint_of
-from llmtrain_operator.elastic import is_enough
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.names import EVALUATOR, HEAD
 from llmtrain_operator.observation import PLANS_UNREAD
@@ -41,16 +40,17 @@ def note_change(turn: Turn, stage: StageStatus) -> None:
         turn.tell(CHANGE_PENDING, turn.pending[1])
 
 
-def superseded(turn: Turn, stage: StageStatus) -> Outcome | None:
-    """How the attempt ends for the manifest's sake, if it does; what cannot be read is no reason."""
+def superseded(turn: Turn, stage: StageStatus, enough: bool) -> Outcome | None:
+    """How the attempt ends for the manifest's sake, if it does; what cannot be read is no reason.
+
+    `enough`: an elastic training runs, and goes on with the workers that it has.
+    """
     if turn.seen.unread:
         return None
     if turn.pending and not any(pod.started for pod in turn.crew_of(stage)):
         return _again(CHANGE_PENDING, f"nothing of it had started; {turn.pending[1].partition(';')[0]}")
     why = unmakeable(turn, stage, turn.lacks_crew(stage))
-    if not why or is_enough(turn, stage):
-        return None
-    return _again(*why)
+    return _again(*why) if why and not enough else None
 
 
 def unmakeable(turn: Turn, stage: StageStatus, lacks: bool, role: str = HEAD) -> tuple[str, str] | None:
