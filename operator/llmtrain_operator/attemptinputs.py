@@ -1,7 +1,8 @@
 """What an attempt takes from the manifest and its plans when it begins, as a short digest a part.
 
 The parts tell what has changed since, by name and without the manifest of then. Not among them is what holds for a running
-attempt at once: suspension, budgets, deadlines, retries, and the size of an elastic group.
+attempt at once: suspension, budgets, deadlines, retries, and the size of an elastic group. Nor is the operator's default image: a newer
+operator would have a change to tell of each running job.
 """
 
 from collections.abc import Mapping
@@ -18,14 +19,15 @@ LIVE_OF_CLUSTERS = {"run_deadline_seconds"}
 LIVE_OF_ELASTIC_WORKERS = {"replicas"}
 
 
-def inputs_of(plans: Mapping[str, Plan], spec: JobSpec, stage: Stage, image: str) -> dict[str, str]:
+def inputs_of(plans: Mapping[str, Plan], spec: JobSpec, stage: Stage) -> dict[str, str]:
     """Digests by part, of an attempt of the stage that begins now."""
-    return inputs_beside(plans, spec, stage, image) | inputs_of_spec(spec, stage)
+    return inputs_beside(plans, spec, stage) | inputs_of_spec(spec, stage)
 
 
 def inputs_of_spec(spec: JobSpec, stage: Stage) -> dict[str, str]:
     """Those of the manifest itself: they are what they were while its generation is."""
     parts = {
+        "image": spec.image,
         "pod": _json(spec.pod),
         "storage": _json(spec.storage),
         "cluster": _cluster(spec, stage),
@@ -35,13 +37,10 @@ def inputs_of_spec(spec: JobSpec, stage: Stage) -> dict[str, str]:
     return {name: digest_of(part, DIGITS) for name, part in parts.items()}
 
 
-def inputs_beside(plans: Mapping[str, Plan], spec: JobSpec, stage: Stage, image: str) -> dict[str, str]:
-    """Those of the plans that it names, and the image, which may be the operator's default. A plan's prices are none of this: the
-    attempt has its own.
-    """
+def inputs_beside(plans: Mapping[str, Plan], spec: JobSpec, stage: Stage) -> dict[str, str]:
+    """Those of the plans that it names. Their prices are none of this: the attempt has its own."""
     named = {"plan": plan_name(spec, stage), "evaluatorPlan": evaluator_plan_name(spec, stage)}
-    found = {name: plans[plan].placed if plan in plans else "" for name, plan in named.items()}
-    return {"image": digest_of(image, DIGITS)} | found
+    return {name: plans[plan].placed if plan in plans else "" for name, plan in named.items()}
 
 
 def changed_parts(before: Mapping[str, str], now: Mapping[str, str], spec: JobSpec, stage: Stage) -> list[str]:

@@ -41,7 +41,7 @@ def start(turn: Turn, stage: StageStatus) -> None:
     stage.progress_time, stage.worker_failures, stage.nonce = None, 0, turn.seen.nonce
     stage.image = turn.spec.image or turn.seen.image
     stage.prices = role_prices(turn.seen.plans, turn.spec, stage)
-    stage.inputs = inputs_of(turn.seen.plans, turn.spec, stage.name, stage.image)
+    stage.inputs = inputs_of(turn.seen.plans, turn.spec, stage.name)
     stage.generation = turn.seen.job.generation
     stage.budget_stop_micro_usd = 0
     stage.billed_before_micro_usd = turn.status.ledger.total_micro_usd

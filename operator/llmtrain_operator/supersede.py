@@ -24,7 +24,7 @@ def note_change(turn: Turn, stage: StageStatus) -> None:
     """What differs from the manifest and plans that the attempt began with; told once."""
     if not stage.inputs:
         return
-    now = inputs_beside(turn.seen.plans, turn.spec, stage.name, turn.spec.image or turn.seen.image)
+    now = inputs_beside(turn.seen.plans, turn.spec, stage.name)
     if turn.seen.job.generation != stage.generation:
         now |= inputs_of_spec(turn.spec, stage.name)
     if PLANS_UNREAD in turn.seen.unread:
@@ -101,7 +101,7 @@ def not_allowed(turn: Turn, plan: Plan) -> str:
 
 def _not_allowed(turn: Turn, stage: StageStatus, role: str) -> str:
     """A plan that was taken away from the namespace gets no further pod, also not of an attempt that began before."""
-    one = fixed(stage, role)
+    one = fixed(stage, role) if PLANS_UNREAD not in turn.seen.unread else None
     plan = turn.seen.plans.get(one.plan) if one else None
     return not_allowed(turn, plan) if plan else ""
 

@@ -18,7 +18,8 @@ from llmtrain_operator.reconcile import JOBS
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from llmtrain.api.base import Model, parse_manifest
+from llmtrain.api.admission import ManifestError, parse_manifest
+from llmtrain.api.base import Model
 from llmtrain.api.cel import holds
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
@@ -230,7 +231,7 @@ def _fits(kind: str, path: Path, value: Any) -> bool:
 def _valid(model: type[Model], body: Object) -> bool:
     try:
         parse_manifest(model, body)
-    except ValidationError:
+    except (ManifestError, ValidationError):
         return False
     return True
 

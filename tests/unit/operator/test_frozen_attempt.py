@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from llmtrain_operator.client import Object
+from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.podtemplate import LOST, Templates, from_data, to_data
 from llmtrain_operator.recent import PLANS
+from llmtrain_operator.reconcile import Reconciler
 
 from tests.unit.operator.scenario import Scenario, cluster
 from tests.unit.operator.test_life_cycle import in_training, training
@@ -103,6 +104,46 @@ async def test_a_change_is_told_once_and_forgotten_when_it_is_taken_back(change:
     await run.turn(2)
     assert [(one.type, one.status, one.reason) for one in run.status.conditions] == untouched
     assert training(run).attempt == 1
+
+
+async def test_another_default_image_is_for_the_next_attempt_and_is_not_told() -> None:
+    run = await training_with_env()
+    for _ in range(3):
+        run.cluster.tick(20)
+        await Reconciler(run.cluster, run.cluster.clock, "jobs:2").turn("team-a", "gpt", run.memory)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    for _ in range(3):
+        run.memory.woken = True
+        await Reconciler(run.cluster, run.cluster.clock, "jobs:2").turn("team-a", "gpt", run.memory)
+    assert run.cluster.pod("gpt-trn-1-w0-2")["spec"]["containers"][0]["image"] == "jobs:1"
+    assert not [one for one in run.status.conditions if one.type == "UpToDate"]
+
+
+async def test_labels_that_cannot_be_read_take_no_plan_away() -> None:
+    run = await in_training(evaluation=DURING)
+    set_plan(run, allowedNamespaces={"matchLabels": {"team": "x"}})
+    space = {"metadata": {"name": "team-a", "labels": {"team": "x"}}}
+    run.cluster.add("api/v1/namespaces", space)
+    run.cluster.tick(20)
+    await run.turn(2)
+    get = run.cluster.get
+
+    async def refused(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        if resource == "api/v1/namespaces":
+            raise ApiError(403, "Forbidden", "no")
+        return await get(resource, namespace, name, not_before)
+
+    run.cluster.get = refused  # type: ignore[method-assign]
+    run.cluster.end_pod("gpt-trn-1-e0-1", 137, reason="Error")
+    for _ in range(4):
+        run.cluster.tick(20)
+        await run.turn()
+    assert [slot.incarnation for slot in training(run).evaluators] == [2], "its successor waits until they can be read"
+    assert not [one for one in run.status.conditions if one.type == "UpToDate"]
+    run.cluster.get = get  # type: ignore[method-assign]
+    run.cluster.tick(20)
+    await run.turn(2)
+    assert "gpt-trn-1-e0-2" in run.pods
 
 
 async def test_the_next_attempt_takes_the_change() -> None:
