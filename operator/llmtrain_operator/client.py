@@ -39,6 +39,9 @@ LONG = {"managedFields", "annotations", "ownerReferences"}
 """Parts of an object's metadata that are most of its size."""
 PAGE = 100
 """A page of 500 jobs took a busy apiserver 1.4 s, and everybody else waited."""
+AHEAD = "Too large resource version"
+"""The apiserver's words; it has waited for three seconds by then."""
+STALE = "StaleList"
 REMEMBERED_WRITES = 10_000
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90
@@ -162,7 +165,7 @@ class KubernetesCluster:
         answer = await self._send("GET", f"{object_path(resource, namespace)}{'?' if query else ''}{urlencode(query)}")
         version = str(answer.get("metadata", {}).get("resourceVersion", ""))
         if is_older(version, not_before):
-            raise ApiError(NO_ANSWER, "StaleList", f"a list of {resource} is older than the one before it")
+            raise ApiError(NO_ANSWER, STALE, f"a list of {resource} is older than the one before it")
         return Found(answer.get("items") or [], version)
 
     async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
@@ -190,19 +193,30 @@ class KubernetesCluster:
 
         ApiError 410 where `version` is too old to go on from.
         """
-        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
-        query |= {"labelSelector": selector, "resourceVersion": version}
-        path = f"{object_path(resource, namespace)}?{urlencode(query)}"
+        events = self._watch(resource, namespace, {"labelSelector": selector, "resourceVersion": version}, METADATA)
+        async for kind, found in events:
+            yield kind, found["metadata"]
+
+    async def watch_objects(self, resource: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
+        """The same with the whole object, of all objects."""
+        async for kind, found in self._watch(resource, namespace, {"resourceVersion": version}, JSON):
+            yield kind, found
+
+    async def _watch(
+        self, resource: str, namespace: str, query: Mapping[str, str], accept: str
+    ) -> AsyncIterator[tuple[str, Object]]:
+        always = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        path = f"{object_path(resource, namespace)}?{urlencode({**always, **query})}"
         timeout = aiohttp.ClientTimeout(sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENT_SECONDS)
         try:
-            async with await self._connection.request("GET", path, None, METADATA, timeout) as answer:
+            async with await self._connection.request("GET", path, None, accept, timeout) as answer:
                 if answer.status != 200:
                     raise _error(answer.status, await answer.read())
                 async for line in answer.content:
                     event = from_json(line)
                     if event["type"] == "ERROR":
                         raise _error(event["object"].get("code", 500), to_json(event["object"]))
-                    yield event["type"], event["object"]["metadata"]
+                    yield event["type"], event["object"]
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
 
@@ -295,7 +309,11 @@ class KubernetesCluster:
                 status, headers, data = await self._once(method, path, text, accept)
             self.answering = status != NO_ANSWER and status < 500
             self.requests[(method, str(status))] += 1
-            if status not in (RETRIED_READS if method == "GET" else RETRIED) or attempt == TRIES:
+            if (
+                AHEAD.encode() in data
+                or status not in (RETRIED_READS if method == "GET" else RETRIED)
+                or attempt == TRIES
+            ):
                 break
             await asyncio.sleep(retry_after(headers, attempt))
         if 200 <= status < 300:
@@ -334,6 +352,11 @@ class KubernetesCluster:
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
             text = {"reason": "NoAnswer", "message": f"{type(error).__name__} {error}"}
             return NO_ANSWER, {}, to_json(text)
+
+
+def is_ahead(error: ApiError) -> bool:
+    """Whether a read asked for a resourceVersion that the apiserver does not have: not yet, or not any more."""
+    return error.code == 504 and AHEAD in error.message
 
 
 def retry_after(headers: Mapping[str, str], attempt: int) -> float:

@@ -81,6 +81,12 @@ class Jobs:
         """The watch of a namespace's pods, of all where it is empty, works."""
         self._heard[namespace] = self.reconciler.clock()
 
+    def forget_versions(self) -> None:
+        """etcd was restored from a backup: no resourceVersion that is known means anything any more."""
+        self.reconciler.recent.forget_all_budgets()
+        for loop in self.loops.values():
+            loop.memory.forget_versions()
+
     def pod_told(self, namespace: str, name: str, uid: str, version: str, tale: Tale) -> None:
         """Make a job's loop look now, unless its last look had this change of a pod in it, or it waits for more."""
         loop = self.loops.get((namespace, name))
@@ -117,7 +123,7 @@ class Jobs:
 
     def _start(self, key: Key, loop: Loop) -> None:
         self.health.turned(key)
-        # A context of its own: that of kopf's handler, who asks for this, holds the whole event for as long as the task lives.
+        # A context of its own: that of whoever asks for this may hold the whole event for as long as the task lives.
         loop.task = asyncio.create_task(self._run(key, loop), name=f"job {'/'.join(key)}", context=Context())
         loop.task.add_done_callback(partial(self._ended, key, loop))
 

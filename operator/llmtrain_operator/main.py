@@ -1,4 +1,4 @@
-"""`llmtrain-operator`: wires clock, client, metrics and kopf together.
+"""`llmtrain-operator`: wires clock, client, metrics and watches together.
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
 LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081),
@@ -8,6 +8,7 @@ LLMTRAIN_LOG_LEVEL (INFO), LLMTRAIN_LOG_FORMAT (Text or Json), LLMTRAIN_OPERATOR
 import asyncio
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -23,10 +24,10 @@ from llmtrain.network import serve
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import connect
 from llmtrain_operator.guard import Guard, Loop
-from llmtrain_operator.handlers import watch
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
+from llmtrain_operator.jobwatch import JobWatch
 from llmtrain_operator.ledger_format import NewerLedgerError, check_format, home_of
 from llmtrain_operator.logs import TEXT, configure
 from llmtrain_operator.metrics import OperatorMetrics, RejectedCollector, RequestCollector, register_all
@@ -76,23 +77,34 @@ async def run() -> None:
     sweeper = Sweeper(cluster, reconciler.ledgers, namespaces, now, jobs.ensure, rejections, guards[Loop.SWEEP])
     rounds = Rounds(cluster, health, sweeper, metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots, reconciler.ledgers, rejections, guards[Loop.UPKEEP])
-    pods = PodWatch(cluster, namespaces, jobs.pod_told, jobs.wake_all, jobs.pods_heard, guards[Loop.POD_WATCH])
+    pods = PodWatch(
+        cluster, namespaces, jobs.pod_told, jobs.wake_all, jobs.pods_heard, guards[Loop.POD_WATCH], jobs.forget_versions
+    )
+    watch = JobWatch(cluster, namespaces, jobs.ensure, jobs.job_gone, guards[Loop.JOB_WATCH])
     loops: dict[Loop, Callable[[], Coroutine[Any, Any, None]]] = {
         Loop.PULSE: rounds.pulse,
         Loop.PING: rounds.ping,
         Loop.SWEEP: rounds.sweep,
         Loop.UPKEEP: upkeep.run,
         Loop.POD_WATCH: pods.run,
-        Loop.JOB_WATCH: partial(watch, jobs, namespaces),
+        Loop.JOB_WATCH: watch.run,
     }
     try:
-        await until_one_ends(*(guards[loop].keep_running(start) for loop, start in loops.items()))
+        await until_one_ends(stopped(), *(guards[loop].keep_running(start) for loop, start in loops.items()))
     finally:
         await jobs.close()
 
 
+async def stopped() -> None:
+    """Return at the signal that ends the process."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    await over.wait()
+
+
 async def until_one_ends(*each: Coroutine[Any, Any, None]) -> None:
-    """None of them ends by itself but the watch at a signal, and none in a bug: each is kept running."""
+    """None of them ends by itself but `stopped`, and none in a bug: each is kept running."""
     tasks = [asyncio.create_task(one) for one in each]
     done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in others:

@@ -11,6 +11,8 @@ from llmtrain_operator.podtemplate import LOST, Templates
 from llmtrain_operator.refused import Refused
 from llmtrain_operator.rest import Kept, less_owners, pack, unpack
 
+STALE_TIMES, STALE_FOR = 3, timedelta(seconds=10)
+"""One older list is a cache that lags behind, and must not be believed; etcd restored from a backup gives no other any more."""
 SURE = timedelta(seconds=5)
 """A change of a job whose event is lost shows in the next write, which it makes fail; where nothing is written, after this."""
 
@@ -90,6 +92,15 @@ class PodNews:
     awaited: dict[str, Tale] = field(default_factory=dict)
     """What nobody has told yet of what the last turn waits for."""
 
+    stale: int = 0
+    stale_since: datetime | None = None
+    """How many lists in a row were older than the one before them, and since when."""
+
+    def is_past(self, now: datetime) -> bool:
+        """Take note of an older list. Whether there were so many for so long that what is known is of another history."""
+        self.stale, self.stale_since = self.stale + 1, self.stale_since or now
+        return self.stale >= STALE_TIMES and now - self.stale_since >= STALE_FOR
+
     def hear(self, uid: str, version: str, tale: Tale) -> bool:
         """Take note. Whether it is worth a look: the last list had it not, and nothing else is waited for."""
         if includes(self.version, version):
@@ -150,3 +161,9 @@ class Memory:
     """What the pods of the attempt with this digest are made from; empty: nobody has had to look."""
     cleared: str = ""
     """The cluster whose objects are deleted already while its pods still end."""
+
+    def forget_versions(self) -> None:
+        """etcd was restored from a backup: what is known by resourceVersion or uid is of another history."""
+        self.job, self.pods, self.rest = JobNews(), PodNews(gap=True, marks=self.pods.marks), Rest()
+        self.cleared = ""
+        self.made.clear()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.client import ApiError, Object, is_older
 from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB
 from llmtrain_operator.observation import Tale
@@ -42,6 +42,10 @@ def _nobody(_: str) -> None:
     """Nobody asks whether the watch works."""
 
 
+def _nothing() -> None:
+    """Nobody keeps resourceVersions."""
+
+
 @dataclass
 class PodWatch:
     """Runs until it is cancelled. `tell` takes namespace and job, uid and resourceVersion of the pod, and what is told."""
@@ -53,6 +57,8 @@ class PodWatch:
     heard: Callable[[str], None] = _nobody
     """Is told, by its namespace, of each sign that a watch works."""
     guard: Guard = field(default_factory=lambda: Guard(Loop.POD_WATCH))
+    restored: Callable[[], None] = _nothing
+    """Is called where resourceVersions have gone back."""
 
     async def run(self) -> None:
         """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
@@ -63,7 +69,7 @@ class PodWatch:
         version = ""
         while True:
             try:
-                version = version or await self._begin(namespace)
+                version = await self._begin(namespace, version)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
                     version = str(meta.get("resourceVersion") or version)
                     self.heard(namespace)
@@ -83,11 +89,18 @@ class PodWatch:
         tale = Tale.GONE if kind == "DELETED" else changed
         self.tell(meta["namespace"], meta["labels"][LABEL_JOB], meta["uid"], meta["resourceVersion"], tale)
 
-    async def _begin(self, namespace: str) -> str:
-        """Follow from now on; what was before is for the loops to see."""
-        version = await self.cluster.newest_version(PODS, namespace)
+    async def _begin(self, namespace: str, version: str) -> str:
+        """Go on where it was. From now on at first, and where that lies ahead of what there is, for etcd was restored from a
+        backup: a watch would be silent until then. What was before is for the loops to see.
+        """
+        newest = await self.cluster.newest_version(PODS, namespace)
+        if version and not is_older(newest, version):
+            return version
+        if version:
+            log.warning("watch of pods: resourceVersions went back from %s to %s: etcd was restored", version, newest)
+            self.restored()
         self.wake_all()
-        return version
+        return newest
 
 
 def _is_released(meta: Object) -> bool:

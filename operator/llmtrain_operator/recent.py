@@ -16,7 +16,7 @@ from functools import reduce
 from llmtrain.api import API_VERSION
 from llmtrain_operator.billing import Node
 from llmtrain_operator.budget_release import BUDGETS
-from llmtrain_operator.client import ApiError, Cluster, Found, Object, newer
+from llmtrain_operator.client import ApiError, Cluster, Found, Object, is_ahead, newer
 from llmtrain_operator.nodes import PRESUMED, fetch_node
 from llmtrain_operator.pricing import Plan
 
@@ -134,13 +134,28 @@ class Recent:
         seen = [views[namespace][1].version for views in (self._budgets, self._held) if namespace in views]
         if not seen:
             return self._read_budgets(namespace)
-        return self.cluster.find_since(BUDGETS, namespace, "", reduce(newer, seen))
+        return self._read_budgets_as_new_as(namespace, reduce(newer, seen))
+
+    async def _read_budgets_as_new_as(self, namespace: str, version: str) -> Found:
+        """Live where the apiserver has no such version: etcd may have been restored from a backup."""
+        try:
+            return await self.cluster.find_since(BUDGETS, namespace, "", version)
+        except ApiError as error:
+            if not is_ahead(error):
+                raise
+        self.forget_budgets(namespace)
+        return await self._read_budgets(namespace)
 
     def forget_budgets(self, namespace: str) -> None:
         """Somebody has reserved, or tried to."""
         self._budgets.pop(namespace, None)
         self._held.pop(namespace, None)
         self._eras[namespace] += 1
+
+    def forget_all_budgets(self) -> None:
+        """No version that is known means anything any more."""
+        for namespace in {*self._budgets, *self._held}:
+            self.forget_budgets(namespace)
 
     async def plan(self, name: str) -> Plan | None:
         """The plan as it was at most five seconds ago, or None."""

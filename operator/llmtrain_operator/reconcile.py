@@ -22,7 +22,7 @@ from llmtrain_operator.billing import Node, parse_time
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.border import Kind, Rejections, put_back, read, why_not
 from llmtrain_operator.budget_state import BudgetState, may_select, read_budget
-from llmtrain_operator.client import NO_ANSWER, ApiError, Cluster, Object, newer
+from llmtrain_operator.client import NO_ANSWER, STALE, ApiError, Cluster, Found, Object, is_ahead, newer
 from llmtrain_operator.crash import tell_crash
 from llmtrain_operator.decide import decide
 from llmtrain_operator.fitting import fitted_status
@@ -265,7 +265,7 @@ class Reconciler:
         """The job, none older than what was seen, written or told of before; a newer one will wake the loop."""
         known, newest = memory.job.current(self.clock()), memory.job.newest
         memory.job.told, memory.job.version = "", newest if known else ""
-        raw = known or await self.cluster.get(JOBS, namespace, name, newest)
+        raw = known or await self._get_job(namespace, name, newest)
         if raw is None:
             memory.job.forget()
         elif not known:
@@ -281,17 +281,44 @@ class Reconciler:
             return Look(own_pods(job, kept.pods()), kept.read, live=False)
         asked = self.clock()
         where = (PODS, job.namespace, job_selector(job.uid))
-        if told:
-            found = await self.cluster.find_since(*where, memory.pods.newest)
-        else:
-            found = await self.cluster.find(*where, memory.pods.version)
-        memory.pods.version = found.version
+        found = await self._list_since(where, memory.pods.newest) if told else None
+        found = found or await self._list_live(where, memory)
+        memory.pods.version, memory.pods.stale, memory.pods.stale_since = found.version, 0, None
         listed = [*found.items, *await find_strays(self.cluster, job, found.items)]
         pods = own_pods(job, listed)
         edited = {pod.uid for pod in pods if pod.mislabelled}
         if edited:
             await put_labels_back(self.cluster, job, [raw for raw in listed if raw["metadata"]["uid"] in edited])
         return Look(pods, asked)
+
+    async def _get_job(self, namespace: str, name: str, not_before: str) -> Object | None:
+        """As it is now where the apiserver has nothing so new: etcd may have been restored from a backup."""
+        try:
+            return await self.cluster.get(JOBS, namespace, name, not_before)
+        except ApiError as error:
+            if not not_before or not is_ahead(error):
+                raise
+        return await self.cluster.get(JOBS, namespace, name)
+
+    async def _list_since(self, where: tuple[str, str, str], version: str) -> Found | None:
+        """None where the apiserver has nothing so new."""
+        try:
+            return await self.cluster.find_since(*where, version)
+        except ApiError as error:
+            if not is_ahead(error):
+                raise
+        return None
+
+    async def _list_live(self, where: tuple[str, str, str], memory: Memory) -> Found:
+        """No older than the last list; ApiError 0 for an older one, unless etcd must have been restored from a backup."""
+        try:
+            return await self.cluster.find(*where, memory.pods.version)
+        except ApiError as error:
+            if error.reason != STALE or not memory.pods.is_past(self.clock()):
+                raise
+        log.warning("%s %s: lists are older than before: etcd was restored, what was known is forgotten", *where[1:])
+        memory.forget_versions()
+        return await self.cluster.find(*where)
 
     async def _observe(self, job: Job, look: Look, memory: Memory) -> Observation:
         """The job and its pods with all that a decision needs beside them."""

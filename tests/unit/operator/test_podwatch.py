@@ -20,10 +20,11 @@ class Stream:
         self._watches = list(watches)
         self.own: set[str] = set()
         self.asked: list[str] = []
+        self.newest = "100"
         self.over = asyncio.Event()
 
     async def newest_version(self, resource: str, namespace: str) -> str:
-        return "100"
+        return self.newest
 
     def is_own(self, version: str) -> bool:
         return version in self.own
@@ -38,6 +39,7 @@ class Stream:
         for event in self._watches.pop(0):
             if isinstance(event, ApiError):
                 raise event
+            self.newest = event[1]
             labels = {"llmtrain.dev/job": "gpt"}
             meta = {"namespace": "team-a", "labels": labels, "resourceVersion": event[1], "uid": "uid-1"}
             yield event[0], meta | (event[2] if len(event) == 3 else {})
@@ -95,7 +97,33 @@ async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wa
 ) -> None:
     stream = Stream([("MODIFIED", "102")], [ApiError(0, "NoAnswer", "cut")], [ApiError(GONE, "Expired", "too old")])
     assert await told(stream, monkeypatch) == ([("102", Tale.CHANGED)], 2)
-    assert stream.asked == ["100", "102", "102", "100"]
+    assert stream.asked == ["100", "102", "102", "102"]
+
+
+async def test_a_watch_does_not_go_on_ahead_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd was restored from a backup while the connection was cut: from the old version the watch would be silent."""
+    monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)
+    stream, told = Stream([("MODIFIED", "902")], [("MODIFIED", "51")]), list[str]()
+    versions = iter(["900", "50"])
+
+    async def newest(resource: str, namespace: str) -> str:
+        return next(versions, "99")
+
+    monkeypatch.setattr(stream, "newest_version", newest)
+    watch = PodWatch(
+        stream,
+        [],
+        lambda space, job, uid, version, tale: told.append(version),
+        lambda: told.append("all"),
+        restored=lambda: told.append("restored"),
+    )
+    task = asyncio.create_task(watch.run())
+    await asyncio.wait_for(stream.over.wait(), 5)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert told == ["all", "902", "restored", "all", "51"]
+    assert stream.asked == ["900", "50", "51"]
 
 
 @pytest.mark.parametrize(
