@@ -20,6 +20,8 @@ STORAGE_MOUNT = "/mnt/storage"
 SCRATCH = "/tmp"  # an emptyDir of the pod
 HTTP_PORT = 8090
 RAY_PORT = 6379
+STAGE_CONTAINER = "stage"
+"""The container that is the stage; whatever else runs in its pod, somebody put there."""
 
 
 WORKERS_MISSING = "WorkersMissing"

@@ -20,6 +20,8 @@ from llmtrain.report.artifacts import Artifacts, from_json, keys_of
 Object = dict[str, Any]
 DEADLINE_SECONDS = 300
 LOOK_SECONDS = 1.0
+CONTAINER = "report"
+"""What a webhook puts beside it may run on for ever."""
 RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
 
 
@@ -36,7 +38,7 @@ def read_inside(job: Mapping[str, Any], image: str) -> Artifacts:
     try:
         _until_done(name, space)
         # What waits for the storage says so in the log; the answer is the last line.
-        return from_json(kubectl("logs", name, *space).strip().rpartition("\n")[2])
+        return from_json(kubectl("logs", name, "-c", CONTAINER, *space).strip().rpartition("\n")[2])
     except (ValueError, RecursionError) as error:
         raise KubectlError(f"pod {name} ({image}) did not print what was asked of it: {error}") from error
     finally:
@@ -44,23 +46,35 @@ def read_inside(job: Mapping[str, Any], image: str) -> Artifacts:
 
 
 def _until_done(name: str, space: list[str]) -> None:
-    """Until the pod has succeeded; KubectlError with its words, or with why it does not start."""
+    """Until the pod's own container has ended well; KubectlError with its words, or with why it does not start."""
     end = time.monotonic() + DEADLINE_SECONDS
     said = ""
     while time.monotonic() < end:
         status = kubectl_json("get", "pod", name, *space)["status"]
-        if status.get("phase") == "Succeeded":
+        code = exit_code(status)
+        if code == 0:
             return
-        if status.get("phase") == "Failed":
-            raise KubectlError(f"pod {name} failed: {kubectl('logs', name, *space).strip()[-500:] or status}")
+        if code is not None or status.get("phase") == "Failed":
+            words = kubectl("logs", name, "-c", CONTAINER, *space).strip()[-500:] if code is not None else ""
+            raise KubectlError(f"pod {name} failed: {words or status}")
         said = why_not(status)
         time.sleep(LOOK_SECONDS)
     raise KubectlError(f"pod {name} did not end within {DEADLINE_SECONDS} s: {said or 'it ran all the time'}")
 
 
+def exit_code(status: Mapping[str, Any]) -> int | None:
+    """Of the pod's own container, once it has ended."""
+    own: Mapping[str, Any] = next(
+        (one for one in status.get("containerStatuses", []) if one.get("name") == CONTAINER), {}
+    )
+    code = own.get("state", {}).get("terminated", {}).get("exitCode")
+    return None if code is None else int(code)
+
+
 def why_not(status: Mapping[str, Any]) -> str:
     """What a pod waits for, in Kubernetes' words."""
-    waiting = [c["state"]["waiting"] for c in status.get("containerStatuses", []) if "waiting" in c.get("state", {})]
+    told = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    waiting = [one["state"]["waiting"] for one in told if "waiting" in one.get("state", {})]
     conditions = [c for c in status.get("conditions", []) if c["status"] == "False" and c.get("message")]
     return "; ".join(f"{each.get('reason', '')}: {each.get('message', '')}" for each in [*waiting, *conditions])
 
@@ -71,7 +85,7 @@ def pod(job: Mapping[str, Any], status: JobStatus, image: str) -> Object:
     asked = json.dumps({"storage": job["spec"]["storage"], "artifacts": keys})
     volumes, mounts = _volumes(Storage.model_validate(job["spec"]["storage"]))
     container = {
-        "name": "report",
+        "name": CONTAINER,
         "image": image,
         "command": ["python", "-m", "llmtrain.report.inside", asked],
         "resources": RESOURCES,

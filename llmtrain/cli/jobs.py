@@ -17,6 +17,7 @@ from rich.live import Live
 
 from llmtrain.api.job import Storage
 from llmtrain.api.kubeyaml import documents
+from llmtrain.api.stageconfig import STAGE_CONTAINER
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain.cli.inside import read_inside
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
@@ -219,7 +220,9 @@ def logs(
         )
         raise typer.Exit(1)
     newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    command = ["kubectl", "logs", newest["metadata"]["name"], *of_namespace(namespace), *(["-f"] if follow else [])]
+    container = ["-c", STAGE_CONTAINER]  # a mesh may have put others beside it
+    where = [newest["metadata"]["name"], *container, *of_namespace(namespace)]
+    command = ["kubectl", "logs", *where, *(["-f"] if follow else [])]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -8,7 +8,7 @@ containers, or native sidecars, which are init containers with `restartPolicy: A
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from llmtrain_operator.names import STAGE_CONTAINER
+from llmtrain.api.stageconfig import STAGE_CONTAINER
 
 Pod = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -88,10 +88,11 @@ def held_back(pod: Pod) -> Wait | None:
 
 
 def initializing(pod: Pod) -> str:
-    """Name of an init container that runs and has to end before the stage may start; empty: none."""
+    """Name of a running init container that has to end, or of a native sidecar whose probe has to pass, before the stage may start."""
     for status in pod.get("status", {}).get("initContainerStatuses") or []:
         name = str(status.get("name", ""))
-        if is_running(status) and spec_of(pod, name).get("restartPolicy") != "Always":
+        holds = spec_of(pod, name).get("restartPolicy") != "Always" or status.get("started") is False
+        if is_running(status) and holds:
             return name
     return ""
 

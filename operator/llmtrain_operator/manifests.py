@@ -19,6 +19,7 @@ from llmtrain.api.stageconfig import (
     CREDENTIALS_DIR,
     HTTP_PORT,
     RAY_PORT,
+    STAGE_CONTAINER,
     STORAGE_MOUNT,
     TOKEN_PATH,
     StageConfig,
@@ -31,7 +32,6 @@ from llmtrain_operator.names import (
     HEAD,
     POWER_ANNOTATION,
     PRICE_ANNOTATION,
-    STAGE_CONTAINER,
     WORKER,
     Attempt,
 )

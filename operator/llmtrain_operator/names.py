@@ -19,9 +19,6 @@ LABEL_ROLE = f"{GROUP}/role"
 LABEL_INDEX = f"{GROUP}/index"
 LABEL_INCARNATION = f"{GROUP}/incarnation"
 
-STAGE_CONTAINER = "stage"
-"""The container that is the stage; whatever else runs in its pod, somebody put there."""
-
 HEAD = "head"
 WORKER = "worker"
 EVALUATOR = "evaluator"

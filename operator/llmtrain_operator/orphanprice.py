@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmtrain.api.base import parse_quantity
-from llmtrain_operator.names import STAGE_CONTAINER
+from llmtrain.api.stageconfig import STAGE_CONTAINER
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import pod_power
 from llmtrain_operator.priceannotation import MOST_MICRO_USD_PER_HOUR

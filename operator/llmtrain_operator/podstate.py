@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from llmtrain.api.failure import EXIT_CODES, FailureClass
-from llmtrain.api.stageconfig import Result
+from llmtrain.api.stageconfig import STAGE_CONTAINER, Result
 from llmtrain_operator.billing import is_rejected
 from llmtrain_operator.border import Kind, LastWords, Read, Rejection, read_text
 from llmtrain_operator.clocks import parse_time
@@ -34,7 +34,6 @@ from llmtrain_operator.names import (
     LABEL_INDEX,
     LABEL_ROLE,
     LABEL_STAGE,
-    STAGE_CONTAINER,
 )
 from llmtrain_operator.power import NO_POWER, Power
 from llmtrain_operator.pricing import FREE, Price

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from llmtrain_operator.billing import Node, deletion_time, is_told
-from llmtrain_operator.clocks import condition_time, last_condition_time, parse_time
+from llmtrain_operator.clocks import believed, condition_time, last_condition_time, parse_time
 from llmtrain_operator.containers import Pod, State, container_statuses, is_running, told
 
 REPORT = timedelta(seconds=60)
@@ -23,9 +23,10 @@ def certain_seconds(pod: Pod, start: datetime | None, now: datetime, nodes: Mapp
 
 
 def certain_end(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime | None:
-    """The pod's bill does not end before this, which is never later than `now`, whatever its node's clock says."""
+    """The pod's bill does not end before this, or not before `now` where that is earlier: a node's clock may be ahead."""
     statuses = container_statuses(pod)
-    finished = [time for status in statuses for run in told(status) if (time := _time(run, "finishedAt"))]
+    ends = [time for status in statuses for run in told(status) if (time := _time(run, "finishedAt"))]
+    finished = [believed(pod, max(ends), now)] if ends else []
     running = [status["state"]["running"] for status in statuses if is_running(status)]
     if running:
         cap = _cap(pod, now)
@@ -33,7 +34,7 @@ def certain_end(pod: Pod, now: datetime, nodes: Mapping[str, Node]) -> datetime 
         known = [*begun, _vouched(pod, cap, nodes) - REPORT]
     else:
         known = [] if is_told(pod) else _unstarted(pod)
-    return min(now, max([*finished, *known])) if finished or known else None
+    return max([*finished, *known], default=None)
 
 
 def _time(run: State, key: str) -> datetime | None:

@@ -99,7 +99,8 @@ class PodRecorder:
         Such a pod is billed by when its deletion was asked for, which moves when somebody shortens its grace period to
         let the object go. The version that counts is therefore the last that was held for its bill.
         """
-        running = any("running" in one["state"] for one in pod["status"].get("containerStatuses", []))
+        told = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+        running = any("running" in one["state"] for one in told)
         gone = pod["spec"].get("nodeName") in self.lost_nodes
         return gone and running and "deletionTimestamp" in pod["metadata"]
 
@@ -107,8 +108,11 @@ class PodRecorder:
 def lost_bill(pod: dict[str, Any]) -> int:
     """Up to when somebody said that it was disrupted, else to its deletion."""
     times = {one["type"]: one["lastTransitionTime"] for one in pod["status"]["conditions"] if one["status"] == "True"}
-    end = times.get("DisruptionTarget", pod["metadata"]["deletionTimestamp"])
-    return bill_between(pod, datetime.fromisoformat(times["PodScheduled"]), datetime.fromisoformat(end))
+    told = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+    ends = [one["state"]["terminated"]["finishedAt"] for one in told if "terminated" in one["state"]]
+    # Its other containers may have told of a later end.
+    end = max(map(datetime.fromisoformat, [times.get("DisruptionTarget", pod["metadata"]["deletionTimestamp"]), *ends]))
+    return bill_between(pod, datetime.fromisoformat(times["PodScheduled"]), end)
 
 
 def _cluster(pod: dict[str, Any]) -> tuple[str, str, str]:

@@ -141,7 +141,7 @@ def test_logs_are_the_newest_head_of_the_current_stage(kubectl: Kubectl) -> None
     kubectl.says("a line of the log\n")
     assert run("logs", "docs-gpt", "-n", "team-a").exit_code == 0
     assert "llmtrain.dev/stage=Training,llmtrain.dev/role=head" in kubectl.calls[1]
-    assert kubectl.calls[2] == "logs docs-gpt-trn-2-head -n team-a"
+    assert kubectl.calls[2] == "logs docs-gpt-trn-2-head -c stage -n team-a"
 
 
 def test_logs_of_pods_that_are_gone_say_where_to_look(kubectl: Kubectl) -> None:
@@ -179,12 +179,14 @@ ARTIFACTS = {
 }
 
 
-def of_report_pod(kubectl: Kubectl, phase: str, logs: str) -> None:
+def of_report_pod(kubectl: Kubectl, code: int, logs: str) -> None:
+    """Its container ends; a proxy that somebody put beside it runs on, so that the pod's phase stays Running."""
     job = finished()
     job["status"]["stages"][-1]["image"] = "llmtrain/jobs:7"
-    for call, body in enumerate(
-        (job, NAMED, {"status": {"phase": "Pending"}}, {"status": {"phase": phase}}, logs), start=1
-    ):
+    proxy = {"name": "istio-proxy", "state": {"running": {}}}
+    own = {"name": "report", "state": {"terminated": {"exitCode": code}}}
+    ended = {"phase": "Running", "containerStatuses": [proxy, own]}
+    for call, body in enumerate((job, NAMED, {"status": {"phase": "Pending"}}, {"status": ended}, logs), start=1):
         kubectl.says(body, call)
     kubectl.says("deleted")
 
@@ -192,7 +194,7 @@ def of_report_pod(kubectl: Kubectl, phase: str, logs: str) -> None:
 def test_a_pod_beside_the_storage_reads_what_this_machine_cannot_and_is_gone_afterwards(
     kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    of_report_pod(kubectl, "Succeeded", f"trying again in 2 s\n{json.dumps(ARTIFACTS)}\n")
+    of_report_pod(kubectl, 0, f"trying again in 2 s\n{json.dumps(ARTIFACTS)}\n")
     out = tmp_path / "page.html"
     done = run("report", "docs-gpt", "-n", "team-a", "-o", str(out), "--artifacts", "pod")
     assert done.exit_code == 0, done.output
@@ -202,7 +204,7 @@ def test_a_pod_beside_the_storage_reads_what_this_machine_cannot_and_is_gone_aft
 
 
 def test_a_report_pod_that_fails_says_its_own_words_and_is_gone(kubectl: Kubectl, tmp_path: Path) -> None:
-    of_report_pod(kubectl, "Failed", "spec.storage.s3.bucket `llm`: denied")
+    of_report_pod(kubectl, 1, "spec.storage.s3.bucket `llm`: denied")
     done = run("report", "docs-gpt", "-o", str(tmp_path / "page.html"), "--artifacts", "pod")
     assert done.exit_code == 1
     assert "bucket `llm`: denied" in done.stderr

@@ -15,7 +15,8 @@ from llmtrain_operator.pricing import Price
 
 EPOCH = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 KINDS = ("succeeded", "failed", "never scheduled", "deleted while pulling", "deleted while running", "overdue while pulling",
-         "rejected", "evicted", "node gone", "crashed node came back", "init failed")  # fmt: skip
+         "rejected", "evicted", "node gone", "crashed node came back", "init failed",
+         "node removed")  # fmt: skip
 SHAPES = ("alone", "alone", "plain init", "native sidecar", "sidecar that outlives", "sidecar that ended early")
 """What a webhook put beside the stage."""
 CLOCKS = (0, 0, 0, 4, -4, 180, -180, 7200, -7200)
@@ -78,7 +79,7 @@ def life(rng: random.Random, number: int, kind: str, shape: str = "", off: int |
     """A life that starts within ten minutes and lasts up to an hour; what runs beside the stage, and the node's clock, by chance."""
     lived = lone_life(rng, number, kind)
     shape, off = shape or rng.choice(SHAPES), rng.choice(CLOCKS) if off is None else off
-    if kind not in ("never scheduled", "rejected", "init failed") and shape != "alone":
+    if kind not in ("never scheduled", "rejected", "init failed", "node removed") and shape != "alone":
         inject(lived, rng, shape)
     report(lived, off)
     return lived
@@ -240,11 +241,29 @@ def lone_life(rng: random.Random, number: int, kind: str) -> Life:
         init = [{"name": "setup", "state": failure}]
         show(started + rng.randint(0, REPORT_DELAY), {**pulling, "phase": "Failed", "initContainerStatuses": init,
                                                       "containerStatuses": unstarted})  # fmt: skip
+        if rng.random() < 0.5:
+            # Deleted long after, perhaps before anybody has looked.
+            show(ended + 10, lived.last["status"], deletionTimestamp=stamp(ended), deletionGracePeriodSeconds=0)
         return lived
     run = {"startedAt": stamp(started)}
     running = {"phase": "Running", **taken, "conditions": [placed, ready("True", started)],
                "containerStatuses": [stage({"running": run})]}  # fmt: skip
     show(started + rng.randint(0, REPORT_DELAY), running)
+    if kind == "node removed":
+        # Evicted or deleted; its stage may yet end, a proxy does not, and then there is no node any more.
+        asked = max(started + REPORT_DELAY, ended - rng.randint(0, 60))
+        proxy = {"name": "a-proxy", "state": {"running": run}}
+        evicted = [{"type": "DisruptionTarget", "status": "True", "lastTransitionTime": stamp(asked)}]
+        said = {**running, "conditions": [placed, ready("True", started), *(evicted if rng.random() < 0.5 else [])]}
+        meant = {"deletionTimestamp": stamp(asked + 60), "deletionGracePeriodSeconds": 60}
+        spec["containers"].append({"name": "a-proxy"})
+        show(asked, {**said, "containerStatuses": [proxy, stage({"running": run})]}, **meant)
+        if rng.random() < 0.5:
+            saved = {"exitCode": 75, **run, "finishedAt": stamp(asked + 20)}
+            show(asked + 20 + rng.randint(0, REPORT_DELAY), {**said, "containerStatuses": [proxy, stage({"terminated": saved})]},
+                 **meant)  # fmt: skip
+        lived.node_gone_at = asked + rng.randint(70, 200)
+        return lived
     over = {"exitCode": 0, "startedAt": stamp(started), "finishedAt": stamp(ended)}
     conditions = [placed, ready("False", ended)]
     finished = {
@@ -254,6 +273,11 @@ def lone_life(rng: random.Random, number: int, kind: str) -> Life:
         "containerStatuses": [stage({"terminated": over})],
     }
     report = ended + rng.randint(0, REPORT_DELAY)
+    # The sandbox goes after the container, and both are told before the phase is.
+    bare = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": stamp(ended + 2)}
+    if kind in ("succeeded", "failed") and rng.random() < 0.5:
+        show(report, {**finished, "phase": "Running", "conditions": [*conditions, bare]})
+        finished, report = {**finished, "conditions": [*conditions, bare]}, report + 3
     if kind == "succeeded":
         show(report, finished)
     elif kind == "failed":
@@ -277,12 +301,12 @@ def lone_life(rng: random.Random, number: int, kind: str) -> Life:
             lived.cut = cut, cut + rng.randint(1, 200)
             show(lived.cut[1] + rng.randint(0, REPORT_DELAY), {**finished, "phase": "Failed"})
         else:
-            evicted = cut + 300
+            left = cut + 300
             lived.cut = cut, 10**9
-            disrupted = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": stamp(evicted)}
+            disrupted = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": stamp(left)}
             status = {**silent, "conditions": [*silent["conditions"], disrupted]}
-            show(evicted, status, deletionTimestamp=stamp(evicted + 60), deletionGracePeriodSeconds=60)
-            lived.node_gone_at = evicted + rng.randint(0, 100)
+            show(left, status, deletionTimestamp=stamp(left + 60), deletionGracePeriodSeconds=60)
+            lived.node_gone_at = left + rng.randint(0, 100)
     return lived
 
 

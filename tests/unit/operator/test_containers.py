@@ -167,10 +167,12 @@ async def test_an_injected_container_that_cannot_start_is_named_and_is_no_bad_in
     assert waiting.resource == ("istio-proxy:1" if "Image" in reason else "")
 
 
-async def test_an_init_container_that_takes_its_time_is_named() -> None:
-    run = await placed({"vault-agent-init": "init"})
+@pytest.mark.parametrize("shape", ["init", "sidecar"])
+async def test_an_init_container_that_takes_its_time_is_named(shape: str) -> None:
+    run = await placed({"vault-agent-init": shape})
     for name in run.pods:
-        status_of(run, name, "vault-agent-init")["state"] = {"running": {"startedAt": stamp(run.cluster.now)}}
+        running = {"state": {"running": {"startedAt": stamp(run.cluster.now)}}, "started": False}
+        status_of(run, name, "vault-agent-init").update(running)
     run.cluster.tick(60)
     await run.turn()
     assert run.status.waiting

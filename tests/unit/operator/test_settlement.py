@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from llmtrain_operator.billing import Node
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.counted import counted
+from llmtrain_operator.provisional import certain_seconds
 from llmtrain_operator.settlement import settle
 
 from llmtrain.api.status import Amounts, Ledger, Phases, Progress, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
 from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule, taken_in
+from tests.unit.operator.lifetimes import stamp as clock
 from tests.unit.operator.scenario import Scenario
 
 END = 4000
@@ -69,7 +71,7 @@ def test_the_ledger_is_the_rule_whenever_the_operator_looked(seed: int, looks: l
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ledger_is_the_rule_of_the_last_version_though_the_operator_looks_at_each(kind: str) -> None:
-    for seed in range(10):
+    for seed in range(20):
         born = [life(random.Random(seed), 0, kind)]
         ledger, _ = run(born, [second for second, _ in born[0].views])
         assert ledger.total_micro_usd == micro_usd_by_the_rule(born[0].last)
@@ -283,3 +285,18 @@ async def test_the_time_of_a_lost_attempt_is_what_its_head_last_told_and_does_no
     await run.turn(4)
     assert run.status.stages[2].attempt == 2
     assert run.status.stages[2].phases == Phases()
+
+
+@pytest.mark.parametrize(("ready", "since", "seconds"), [(True, 0, 940), (True, 500, 340), (False, 500, 340)])
+def test_a_container_that_is_not_ready_stops_no_mark_while_the_node_answers(
+    ready: bool, since: int, seconds: int
+) -> None:
+    """A tenant's log shipper that is never ready must not hide what a pod costs by now; a node that fell silent may."""
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": clock(400)}
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": clock(0)}
+    run = {"running": {"startedAt": clock(10)}}
+    told = [{"name": "a-shipper", "ready": False, "state": run}, {"name": "stage", "ready": True, "state": run}]
+    status = {"phase": "Running", "conditions": [placed, unready], "containerStatuses": told}
+    body = {"metadata": {}, "spec": {"nodeName": "n"}, "status": status}
+    assert certain_seconds(body, at(0), at(1000), {"n": Node(ready, at(since))}) == seconds
+    assert certain_seconds(body, at(0), at(1000), {}) == 340, "nobody has looked at the node"
