@@ -193,30 +193,19 @@ class KubernetesCluster:
 
         ApiError 410 where `version` is too old to go on from.
         """
-        events = self._watch(resource, namespace, {"labelSelector": selector, "resourceVersion": version}, METADATA)
-        async for kind, found in events:
-            yield kind, found["metadata"]
-
-    async def watch_objects(self, resource: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
-        """The same with the whole object, of all objects."""
-        async for kind, found in self._watch(resource, namespace, {"resourceVersion": version}, JSON):
-            yield kind, found
-
-    async def _watch(
-        self, resource: str, namespace: str, query: Mapping[str, str], accept: str
-    ) -> AsyncIterator[tuple[str, Object]]:
-        always = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
-        path = f"{object_path(resource, namespace)}?{urlencode({**always, **query})}"
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        query |= {"labelSelector": selector, "resourceVersion": version}
+        path = f"{object_path(resource, namespace)}?{urlencode(query)}"
         timeout = aiohttp.ClientTimeout(sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENT_SECONDS)
         try:
-            async with await self._connection.request("GET", path, None, accept, timeout) as answer:
+            async with await self._connection.request("GET", path, None, METADATA, timeout) as answer:
                 if answer.status != 200:
                     raise _error(answer.status, await answer.read())
                 async for line in answer.content:
                     event = from_json(line)
                     if event["type"] == "ERROR":
                         raise _error(event["object"].get("code", 500), to_json(event["object"]))
-                    yield event["type"], event["object"]
+                    yield event["type"], event["object"]["metadata"]
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
 

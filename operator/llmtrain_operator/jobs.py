@@ -123,7 +123,7 @@ class Jobs:
 
     def _start(self, key: Key, loop: Loop) -> None:
         self.health.turned(key)
-        # A context of its own: that of whoever asks for this may hold the whole event for as long as the task lives.
+        # A context of its own: that of kopf's handler, who asks for this, holds the whole event for as long as the task lives.
         loop.task = asyncio.create_task(self._run(key, loop), name=f"job {'/'.join(key)}", context=Context())
         loop.task.add_done_callback(partial(self._ended, key, loop))
 

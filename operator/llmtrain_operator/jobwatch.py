@@ -1,102 +1,92 @@
-"""Follows the jobs: begins the loop of each that there is, and tells it of the job's changes. It decides nothing.
+"""When the watch of jobs begins, and when it begins anew. It decides nothing, and what watches is kopf (handlers.py).
 
-What it could not follow it lists: the operator may be there before its CRDs, these may go and come back, and etcd may be
-restored from a backup. A watch that begins ahead of what the apiserver has would be silent for good, so where it begins is
-asked for each time.
+The operator may be there before its CRDs, these may go and come back, and etcd may be restored from a backup. kopf looks
+for a resource once, when it starts; a watch of one that is not served, or that begins ahead of what the apiserver has, is
+silent for good. So every few seconds somebody asks for the metadata of one job, and kopf is started anew where they
+are served again, or where resourceVersions have gone back.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from llmtrain.api import API_VERSION
-from llmtrain_operator.client import ApiError, Object, is_older
-from llmtrain_operator.guard import Guard, Loop
+from llmtrain_operator.client import ApiError, is_older
 
 log = logging.getLogger("llmtrain.operator")
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
-GONE = 410
-PAUSE_SECONDS, ABSENT_SECONDS = 0.5, 5.0
-"""Between two watches; and between two tries where jobs cannot even be listed."""
-Key = tuple[str, str]
+NOT_SERVED = 404
+ABSENT_SECONDS, SERVED_SECONDS = 5.0, 10.0
+"""Between two looks where jobs are not served, and where they are."""
+STOPPING_SECONDS = 10.0
+"""kopf's watch ends within this once it is asked to; what takes longer is cancelled."""
 
 
-class Followed(Protocol):
-    """What following jobs needs of the client."""
+class Served(Protocol):
+    """What it needs of the client."""
 
     async def newest_version(self, resource: str, namespace: str) -> str:
         """The resourceVersion of a collection now."""
 
-    async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        """The metadata of all objects, in all namespaces where none is given."""
-
-    def watch_objects(self, resource: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
-        """Type and object of every change after `version`."""
-
 
 @dataclass
 class JobWatch:
-    """Runs until it is cancelled.
+    """Runs until `follow`, which watches until its event is set, ends though nobody asked it to: then `over` is called."""
 
-    `ensure` takes namespace and name of a job that is there, its resourceVersion, and the job where it is at hand;
-    `gone` the same of one that is not.
-    """
-
-    cluster: Followed
+    cluster: Served
     namespaces: Sequence[str]
-    ensure: Callable[[str, str, str, Object | None], None]
-    gone: Callable[[str, str, str], None]
-    guard: Guard = field(default_factory=lambda: Guard(Loop.JOB_WATCH))
+    follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+    over: Callable[[], None]
 
     async def run(self) -> None:
-        """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
-        follow = [partial(self._follow, namespace) for namespace in self.namespaces or [""]]
-        await asyncio.gather(*(self.guard.keep_running(each) for each in follow))
-
-    async def _follow(self, namespace: str) -> None:
-        version, known = "", set[Key]()
+        """Raises what `follow` raises; whoever runs this begins it anew."""
         while True:
-            pause = PAUSE_SECONDS
+            versions = await self._served()
+            stop = asyncio.Event()
+            following = asyncio.create_task(self.follow(stop))
+            watching = asyncio.create_task(self._until_lost(versions))
             try:
-                version = await self._begin(namespace, version, known)
-                async for kind, raw in self.cluster.watch_objects(JOBS, namespace, version):
-                    version = str(raw["metadata"].get("resourceVersion") or version)
-                    if kind != "BOOKMARK":
-                        with self.guard.each(f"job {raw['metadata'].get('namespace')}/{raw['metadata'].get('name')}"):
-                            self._tell(kind, raw, known)
+                await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
+                asked = watching.done()
+                stop.set()
+                await asyncio.wait({following}, timeout=STOPPING_SECONDS)
+            finally:
+                for task in (following, watching):
+                    task.cancel()
+                await asyncio.gather(following, watching, return_exceptions=True)
+            if not following.cancelled():
+                following.result()
+            if not asked:
+                self.over()
+                return
+
+    async def _served(self) -> dict[str, str]:
+        """Wait until jobs are served; the newest version by namespace."""
+        while True:
+            try:
+                return {space: await self._newest(space) for space in self.namespaces or [""]}
             except ApiError as error:
-                # Of a connection that was cut the next watch goes on; after any other answer everything is listed again.
-                version = version if error.code == 0 else ""
-                pause = PAUSE_SECONDS if error.code == GONE else ABSENT_SECONDS
-                log.log(logging.INFO if error.code == GONE else logging.WARNING, "watch of jobs: %s", error)
-            await asyncio.sleep(pause)
+                log.warning("watch of jobs: %s", error)
+            await asyncio.sleep(ABSENT_SECONDS)
 
-    async def _begin(self, namespace: str, version: str, known: set[Key]) -> str:
-        """Where to go on from: where it was, unless that lies ahead of what there is; then, and at first, all jobs are told of."""
-        newest = await self.cluster.newest_version(JOBS, namespace)
-        if version and not is_older(newest, version):
-            return version
-        there = set[Key]()
-        for job in await self.cluster.list_metadata(JOBS, namespace, ""):
-            meta = job["metadata"]
-            with self.guard.each(f"job {meta.get('namespace')}/{meta.get('name')}"):
-                there.add((meta["namespace"], meta["name"]))
-                self.ensure(meta["namespace"], meta["name"], meta["resourceVersion"], None)
-        for space, name in known - there:
-            self.gone(space, name, newest)
-        known.clear()
-        known |= there
-        return newest
+    async def _until_lost(self, versions: dict[str, str]) -> None:
+        """Return where the watch must begin anew. An apiserver that does not answer for a while is kopf's to wait for."""
+        while True:
+            await asyncio.sleep(SERVED_SECONDS)
+            for space, before in versions.items():
+                try:
+                    newest = await self._newest(space)
+                except ApiError as error:
+                    if error.code == NOT_SERVED:
+                        log.warning("watch of jobs: %s", error)
+                        return
+                    continue
+                if is_older(newest, before):
+                    log.warning("watch of jobs: resourceVersions went back from %s to %s", before, newest)
+                    return
+                versions[space] = newest
 
-    def _tell(self, kind: str, raw: Object, known: set[Key]) -> None:
-        meta = raw["metadata"]
-        key, version = (meta["namespace"], meta["name"]), str(meta.get("resourceVersion", ""))
-        if kind == "DELETED":
-            known.discard(key)
-            self.gone(*key, version)
-        else:
-            known.add(key)
-            self.ensure(*key, version, raw)
+    async def _newest(self, namespace: str) -> str:
+        return await self.cluster.newest_version(JOBS, namespace)

@@ -1,4 +1,4 @@
-"""`llmtrain-operator`: wires clock, client, metrics and watches together.
+"""`llmtrain-operator`: wires clock, client, metrics and kopf together.
 
 Environment: LLMTRAIN_JOBS_IMAGE (default image of stage pods), LLMTRAIN_NAMESPACES (comma-separated, empty: all),
 LLMTRAIN_STAGE_NETWORK_POLICY (JSON of NetworkSettings), LLMTRAIN_METRICS_PORT (8080), LLMTRAIN_HEALTH_PORT (8081),
@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from llmtrain.network import serve
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import connect
 from llmtrain_operator.guard import Guard, Loop
+from llmtrain_operator.handlers import follow
 from llmtrain_operator.health import Health
 from llmtrain_operator.health import serve as serve_health
 from llmtrain_operator.jobs import Jobs
@@ -78,9 +80,18 @@ async def run() -> None:
     rounds = Rounds(cluster, health, sweeper, metrics)
     upkeep = Upkeep(cluster, now, namespaces, snapshots, reconciler.ledgers, rejections, guards[Loop.UPKEEP])
     pods = PodWatch(
-        cluster, namespaces, jobs.pod_told, jobs.wake_all, jobs.pods_heard, guards[Loop.POD_WATCH], jobs.forget_versions
+        cluster=cluster,
+        namespaces=namespaces,
+        tell=jobs.pod_told,
+        wake_all=jobs.wake_all,
+        heard=jobs.pods_heard,
+        guard=guards[Loop.POD_WATCH],
+        restored=jobs.forget_versions,
+        leaving=sweeper.pod_leaves,
     )
-    watch = JobWatch(cluster, namespaces, jobs.ensure, jobs.job_gone, guards[Loop.JOB_WATCH])
+    signals = Signals()
+    by_kopf = partial(follow, jobs, namespaces, guards[Loop.JOB_WATCH], signals.take)
+    watch = JobWatch(cluster, namespaces, by_kopf, signals.over.set)
     loops: dict[Loop, Callable[[], Coroutine[Any, Any, None]]] = {
         Loop.PULSE: rounds.pulse,
         Loop.PING: rounds.ping,
@@ -90,21 +101,31 @@ async def run() -> None:
         Loop.JOB_WATCH: watch.run,
     }
     try:
-        await until_one_ends(stopped(), *(guards[loop].keep_running(start) for loop, start in loops.items()))
+        await until_one_ends(signals.wait(), *(guards[loop].keep_running(start) for loop, start in loops.items()))
     finally:
         await jobs.close()
 
 
-async def stopped() -> None:
-    """Return at the signal that ends the process."""
-    over, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
-    await over.wait()
+@dataclass
+class Signals:
+    """SIGTERM and SIGINT end the process. kopf takes them for itself each time it starts, so they are taken back."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self) -> None:
+        """From now on they come here."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.over.set)
+
+    async def wait(self) -> None:
+        """Return at the first of them."""
+        self.take()
+        await self.over.wait()
 
 
 async def until_one_ends(*each: Coroutine[Any, Any, None]) -> None:
-    """None of them ends by itself but `stopped`, and none in a bug: each is kept running."""
+    """None of them ends by itself but the wait for a signal, and none in a bug: each is kept running."""
     tasks = [asyncio.create_task(one) for one in each]
     done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in others:

@@ -39,6 +39,11 @@ JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
 PLAN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 SETTLING = timedelta(seconds=60)
 """A pod younger than this may belong to a job that was listed before it was made."""
+OVERDUE = timedelta(seconds=10)
+"""A pod is gone so long after its `deletionTimestamp`, which has its grace in it, unless something holds it."""
+UNCLAIMED = timedelta(minutes=15)
+"""A job that knows a pod has billed it by then, also one on a node that is lost."""
+REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,23 @@ class Sweeper:
     ensure: Callable[[str, str, str], None]
     rejections: Rejections = field(default_factory=Rejections)
     guard: Guard = field(default_factory=lambda: Guard(Loop.SWEEP))
+    _leaving: dict[str, Object] = field(default_factory=dict)
+    """Pods that somebody deletes while our finalizer holds them, by uid."""
+
+    def pod_leaves(self, meta: Object) -> None:
+        """Remember a pod that is being deleted: a namespace that is deleted waits for it, whoever's it is."""
+        if len(self._leaving) < REMEMBERED:
+            kept = ("namespace", "name", "uid", "deletionTimestamp")
+            self._leaving[meta["uid"]] = {key: meta.get(key) for key in kept}
+
+    async def take_overdue(self) -> None:
+        """Look once at each pod that should have gone by now; those of a job that is there are left to its loop."""
+        for uid, meta in list(self._leaving.items()):
+            due = parse_time(meta["deletionTimestamp"])
+            if due is None or self.clock() - due > OVERDUE:
+                del self._leaving[uid]
+                with self.guard.each(_called({"metadata": meta})):
+                    await self._take(meta)
 
     async def sweep(self) -> int:
         """Look at everything once; how many orphans were seen."""
@@ -135,8 +157,14 @@ class Sweeper:
         """Somebody's own pod with our finalizer: neither billed nor deleted. Once it is deleted nobody else would let it go."""
         why = "carries our finalizer and label, but is no pod of any job's"
         self.rejections.note(Kind.LABELS, _called(raw), why)
-        if raw["metadata"].get("deletionTimestamp"):
+        deleted = parse_time(raw["metadata"].get("deletionTimestamp"))
+        if deleted is not None and (self.clock() - deleted > UNCLAIMED or not await self._may_be_claimed(raw)):
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
+
+    async def _may_be_claimed(self, raw: Object) -> bool:
+        """Whether a job is there whose pods are named so: it may know the pod by its uid, though owner and labels are gone."""
+        meta, named = raw["metadata"], read_pod_name(str(raw["metadata"]["name"]))
+        return named is not None and await self.cluster.get(JOBS, meta["namespace"], named.job) is not None
 
 
 def _called(pod: Object) -> str:

@@ -46,6 +46,10 @@ def _nothing() -> None:
     """Nobody keeps resourceVersions."""
 
 
+def _kept(_: Object) -> None:
+    """Nobody looks after pods that should have gone."""
+
+
 @dataclass
 class PodWatch:
     """Runs until it is cancelled. `tell` takes namespace and job, uid and resourceVersion of the pod, and what is told."""
@@ -59,6 +63,8 @@ class PodWatch:
     guard: Guard = field(default_factory=lambda: Guard(Loop.POD_WATCH))
     restored: Callable[[], None] = _nothing
     """Is called where resourceVersions have gone back."""
+    leaving: Callable[[Object], None] = _kept
+    """Is given the metadata of each pod that somebody deletes while our finalizer holds it."""
 
     async def run(self) -> None:
         """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
@@ -85,6 +91,8 @@ class PodWatch:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
         if kind != "DELETED" and (self.cluster.is_own(meta["resourceVersion"]) or _is_released(meta)):
             return
+        if kind != "DELETED" and "deletionTimestamp" in meta:
+            self.leaving(meta)
         changed = Tale.ENDED if meta.get("deletionGracePeriodSeconds") == 0 else Tale.CHANGED
         tale = Tale.GONE if kind == "DELETED" else changed
         self.tell(meta["namespace"], meta["labels"][LABEL_JOB], meta["uid"], meta["resourceVersion"], tale)

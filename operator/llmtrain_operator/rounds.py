@@ -39,15 +39,18 @@ class Rounds:
             await asyncio.sleep(PING_SECONDS if self.cluster.answering else PULSE_SECONDS)
 
     async def sweep(self) -> None:
-        """Sweep every ten minutes, and soon again while orphans are left."""
-        pause = FIRST_SWEEP_SECONDS
+        """Sweep every ten minutes, and soon again while orphans are left; in between look at pods that should have gone."""
+        left = FIRST_SWEEP_SECONDS
         while True:
+            pause = min(left, SWEEP_AGAIN_SECONDS)
             await asyncio.sleep(pause)
+            left -= pause
             try:
-                orphans = await self.sweeper.sweep()
+                await self.sweeper.take_overdue()
+                if left <= 0:
+                    orphans = await self.sweeper.sweep()
+                    self.metrics.orphans.set(orphans)
+                    left = SWEEP_AGAIN_SECONDS if orphans else SWEEP_SECONDS
             except ApiError as error:
                 log.warning("sweep: %s", error)
-                pause = SWEEP_AGAIN_SECONDS
-                continue
-            self.metrics.orphans.set(orphans)
-            pause = SWEEP_AGAIN_SECONDS if orphans else SWEEP_SECONDS
+                left = SWEEP_AGAIN_SECONDS

@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tests.unit.operator.booked import ledgers
-from tests.unit.operator.fake_cluster import FakeCluster, stamp
+from tests.unit.operator.fake_cluster import FakeCluster, clone, stamp
 from tests.unit.operator.scenario import CPU_PLAN, Scenario
 from tests.unit.operator.test_operator_health import orphaned
 
@@ -134,6 +134,51 @@ async def test_somebodys_own_pod_with_our_finalizer_is_let_go_once_it_is_deleted
     await sweeper.sweep()
     assert cluster.of(PODS) == []
     assert not cluster.of("api/v1/configmaps"), "nothing is billed"
+
+
+async def leaving_pod(name: str, **labels: str) -> tuple[Scenario, Sweeper]:
+    """Somebody's own pod with our finalizer beside a job, which is deleted; the sweeper has been told of it."""
+    run = Scenario()
+    run.cluster.__class__ = Collections
+    meta = {"name": name, "namespace": "team-a", "labels": labels, "finalizers": [FINALIZER_POD]}
+    run.cluster.add(PODS, {"metadata": meta, "spec": {"containers": []}})
+    sweeper = Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None)
+    pod = run.cluster.pod(name)
+    pod["metadata"]["deletionTimestamp"] = stamp(run.cluster.now)
+    sweeper.pod_leaves(clone(pod["metadata"]))
+    return run, sweeper
+
+
+async def test_a_pod_that_should_have_gone_is_looked_at_without_waiting_for_the_sweep() -> None:
+    """A namespace that is deleted waits for each of its pods, and for nothing else before them."""
+    run, sweeper = await leaving_pod("mine", **{"llmtrain.dev/job": "gpt"})
+    await sweeper.take_overdue()
+    assert run.pods == ["mine"], "its grace may not be over"
+    run.cluster.tick(11)
+    await sweeper.take_overdue()
+    assert run.pods == []
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(11, 1), (901, 0)])
+async def test_a_pod_named_as_a_jobs_is_left_to_that_job_for_a_while(seconds: int, left: int) -> None:
+    run, sweeper = await leaving_pod("gpt-cur-1-head", **{"llmtrain.dev/job": "gpt"})
+    run.cluster.tick(seconds)
+    await sweeper.take_overdue()
+    assert len(run.pods) == left
+
+
+async def test_a_jobs_own_pod_that_takes_long_to_go_is_left_to_its_loop() -> None:
+    run = Scenario()
+    run.cluster.__class__ = Collections
+    await run.until_pods()
+    (head,) = run.pods
+    run.cluster.run_pod(head)
+    await run.cluster.delete(PODS, "team-a", head, "", None)
+    sweeper = Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None)
+    sweeper.pod_leaves(clone(run.cluster.pod(head)["metadata"]))
+    run.cluster.tick(600)
+    await sweeper.take_overdue()
+    assert FINALIZER_POD in run.cluster.pod(head)["metadata"]["finalizers"]
 
 
 class Refused(FakeCluster):

@@ -1,120 +1,116 @@
-"""Jobs are followed from wherever they are: before their CRD is there, after it came back, after etcd was restored."""
+"""kopf is started once jobs are served, and anew where they are served again or versions have gone back."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
-from llmtrain_operator.client import ApiError, Object
-from llmtrain_operator.jobwatch import GONE, JobWatch
+from llmtrain_operator.client import ApiError
+from llmtrain_operator.jobwatch import JobWatch
 
 ABSENT = ApiError(404, "NotFound", "the server could not find the requested resource")
-CUT = ApiError(0, "NoAnswer", "cut")
-Event = tuple[str, str, str]
-"""Kind, name of the job, version."""
+SILENT = ApiError(0, "NoAnswer", "cut")
+Answer = str | ApiError
 
 
 class Server:
-    """What it has at each watch that begins: jobs with versions, the newest version, what the watch then tells."""
+    """Answers each question for the newest version of jobs in turn; then never more."""
 
-    def __init__(self, *lives: tuple[Sequence[tuple[str, str]] | ApiError, str, Sequence[Event | ApiError]]) -> None:
-        self.lives, self.over = list(lives), asyncio.Event()
-        self.begun, self.listed = list[str](), 0
+    def __init__(self, *answers: Answer) -> None:
+        self.answers, self.spent = list(answers), asyncio.Event()
 
     async def newest_version(self, resource: str, namespace: str) -> str:
-        if not self.lives:
-            self.over.set()
+        if not self.answers:
+            self.spent.set()
             await asyncio.Event().wait()
-        jobs, newest, _ = self.lives[0]
-        if isinstance(jobs, ApiError):
-            self.lives.pop(0)
-            raise jobs
-        return newest
-
-    async def list_metadata(self, resource: str, namespace: str, selector: str) -> list[Object]:
-        self.listed += 1
-        jobs = self.lives[0][0]
-        assert not isinstance(jobs, ApiError)
-        return [self._job(name, version) for name, version in jobs]
-
-    async def watch_objects(self, resource: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
-        self.begun.append(version)
-        for event in self.lives.pop(0)[2]:
-            if isinstance(event, ApiError):
-                raise event
-            yield event[0], self._job(event[1], event[2])
-
-    def _job(self, name: str, version: str) -> Object:
-        return {"metadata": {"namespace": "a", "name": name, "resourceVersion": version}}
+        answer = self.answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
 
 
-async def told(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is told of which job, at which version; with a star where the job came along."""
-    monkeypatch.setattr("llmtrain_operator.jobwatch.PAUSE_SECONDS", 0)
+class Follower:
+    """What stands for kopf: it counts how often it was started, and ends when it is asked to."""
+
+    def __init__(self, ends: Sequence[BaseException | None] = ()) -> None:
+        self.started = self.stopped = 0
+        self.ends = list(ends)
+        """How it ends by itself, a start each; afterwards it does not."""
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        self.started += 1
+        if self.ends:
+            end = self.ends.pop(0)
+            if end is not None:
+                raise end
+            return
+        await stop.wait()
+        self.stopped += 1
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmtrain_operator.jobwatch.ABSENT_SECONDS", 0)
-    tales = list[str]()
+    monkeypatch.setattr("llmtrain_operator.jobwatch.SERVED_SECONDS", 0)
 
-    def ensure(namespace: str, name: str, version: str, raw: Object | None) -> None:
-        tales.append(f"{name} {version}{'*' if raw else ''}")
 
-    watch = JobWatch(server, [], ensure, lambda namespace, name, version: tales.append(f"{name} gone {version}"))
+async def played(server: Server, follower: Follower) -> None:
+    """Until the server has answered all that it has."""
+    watch = JobWatch(server, [], follower.follow, lambda: None)
     task = asyncio.create_task(watch.run())
-    await asyncio.wait_for(server.over.wait(), 5)
+    await asyncio.wait_for(server.spent.wait(), 5)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    return tales
 
 
-async def test_jobs_are_listed_once_and_followed_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = [("ADDED", "b", "12"), ("MODIFIED", "a", "13"), ("BOOKMARK", "", "20"), ("DELETED", "b", "21")]
-    server = Server(([("a", "5")], "10", first), ([("a", "13")], "30", [("MODIFIED", "a", "31")]))
-    assert await told(server, monkeypatch) == ["a 5", "b 12*", "a 13*", "b gone 21", "a 31*"]
-    assert (server.begun, server.listed) == (["10", "21"], 1)
-
-
-async def test_a_cut_connection_costs_no_list_and_a_version_that_is_too_old_does(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("answers", "started", "stopped"),
+    [
+        ((ABSENT, ABSENT), 0, 0),
+        ((ABSENT, "10"), 1, 0),
+        (("10", "10", "12"), 1, 0),
+        (("10", SILENT, "12", ApiError(403, "Forbidden", ""), "12"), 1, 0),
+        (("10", ABSENT), 1, 1),
+        (("10", ABSENT, ABSENT, "20", "20"), 2, 1),
+        (("900", "40"), 1, 1),
+        (("900", "40", "41", "42"), 2, 1),
+    ],
+    ids=["never", "later", "served", "not answered", "gone", "gone and back", "restored", "restored and followed"],
+)
+async def test_it_is_started_where_jobs_are_served_and_anew_where_that_began_anew(
+    answers: Sequence[Answer], started: int, stopped: int
 ) -> None:
-    server = Server(
-        ([("a", "5")], "10", [("MODIFIED", "a", "11"), CUT]),
-        ([("a", "11")], "12", [ApiError(GONE, "Expired", "too old")]),
-        ([("a", "15"), ("b", "16")], "20", []),
-    )
-    assert await told(server, monkeypatch) == ["a 5", "a 11*", "a 15", "b 16"]
-    assert (server.begun, server.listed) == (["10", "11", "20"], 2)
+    follower = Follower()
+    await played(Server(*answers), follower)
+    assert (follower.started, follower.stopped) == (started, stopped)
 
 
-async def test_what_went_while_nobody_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(([("a", "5"), ("b", "6")], "10", [ApiError(GONE, "Expired", "")]), ([("a", "5")], "20", []))
-    assert await told(server, monkeypatch) == ["a 5", "b 6", "a 5", "b gone 20"]
+async def test_each_namespace_is_asked_for() -> None:
+    asked = list[str]()
+
+    class Two(Server):
+        async def newest_version(self, resource: str, namespace: str) -> str:
+            asked.append(namespace)
+            return await super().newest_version(resource, namespace)
+
+    server, follower = Two("10", "11", "12"), Follower()
+    task = asyncio.create_task(JobWatch(server, ["a", "b"], follower.follow, lambda: None).run())
+    await asyncio.wait_for(server.spent.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (asked[:3], follower.started) == (["a", "b", "a"], 1)
 
 
-async def test_a_crd_that_comes_later_or_goes_and_comes_back_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(
-        (ABSENT, "", []),
-        (ABSENT, "", []),
-        ([("a", "5")], "10", [("DELETED", "a", "11"), ABSENT]),
-        (ABSENT, "", []),
-        ([("c", "20")], "30", []),
-    )
-    assert await told(server, monkeypatch) == ["a 5", "a gone 11", "c 20"]
+async def test_a_bug_of_the_watch_is_raised_to_whoever_begins_it_anew() -> None:
+    watch = JobWatch(Server("10"), [], Follower([ValueError("broken")]).follow, lambda: None)
+    with pytest.raises(ValueError, match="broken"):
+        await asyncio.wait_for(watch.run(), 5)
 
 
-async def test_after_a_restore_jobs_are_listed_and_followed_in_the_new_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watch from the old version would be silent until the new history is as long."""
-    server = Server(([("a", "500"), ("b", "501")], "900", [CUT]), ([("a", "40")], "50", []))
-    assert await told(server, monkeypatch) == ["a 500", "b 501", "a 40", "b gone 50"]
-    assert server.begun == ["900", "50"]
-
-
-async def test_one_object_that_cannot_be_read_ends_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(([("a", "5")], "10", [("MODIFIED", "a", "11")]))
-
-    async def broken(resource: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
-        server.lives.pop(0)
-        yield "MODIFIED", {"metadata": {"resourceVersion": "11"}}
-        yield "MODIFIED", {"metadata": {"namespace": "a", "name": "a", "resourceVersion": "12"}}
-
-    monkeypatch.setattr(server, "watch_objects", broken)
-    assert await told(server, monkeypatch) == ["a 5", "a 12*"]
+async def test_a_watch_that_ends_unasked_had_a_signal() -> None:
+    """kopf holds the process' signals until they are taken back from it."""
+    over = list[str]()
+    watch = JobWatch(Server("10"), [], Follower([None]).follow, lambda: over.append("over"))
+    await asyncio.wait_for(watch.run(), 5)
+    assert over == ["over"]

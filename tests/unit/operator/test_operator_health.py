@@ -178,7 +178,7 @@ EVENT: ContextVar[str] = ContextVar("EVENT")
 
 
 async def test_a_loop_keeps_nothing_of_the_event_that_began_it() -> None:
-    """Whoever asks for it may run in a context that holds the whole event; a task begun there would hold it as long as it lives."""
+    """kopf's handlers run in a context that holds the whole event; a task begun there would hold it for as long as it lives."""
     seen = list[str]()
 
     async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
