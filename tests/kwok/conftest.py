@@ -1,10 +1,12 @@
 """One plane and one recorder for all tests of this folder."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.kwok.plane import Admin, Plane
+from tests.kwok.plane import ROOT, Admin, Plane
 from tests.kwok.proxy import Fault
 from tests.kwok.recorder import PodRecorder
 from tests.kwok.runs import End, World, play
@@ -17,6 +19,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     plane.start()
     yield plane
     plane.stop()
+
+
+@pytest.fixture(scope="session")
+def controllers(plane: Plane) -> None:
+    """Kubernetes' own controllers of what tenants delete: namespaces, owned objects, pods of nodes that are gone."""
+    subprocess.run([sys.executable, "hack/cluster", "build", "--only", "kube-controller-manager"], cwd=ROOT, check=True)
+    plane.run_program("kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
+                      "--controllers=namespace-controller,garbage-collector-controller,pod-garbage-collector-controller",
+                      "--secure-port=0")  # fmt: skip
 
 
 @pytest.fixture

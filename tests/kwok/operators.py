@@ -64,6 +64,11 @@ class Operator:
         """What the last one said."""
         return (self._folder / f"log-{self.starts}").read_text()[-3000:]
 
+    def lines(self, *words: str) -> list[str]:
+        """What the last one said of these."""
+        said = (self._folder / f"log-{self.starts}").read_text().splitlines()
+        return [line[:300] for line in said if any(word in line for word in words)]
+
 
 def kubeconfig(server: str) -> dict[str, object]:
     """Of a server that asks nobody who he is."""

@@ -106,7 +106,8 @@ class Plane:
 
 def node(name: str) -> dict[str, Any]:
     """A node that KWOK plays, with eight accelerators."""
-    amounts = {"cpu": "100000", "memory": "100Ti", "pods": "100000", "nvidia.com/gpu": "8"}
+    amounts = {"cpu": "100000", "memory": "100Ti", "pods": "100000", "nvidia.com/gpu": "8",
+               "example.com/rdma": "20k"}  # fmt: skip
     return {
         "apiVersion": "v1",
         "kind": "Node",

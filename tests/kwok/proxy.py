@@ -22,6 +22,10 @@ HOP = {"transfer-encoding", "content-length", "content-encoding", "connection"}
 class Fault:
     """Does no harm; subclasses do."""
 
+    def body(self, request: web.Request, body: bytes) -> bytes:
+        """What is passed on of a request's body."""
+        return body
+
     async def request(self, request: web.Request, forward: Forward) -> web.StreamResponse:
         """Answer one request."""
         return await forward()
@@ -67,7 +71,7 @@ class Proxy:
         assert task is not None
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
-        body = await request.read()
+        body = self.fault.body(request, await request.read())
         self.calls[request.method] += 1
         self.writes += request.method in WRITES
         return await self.fault.request(request, lambda: self._forward(request, body))

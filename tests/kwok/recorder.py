@@ -35,9 +35,11 @@ class PodRecorder:
         await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following. A recorder that has stopped by itself has missed something: that is raised."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        (result,) = await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(result, Exception):
+            raise result
 
     async def _follow(self) -> None:
         listed = await self._admin.get("/api/v1/pods")
@@ -65,10 +67,10 @@ class PodRecorder:
     def _join(self, cluster: list[dict[str, Any]]) -> None:
         """Tell the head of a cluster that its workers are there, once they run."""
         running = [pod for pod in cluster if pod["status"].get("phase") == "Running"]
-        heads = [pod for pod in running if pod["metadata"]["labels"]["llmtrain.dev/role"] == "head"]
+        heads = [pod for pod in running if _label(pod, "role") == "head"]
         for head in heads:
-            stage, uid = head["metadata"]["labels"]["llmtrain.dev/stage"], head["metadata"]["uid"]
-            if uid not in self._joined and len(running) - len(heads) >= WORKERS[stage]:
+            stage, uid = _label(head, "stage"), head["metadata"]["uid"]
+            if uid not in self._joined and len(running) - len(heads) >= WORKERS.get(stage, 0):
                 self._joined[uid] = asyncio.create_task(self._annotate(head["metadata"]))
 
     async def _annotate(self, head: dict[str, Any]) -> None:
@@ -116,5 +118,9 @@ def lost_bill(pod: dict[str, Any]) -> int:
 
 
 def _cluster(pod: dict[str, Any]) -> tuple[str, str, str]:
-    labels = pod["metadata"]["labels"]
-    return labels["llmtrain.dev/job"], labels["llmtrain.dev/stage"], labels["llmtrain.dev/attempt"]
+    return _label(pod, "job"), _label(pod, "stage"), _label(pod, "attempt")
+
+
+def _label(pod: dict[str, Any], name: str) -> str:
+    """One of the operator's; a tenant may have taken it off."""
+    return str((pod["metadata"].get("labels") or {}).get(f"llmtrain.dev/{name}", ""))

@@ -22,6 +22,13 @@ NOT_YET: list[Expression] = [(".metadata.deletionGracePeriodSeconds | tostring",
 
 JOINED = "test/workers-joined"
 """Annotation of a head whose workers are there; before that it would wait for them."""
+POD_ADDRESS = "test.example/pod-address"
+"""Annotation with the address that a pod is said to have."""
+STAGE_RUNS: Expression = (
+    '.status.containerStatuses.[] | select( .name == "stage" ) | .state.running.startedAt',
+    "Exists",
+    [],
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,23 @@ containerStatuses:
   restartCount: 0
   state: {running: {startedAt: {{ $now | Quote }}}}
 {{ end }}
+{{ if .spec.initContainers }}
+initContainerStatuses:
+{{ range .spec.initContainers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: true
+  restartCount: 0
+  {{ if .restartPolicy }}
+  state: {running: {startedAt: {{ $now | Quote }}}}
+  {{ else }}
+  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}}}
+  {{ end }}
+{{ end }}
+{{ end }}
 hostIP: 127.0.0.1
-podIP: 127.0.0.1
+podIP: {{ or (index (or .metadata.annotations dict) "test.example/pod-address") "127.0.0.1" | Quote }}
 phase: Running
 startTime: {{ $now | Quote }}
 """
@@ -120,7 +142,9 @@ startTime: {{ $now | Quote }}
     return _stage("pod-ready", expressions, delay, _template(text))
 
 
-def _ended(code: str, message: str, phase: str) -> str:
+def _ended(code: str, message: str, phase: str, all_containers: bool) -> str:
+    """Containers that run end: `stage` with this code and message, the others, where they end too, by SIGKILL."""
+    ends = "true" if all_containers else '(eq $item.name "stage")'
     return _template(f"""
 {{{{ $now := Now }}}}
 {{{{ $root := . }}}}
@@ -132,16 +156,46 @@ containerStatuses:
   imageID: ""
   ready: false
   restartCount: 0
+  {{{{ if and $before.state.running {ends} }}}}
   state:
     terminated:
-      exitCode: {code}
+      exitCode: {{{{ if eq $item.name "stage" }}}} {code} {{{{ else }}}} 137 {{{{ end }}}}
       reason: {{{{ if eq {code} 0 }}}} Completed {{{{ else }}}} Error {{{{ end }}}}
       startedAt: {{{{ $before.state.running.startedAt | Quote }}}}
       finishedAt: {{{{ $now | Quote }}}}
+      {{{{ if eq $item.name "stage" }}}}
       message: {message}
+      {{{{ end }}}}
+  {{{{ else }}}}
+  state: {{{{ toJson $before.state }}}}
+  {{{{ end }}}}
 {{{{ end }}}}
+{_ENDED_INIT if all_containers else ""}
 phase: {phase}
 """)
+
+
+_ENDED_INIT = """{{ if .status.initContainerStatuses }}
+initContainerStatuses:
+{{ range .status.initContainerStatuses }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: false
+  restartCount: 0
+  {{ if .state.running }}
+  state:
+    terminated:
+      exitCode: 0
+      reason: Completed
+      startedAt: {{ .state.running.startedAt | Quote }}
+      finishedAt: {{ $now | Quote }}
+  {{ else }}
+  state: {{ toJson .state }}
+  {{ end }}
+{{ end }}
+{{ end }}"""
+"""Native sidecars end with the pod."""
 
 
 def _finished(name: str, delay: int, when: Expression) -> str:
@@ -154,9 +208,13 @@ def _finished(name: str, delay: int, when: Expression) -> str:
         (".metadata.deletionTimestamp", "DoesNotExist", []),
         (".status.phase", "In", ["Running"]),
         ('.metadata.labels["llmtrain.dev/role"]', "In", ["head"]),
+        STAGE_RUNS,
         when,
     ]
-    return _stage(name, expressions, delay, _ended("0", choices, "Succeeded"))
+    # A container beside it runs on, and with it the pod; a native sidecar ends with the last container.
+    beside = "(or (gt (len .spec.containers) 1) .spec.initContainers)"
+    phase = f"{{{{ if {beside} }}}}Running{{{{ else }}}}Succeeded{{{{ end }}}}"
+    return _stage(name, expressions, delay, _ended("0", choices, phase, all_containers=False))
 
 
 def _stopped(delay: int) -> str:
@@ -164,7 +222,12 @@ def _stopped(delay: int) -> str:
         (".metadata.deletionTimestamp", "Exists", []),
         (".status.phase", "In", ["Running"]),
     ]
-    return _stage("pod-stopped", expressions, delay, _ended("75", json.dumps(json.dumps(INTERRUPTED)), "Failed"))
+    return _stage(
+        "pod-stopped",
+        expressions,
+        delay,
+        _ended("75", json.dumps(json.dumps(INTERRUPTED)), "Failed", all_containers=True),
+    )
 
 
 def _never_started() -> str:

@@ -1,7 +1,9 @@
 """An hour of arrivals, suspensions, deletions, killed pods, drained and lost nodes and killed operators, drawn at random.
 
-SOAK_SECONDS in the environment sets the length. The end must be as after quiet days: the namespace's ledger is what an
-independent recorder makes of the pods, nothing of ours is left, no job ever had two clusters, and memory is flat.
+Whole namespaces are deleted with what runs in them, sidecars are injected into half of the pods, and a webhook that is
+asked about every pod goes down for a while. SOAK_SECONDS in the environment sets the length. The end must be as after
+quiet days: each namespace's ledger, also that of one that is gone, is what an independent recorder makes of the pods,
+nothing of ours is left, no job ever had two clusters, and memory is flat.
 """
 
 import asyncio
@@ -10,19 +12,19 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.kwok.operators import Operator
-from tests.kwok.plane import JOBS, ROOT, Plane, node, until
-from tests.kwok.proxy import Fault, Proxy
+from tests.kwok.plane import JOBS, node, until
+from tests.kwok.proxy import Proxy
 from tests.kwok.runs import World, booked_by_kind, job, left
+from tests.kwok.tenant import Injector, terminating
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 PAUSE = 1.5
@@ -31,17 +33,21 @@ SAMPLED_AFTER = 45.0
 """Seconds after its start from which an operator's memory is sampled."""
 GROWTH = 1.15
 ACTS = {"arrive": 6, "suspend": 4, "resume": 6, "delete": 2, "kill pod": 3, "drain node": 1, "lose node": 1,
-        "kill operator": 1}  # fmt: skip
+        "kill operator": 1, "delete namespace": 1, "webhook goes down": 0.5}  # fmt: skip
+DOWN_SECONDS = 20.0
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
 @dataclass
 class Soak:
-    """One namespace, and whoever plagues it."""
+    """A namespace at a time, and whoever plagues it."""
 
     world: World
     operator: Operator
     namespace: str
     dice: random.Random
+    deleted: list[str] = field(default_factory=list)
+    hooks: set[asyncio.Task[None]] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
     memory: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -112,6 +118,23 @@ class Soak:
     async def _kill(self, pod: dict[str, dict[str, str]]) -> None:
         await self.world.admin.delete(f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}", grace=1)
 
+    async def delete_namespace(self) -> None:
+        """With all that runs in it; whoever comes next comes to another."""
+        await self.world.admin.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.deleted.append(self.namespace)
+        self.namespace = self.world.namespace("soak")
+        await self.world.admin.namespace(self.namespace)
+
+    async def webhook_goes_down(self) -> None:
+        """No pod of the namespace can be created for a while: nobody answers where the webhook should be."""
+        name = f"down-{next(self.world.plane.numbers):04d}"
+        await self.world.admin.post(WEBHOOKS, unreachable_webhook(name, self.namespace))
+        self.hooks.add(asyncio.create_task(self._bring_back(name)))
+
+    async def _bring_back(self, name: str) -> None:
+        await asyncio.sleep(DOWN_SECONDS)
+        await self.world.admin.delete(f"{WEBHOOKS}/{name}")
+
     async def kill_operator(self) -> None:
         await self.operator.kill()
         self.started = time.monotonic()
@@ -130,25 +153,40 @@ class Soak:
                 await self.world.admin.delete(f"{self.url}/{name}")
             return not await self.jobs() and not await self._pods()
 
+        await asyncio.gather(*self.hooks)
         await until("the end of all jobs", gone, 300, every=2)
+
+        async def namespaces_gone() -> bool:
+            return not await terminating(self.world.admin, self.deleted)
+
+        await until("the end of deleted namespaces", namespaces_gone, 120, every=2)
         await asyncio.sleep(2)
 
 
-@pytest.fixture(scope="module")
-def collector(plane: Plane) -> None:
-    """What Kubernetes has for pods whose node is gone: a minute later it says so in their status and deletes them."""
-    subprocess.run([sys.executable, "hack/cluster", "build", "--only", "kube-controller-manager"], cwd=ROOT, check=True)
-    plane.run_program("kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
-                      "--controllers=pod-garbage-collector-controller", "--secure-port=0")  # fmt: skip
+def unreachable_webhook(name: str, namespace: str) -> dict[str, Any]:
+    """A webhook that must be asked before a pod of the namespace is created, at an address where nobody listens."""
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    hook = {
+        "name": "pods.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:9/pods"},
+        "rules": [rule],
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 5,
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+    }
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    return kind | {"metadata": {"name": name}, "webhooks": [hook]}
 
 
 @pytest.mark.timeout(SECONDS + 1200)
-@pytest.mark.usefixtures("collector")
+@pytest.mark.usefixtures("controllers")
 async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: World) -> None:
     namespace = world.namespace("soak")
     await world.admin.namespace(namespace)
-    async with Proxy(world.plane, Fault()) as proxy:
-        operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}", namespace)
+    async with Proxy(world.plane, Injector(random.Random(2), "soak-")) as proxy:
+        operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}")
         await operator.start()
         soak = Soak(world, operator, namespace, random.Random(int(os.environ.get("SOAK_SEED", "1"))))
         soak.started = end = time.monotonic()
@@ -163,16 +201,20 @@ async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: Wor
             raise AssertionError(f"{error}\n{operator.log()}") from error
         finally:
             await operator.close()
-    recorded, ledger = world.recorder.by_kind(namespace), await booked_by_kind(world.admin, namespace)
-    pods, micro_usd = world.recorder.pods(namespace), ledger.total()
+    spaces = [*soak.deleted, soak.namespace]
+    recorded = {name: world.recorder.by_kind(name) for name in spaces}
+    ledgers = {name: await booked_by_kind(world.admin, name) for name in spaces}
+    pods = [pod for name in spaces for pod in world.recorder.pods(name)]
+    micro_usd = sum(ledger.total() for ledger in ledgers.values())
     (world.plane.state / "pods.json").write_text(json.dumps(pods))
     print(
-        f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(pods)} pods, {micro_usd / 1e6:.4f} USD, {operator.starts} starts"
+        f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(spaces)} namespaces, {len(pods)} pods, {micro_usd / 1e6:.4f} USD, "
+        f"{operator.starts} starts"
     )
-    assert ledger == recorded
+    assert ledgers == recorded
     assert micro_usd > 0
-    assert await left(world.admin, namespace) == []
-    assert not {each for each in world.recorder.together if each.startswith(f"{namespace}/")}
+    assert await left(world.admin, soak.namespace) == []
+    assert not {each for each in world.recorder.together if each.startswith("soak-")}
     third = len(soak.memory) // 3
     first, last = (statistics.median(part) for part in (soak.memory[:third], soak.memory[-third:]))
     print(f"memory: {first:.0f} MB in the first third, {last:.0f} MB in the last, {len(soak.memory)} samples")
