@@ -237,9 +237,11 @@ class Tenant:
             if status["name"] == "stage" and begun:
                 ended = {"exitCode": code, "startedAt": begun, "finishedAt": begun, "reason": "Error"}
                 status["state"] = {"terminated": ended | {"message": hostile_words(self.dice)}}
-        alone = len(statuses) == 1
-        phase = {"phase": "Failed" if code else "Succeeded"} if alone else {}
-        await self.admin.patch(self._path(pod, "pods") + "/status", {"status": {"containerStatuses": statuses} | phase})
+        told: dict[str, Any] = {"containerStatuses": statuses}
+        if len(statuses) == 1:
+            # With its last container a pod's native sidecars end, and it is over.
+            told |= {"phase": "Failed" if code else "Succeeded", "initContainerStatuses": _ended_beside(pod)}
+        await self.admin.patch(self._path(pod, "pods") + "/status", {"status": told})
         return True
 
     async def _foreign_pod(self, namespace: str) -> bool:
@@ -310,6 +312,18 @@ class Tenant:
         if replace:
             await self.arrive()
         return True
+
+
+def _ended_beside(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Init containers of a pod whose own containers have ended."""
+    found: list[dict[str, Any]] = pod["status"].get("initContainerStatuses", [])
+    for status in found:
+        begun = status["state"].get("running", {}).get("startedAt")
+        if begun:
+            status["state"] = {
+                "terminated": {"exitCode": 0, "startedAt": begun, "finishedAt": begun, "reason": "Completed"}
+            }
+    return found
 
 
 async def terminating(admin: Admin, names: list[str]) -> list[str]:
