@@ -24,10 +24,13 @@ def ready_node() -> dict[str, Any]:
 
 
 class Kubelet:
-    """Looks at one namespace twice a second; pods of others than the operator are left as they are."""
+    """Looks at one namespace twice a second; pods of others than the operator are left as they are.
 
-    def __init__(self, cluster: KubernetesCluster, namespace: str) -> None:
-        self.cluster, self.namespace = cluster, namespace
+    `cut_off` is the end of the names of pods whose node seems not to answer: their container is ready, they are not.
+    """
+
+    def __init__(self, cluster: KubernetesCluster, namespace: str, cut_off: str = "nobody") -> None:
+        self.cluster, self.namespace, self.cut_off = cluster, namespace, cut_off
         self.created: list[str] = []
 
     async def run(self) -> None:
@@ -50,7 +53,11 @@ class Kubelet:
                 await self.set_status(pod, self.ended(pod, 75, ""))
             await self.cluster.delete(PODS, self.namespace, name, meta["uid"], 0)
         elif status.get("phase") == "Pending":
-            await self.set_status(pod, self.running())
+            status = self.running()
+            if name.endswith(self.cut_off):
+                status["conditions"].append({"type": "Ready", "status": "False", "lastTransitionTime": now()})
+                status["containerStatuses"][0]["ready"] = True
+            await self.set_status(pod, status)
         elif status.get("phase") == "Running" and name.endswith("-head"):
             stage = meta["labels"]["llmtrain.dev/stage"]
             result = Result(outcome="Succeeded", artifact=ARTIFACTS.get(stage, ""), working_seconds=1)

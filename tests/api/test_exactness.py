@@ -110,7 +110,9 @@ class Operator:
     """Restarted for every turn: nothing but the API remembers."""
 
     def __init__(self, cluster: Any) -> None:
-        self._reconciler = Reconciler(cluster, lambda: datetime.now(UTC), "jobs:1")
+        self.ahead = timedelta(0)
+        """How much later than now it is for the operator."""
+        self._reconciler = Reconciler(cluster, lambda: datetime.now(UTC) + self.ahead, "jobs:1")
 
     async def turn(self, number: int) -> None:
         try:
@@ -137,6 +139,8 @@ async def live_and_die(kubelet: Kubelet, operator: Operator, rng: random.Random)
 
 
 async def drain(kubelet: Kubelet, operator: Operator) -> None:
+    """Every pod's grace is over, which is when nodes of those that are still there are asked for."""
+    operator.ahead = timedelta(seconds=90)
     for _ in range(40):
         await operator.turns()
         await kubelet.obey()
