@@ -55,8 +55,8 @@ test-api: venv ## Tests against a real kube-apiserver, Helm and Prometheus
 	$(PY) -m pytest tests/api -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-kwok
-test-kwok: venv ## Kills and a faulty apiserver, with pods on KWOK nodes
-	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,kube-scheduler,kwok
+test-kwok: venv ## Kills, a faulty apiserver and a hostile tenant, with pods on KWOK nodes
+	python3 hack/cluster build --only etcd,kube-apiserver,kubectl,kube-scheduler,kube-controller-manager,kwok
 	$(PY) -m pytest tests/kwok -n 2 --dist loadfile
 
 .PHONY: test-long
