@@ -291,11 +291,11 @@ class Tenant:
 
     async def _budget(self, namespace: str) -> bool:
         self._numbers += 1
-        spec = {
+        spec: dict[str, Any] = {
             "limitUsd": self.dice.choice(["0.01", "1000"]),
             "onBreach": self.dice.choice(["Suspend", "Warn", "Fail"]),
+            "jobSelector": {"matchLabels": {}},
         }
-        spec["jobSelector"] = {"matchLabels": {}}
         body = {
             "apiVersion": "llmtrain.dev/v1alpha1",
             "kind": "TrainingBudget",
