@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Any, cast, get_args, get_origin
 
@@ -164,8 +165,8 @@ def _of_type(kind: Any) -> Iterator[Any]:
         yield from ([item] for item in _of_type(arguments[0]))
     elif get_origin(kind) is dict:
         yield from ({key: value} for key in ("a", "example.com/a", "en") for value in _of_type(arguments[1]))
-    elif isinstance(kind, type) and issubclass(kind, str) and hasattr(kind, "__members__"):
-        yield from (member.value for member in kind)  # type: ignore[attr-defined]
+    elif isinstance(kind, type) and issubclass(kind, StrEnum):
+        yield from (member.value for member in kind)
     elif kind is bool:
         yield from (True, False)
     elif kind is int:

@@ -119,7 +119,9 @@ async def test_a_pod_that_only_looks_like_one_is_neither_ended_nor_billed() -> N
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "between read and write"])
 @pytest.mark.parametrize("state", ["created", "running", "stopping"])
-async def test_a_foreground_deletion_ends_whenever_the_collector_is_done(state: str, late: bool) -> None:
+async def test_a_foreground_deletion_ends_whenever_the_collector_is_done(
+    state: str, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = await bring_to(state)
     await delete(run, "foregroundDeletion")
     for kind in (PODS, "api/v1/configmaps", "api/v1/services", "api/v1/secrets"):
@@ -134,7 +136,7 @@ async def test_a_foreground_deletion_ends_whenever_the_collector_is_done(state: 
         return await real(resource, seen, after)
 
     if late:
-        run.cluster.replace_finalizers = replace  # type: ignore[method-assign]
+        monkeypatch.setattr(run.cluster, "replace_finalizers", replace)
     else:
         collected(run, "foregroundDeletion")
     await until_gone(run)

@@ -3,6 +3,7 @@
 import zlib
 
 import pytest
+from llmtrain_operator.turn import Turn
 
 from llmtrain.api.job import JobSpec
 from tests.unit.operator.changes import ABSENT, AT_ONCE, BASES, NOT_ALONE, PHASES, changes, deviations
@@ -37,6 +38,6 @@ async def test_the_comparison_sees_what_a_change_leaves_behind(monkeypatch: pyte
     assert any("evaluatorPlan" in line or ".plan" in line for line in found)
 
 
-def keep_plans(turn: object) -> None:
-    stage = turn.status.stages[2]  # type: ignore[attr-defined]
-    stage.plan = stage.plan + "+" + turn.spec.training.cluster.plan_ref.name  # type: ignore[attr-defined]
+def keep_plans(turn: Turn) -> None:
+    stage = turn.status.stages[2]
+    stage.plan = stage.plan + "+" + turn.spec.training.cluster.plan_ref.name

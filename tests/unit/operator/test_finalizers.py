@@ -99,7 +99,9 @@ async def test_a_list_that_never_stands_still_is_given_up_and_a_refusal_is_told(
     assert cluster.asked == 1
 
 
-async def test_a_job_and_its_pods_keep_what_other_controllers_put_on_them_in_between() -> None:
+async def test_a_job_and_its_pods_keep_what_other_controllers_put_on_them_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = await in_training()
     real = run.cluster.replace_finalizers
 
@@ -109,7 +111,7 @@ async def test_a_job_and_its_pods_keep_what_other_controllers_put_on_them_in_bet
             body["metadata"]["finalizers"].append(THEIRS)
         return await real(resource, seen, after)
 
-    run.cluster.replace_finalizers = late  # type: ignore[method-assign]
+    monkeypatch.setattr(run.cluster, "replace_finalizers", late)
     run.cluster.end_pod(next(name for name in run.pods if name.endswith("head")), 64)
     for _ in range(6):
         await run.drain_step()

@@ -119,7 +119,7 @@ async def test_another_default_image_is_for_the_next_attempt_and_is_not_told() -
     assert not [one for one in run.status.conditions if one.type == "UpToDate"]
 
 
-async def test_labels_that_cannot_be_read_take_no_plan_away() -> None:
+async def test_labels_that_cannot_be_read_take_no_plan_away(monkeypatch: pytest.MonkeyPatch) -> None:
     run = await in_training(evaluation=DURING)
     set_plan(run, allowedNamespaces={"matchLabels": {"team": "x"}})
     space = {"metadata": {"name": "team-a", "labels": {"team": "x"}}}
@@ -133,14 +133,14 @@ async def test_labels_that_cannot_be_read_take_no_plan_away() -> None:
             raise ApiError(403, "Forbidden", "no")
         return await get(resource, namespace, name, not_before)
 
-    run.cluster.get = refused  # type: ignore[method-assign]
+    monkeypatch.setattr(run.cluster, "get", refused)
     run.cluster.end_pod("gpt-trn-1-e0-1", 137, reason="Error")
     for _ in range(4):
         run.cluster.tick(20)
         await run.turn()
     assert [slot.incarnation for slot in training(run).evaluators] == [2], "its successor waits until they can be read"
     assert not [one for one in run.status.conditions if one.type == "UpToDate"]
-    run.cluster.get = get  # type: ignore[method-assign]
+    monkeypatch.setattr(run.cluster, "get", get)
     run.cluster.tick(20)
     await run.turn(2)
     assert "gpt-trn-1-e0-2" in run.pods
@@ -160,7 +160,7 @@ async def test_the_next_attempt_takes_the_change() -> None:
     assert not [one for one in run.status.conditions if one.type == "UpToDate"]
 
 
-def reads(run: Scenario) -> list[str]:
+def reads(run: Scenario, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of ConfigMaps that are read from now on."""
     asked, get = list[str](), run.cluster.get
 
@@ -168,7 +168,7 @@ def reads(run: Scenario) -> list[str]:
         asked.extend([name] if resource == CONFIG_MAPS else [])
         return await get(resource, namespace, name, not_before)
 
-    run.cluster.get = noted  # type: ignore[method-assign]
+    monkeypatch.setattr(run.cluster, "get", noted)
     return asked
 
 
@@ -180,9 +180,9 @@ async def lose_a_worker(run: Scenario, incarnation: int) -> None:
     await run.turn(2)
 
 
-async def test_the_templates_are_read_only_after_a_change_and_once() -> None:
+async def test_the_templates_are_read_only_after_a_change_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run = await training_with_env()
-    asked = reads(run)
+    asked = reads(run, monkeypatch)
     await lose_a_worker(run, 1)
     assert asked == []
     CHANGES["env"](run)

@@ -162,7 +162,9 @@ async def test_what_was_booked_on_a_page_that_broke_is_not_booked_again() -> Non
     assert len(cluster.of(CONFIG_MAPS)) == 1
 
 
-async def test_the_sums_are_those_of_all_months_and_pages_are_read_again_only_when_they_change() -> None:
+async def test_the_sums_are_those_of_all_months_and_pages_are_read_again_only_when_they_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster = FakeCluster()
     mine = ledgers(cluster)
     for month in range(1, 13):
@@ -175,7 +177,7 @@ async def test_the_sums_are_those_of_all_months_and_pages_are_read_again_only_wh
         read.append(name)
         return await real(resource, namespace, name, not_before)
 
-    cluster.get = get  # type: ignore[method-assign]
+    monkeypatch.setattr(cluster, "get", get)
     observer: Ledgers = ledgers(cluster)
 
     async def sums() -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What is taken out of the manifest leaves the status; what cannot be priced ends no turn."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -7,6 +8,11 @@ from llmtrain_operator.recent import PLANS
 
 from llmtrain.cost.duration import preemption_slowdown
 from llmtrain.cost.errors import InputError
+from llmtrain.cost.physics import ModelSize
+from llmtrain.cost.plans import Plan as RatePlan
+from llmtrain.cost.plans import Pods
+from llmtrain.cost.work import Cluster as CostCluster
+from llmtrain.cost.work import TrainingWork
 from tests.unit.operator.scenario import Scenario, cluster
 from tests.unit.operator.test_frozen_attempt import DURING, EVALUATION
 from tests.unit.operator.test_life_cycle import in_training, training
@@ -109,12 +115,12 @@ async def test_preemptions_that_leave_no_time_to_work_end_no_turn() -> None:
 
 @pytest.mark.parametrize(("rate", "priced"), [("0.05", True), ("1", True), ("9999", False), ("999999999999", False)])
 def test_a_rate_of_preemptions_is_priced_or_refused_in_words(rate: str, priced: bool) -> None:
-    from types import SimpleNamespace
-
-    on = SimpleNamespace(accelerators=64, plan=SimpleNamespace(preemptions_per_accelerator_hour=float(rate)))
-    work: Any = SimpleNamespace(checkpoint_seconds=60.0)
+    spot = RatePlan("gpu", "Rented", Decimal("3.99"), preemptions_per_accelerator_hour=float(rate))
+    on = CostCluster(spot, Pods(0, Decimal(0), Decimal(0)), Pods(8, Decimal(1), Decimal(1), 8))
+    model = ModelSize(10**9, 10**9, 6e9, layers=24, embedding=2048, heads=16, context=2048)
+    work = TrainingWork(model, 1e9, checkpoint_seconds=60.0)
     if priced:
-        assert preemption_slowdown(on, work) >= 1  # type: ignore[arg-type]
+        assert preemption_slowdown(on, work) >= 1
         return
     with pytest.raises(InputError, match="preemptionsPerAcceleratorHour"):
-        preemption_slowdown(on, work)  # type: ignore[arg-type]
+        preemption_slowdown(on, work)

@@ -90,7 +90,7 @@ async def test_a_namespace_without_one_gets_none() -> None:
 
 
 @pytest.mark.parametrize("crash", range(1, 4))
-async def test_a_crash_in_between_neither_loses_nor_repeats_it(crash: int) -> None:
+async def test_a_crash_in_between_neither_loses_nor_repeats_it(crash: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster()
     leave(cluster, [total(5)])
     real, writes = cluster._write, 0
@@ -102,7 +102,7 @@ async def test_a_crash_in_between_neither_loses_nor_repeats_it(crash: int) -> No
             raise ApiError(0, "NoAnswer", "gone")
         return real(change)
 
-    cluster._write = write  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(cluster, "_write", write)
     for _ in range(2):
         try:
             await ledgers(cluster).book(SPACE, booking("new", 1))
@@ -194,7 +194,9 @@ async def test_what_is_out_of_bounds_is_not_carried_over_and_stops_nobody(totals
     assert cluster.objects[FORMER]["data"]["before.json"] == text, "nothing is lost"
 
 
-async def test_a_right_that_is_missing_in_the_namespace_does_not_hold_up_the_booking() -> None:
+async def test_a_right_that_is_missing_in_the_namespace_does_not_hold_up_the_booking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster = FakeCluster()
     leave(cluster, [total(5)])
     real = cluster.replace
@@ -204,11 +206,11 @@ async def test_a_right_that_is_missing_in_the_namespace_does_not_hold_up_the_boo
             raise ApiError(403, "Forbidden", "cannot update configmaps")
         return await real(resource, namespace, *rest)
 
-    cluster.replace = replace  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(cluster, "replace", replace)
     mine = ledgers(cluster)
     await mine.book(SPACE, booking("a", 1))
     assert booked_micro_usd(cluster) == 1
-    del cluster.replace
+    monkeypatch.undo()
     await mine.carried_over(SPACE)
     assert [row["costMicroUsd"] for row in carried(cluster)["rows"]] == [5]
 
