@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
-from llmtrain_operator.clocks import believed, last_condition_time
+from llmtrain_operator.clocks import believed, last_condition_time, reported
 from llmtrain_operator.clocks import condition_time as condition_time
 from llmtrain_operator.clocks import parse_time as parse_time
 from llmtrain_operator.containers import Pod as Pod
@@ -96,7 +96,7 @@ def _end(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> datetime | None:
     over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
     statuses = container_statuses(pod)
     if any(is_running(status) for status in statuses):
-        return _lost_node_end(pod, nodes, deleted, now)
+        return _lost_node_end(pod, nodes, deleted, now) or (_untold_end(pod, deleted, now) if over else None)
     if not (over or deleted):
         return None
     finished = max((time for status in statuses for time in _times(status, "finishedAt")), default=None)
@@ -151,6 +151,17 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
     end = condition_time(pod, "DisruptionTarget") or deleted
     finished = [time for status in container_statuses(pod) for time in _times(status, "finishedAt")]
     return max([end, *(believed(pod, time, now) for time in finished)])
+
+
+def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime | None:
+    """Rule (e): the pod is over and its kubelet is done with it, and nobody tells when its last container ended.
+
+    What the apiserver was last told is waited for as long as for a node.
+    """
+    if deleted is None or _grace(pod) > 0:
+        return None
+    last = max(deleted, reported(pod) or deleted)
+    return last if now - last > NODE_LOST_AFTER else None
 
 
 def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:

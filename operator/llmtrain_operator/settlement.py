@@ -43,7 +43,11 @@ def settle(
         if pod.uid in settled:
             continue
         before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
-        if span.final and pod.uid not in later:
+        if span.final and before is None and not pod.held:
+            # Booked and let go before, and out of sight in between: somebody had taken its labels off. To bill it again would be
+            # wrong, and of a pod that was never seen alive there is nothing to bill but what nobody saw.
+            settled.append(pod.uid)
+        elif span.final and pod.uid not in later:
             wiped = before if before is not None and pod.rejected and before.pod_seconds > span.seconds else None
             _book(entries, vanished_entry(wiped) if wiped else final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)

@@ -186,6 +186,7 @@ def lone_life(rng: random.Random, number: int, kind: str) -> Life:
     meta = {
         "name": f"pod-{number}",
         "uid": lived.uid,
+        "finalizers": ["llmtrain.dev/settle"],
         "labels": {"llmtrain.dev/stage": rng.choice(["Curation", "Training"]), "llmtrain.dev/attempt": "1",
                    "llmtrain.dev/role": rng.choice(["head", "worker"])},
         "annotations": {"llmtrain.dev/price": json.dumps(price(rng))},

@@ -31,6 +31,12 @@ def pod(
     return {"metadata": meta, "spec": {"nodeName": "n", "containers": [{"name": "stage"}]}, "status": status}
 
 
+def told_at(body: dict[str, Any], time: str) -> dict[str, Any]:
+    """The apiserver was last told of its status then."""
+    body["metadata"]["managedFields"] = [{"subresource": "status", "time": time}]
+    return body
+
+
 ENDED = {"terminated": {"finishedAt": at(10)}}
 RUNNING = {"running": {"startedAt": at(1)}}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
@@ -53,6 +59,26 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
     "deleted, the kubelet may still start it": (pod("Pending", deleted=at(5)), READY, 1800, False),
     "deleted before any container ran, on a node that is gone": (pod("Pending", deleted=at(5)), {}, 270, True),
     "(c) failed before any container ran": (pod("Failed"), READY, 420, True),
+    "(e) over and let go, a container said to run": (
+        pod("Failed", state=RUNNING, deleted=at(20), grace=0),
+        {"n": Node(True, datetime(2026, 3, 1, 11, tzinfo=UTC))},
+        1200,
+        True,
+    ),
+    "(e) let go less than five minutes ago": (
+        pod("Failed", state=RUNNING, deleted=at(26), grace=0),
+        READY,
+        1800,
+        False,
+    ),
+    "(e) its kubelet is still at it": (pod("Failed", state=RUNNING, deleted=at(20)), READY, 1800, False),
+    "(e) it runs, whoever let it go": (pod("Running", state=RUNNING, deleted=at(20), grace=0), READY, 1800, False),
+    "(e) told of after it was let go": (
+        told_at(pod("Failed", state=RUNNING, deleted=at(20), grace=0), at(23)),
+        READY,
+        1380,
+        True,
+    ),
     "(d) node gone": (pod("Running", state=RUNNING, deleted=at(20)), {}, 1200, True),
     "(d) node silent for long": (
         pod("Running", state=RUNNING, deleted=at(20)),

@@ -117,6 +117,33 @@ async def test_a_pod_that_is_billed_stays_the_jobs_whoever_owns_it_now(owners: A
     assert sum(e.cost_micro_usd for e in run.status.ledger.entries) == recorded_micro_usd(run.cluster) > 0
 
 
+@pytest.mark.parametrize("owner", [True, False], ids=["owner kept", "owner off as well"])
+async def test_a_pod_that_was_billed_and_hidden_for_a_while_is_not_billed_again(owner: bool) -> None:
+    """Somebody holds it with a finalizer of his own, takes its labels off once it is billed, and puts them back."""
+    run = await training()
+    name = "gpt-trn-1-w0-1"
+    touch(run, name)["finalizers"].append("example.com/mine")
+    run.cluster.end_pod(name, 137, reason="Error")
+    run.memory.woken = True
+    await run.turn(3)
+    meta = touch(run, name)
+    assert meta["finalizers"] == ["example.com/mine"], "it is billed and let go"
+    billed = next(e for e in run.status.ledger.entries if e.stage == "Training")
+    labels, owners = meta["labels"], meta["ownerReferences"]
+    meta["labels"], meta["ownerReferences"] = {}, owners if owner else []
+    for _ in range(3):
+        run.cluster.tick(60)  # the running bill is written, and what is out of sight leaves with it
+        run.memory.woken = True
+        await run.turn()
+    assert run.status.ledger.settled == [], "out of sight"
+    meta = touch(run, name)
+    meta["labels"], meta["ownerReferences"] = labels, owners
+    for _ in range(3):
+        run.memory.woken = True
+        await run.turn()
+    assert next(e for e in run.status.ledger.entries if e.stage == "Training") == billed
+
+
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-02-30T00:00:00Z", None, 7, ["a"], "x" * 9999]
 )  # fmt: skip

@@ -133,6 +133,7 @@ def test_the_split_says_where_the_time_of_a_worker_went() -> None:
         "metadata": {
             "name": "w",
             "uid": "w",
+            "finalizers": ["llmtrain.dev/settle"],
             "labels": {"llmtrain.dev/stage": "Training", "llmtrain.dev/attempt": "1", "llmtrain.dev/role": "worker"},
             "annotations": {"llmtrain.dev/price": json.dumps(frozen)},
             "deletionTimestamp": stamp(402),
