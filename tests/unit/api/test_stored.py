@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llmtrain_operator.reconcile import read_job
+from llmtrain_operator.observe import read_job
 
 from llmtrain.api.crd import crds
 from llmtrain.api.job import JobSpec

@@ -8,7 +8,8 @@ import pytest
 from llmtrain_operator.client import Found
 from llmtrain_operator.decide import decide
 from llmtrain_operator.observation import DeletePod, Observation
-from llmtrain_operator.reconcile import JOBS, Look, Reconciler, read_job
+from llmtrain_operator.observe import Look, read_job
+from llmtrain_operator.reconcile import JOBS, Reconciler
 from llmtrain_operator.rest import Kept, pack
 
 from llmtrain.api.status import StageState
@@ -20,8 +21,8 @@ async def observe(run: Scenario) -> Observation:
     """What the next turn would see."""
     reconciler = Reconciler(run.cluster, run.cluster.clock, "jobs:1")
     job = read_job(run.job)
-    pods = await reconciler._pods(job, None, run.memory)
-    return await reconciler._observe(job, Look(pods.pods, run.cluster.now), run.memory)
+    pods = await reconciler.observer.pods(job, None, run.memory)
+    return await reconciler.observer.observe(job, Look(pods.pods, run.cluster.now), run.memory)
 
 
 async def before_a_create() -> Scenario:

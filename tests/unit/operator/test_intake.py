@@ -7,9 +7,10 @@ from llmtrain_operator.act import PODS
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.clocks import parse_time
 from llmtrain_operator.observation import Job
+from llmtrain_operator.observe import read_job
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podshape import shaped
-from llmtrain_operator.reconcile import JOBS, read_job
+from llmtrain_operator.reconcile import JOBS
 
 from tests.unit.operator.fake_cluster import clone, stamp
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd

@@ -152,7 +152,7 @@ async def test_a_bill_is_written_without_reading_the_job_or_its_pods(monkeypatch
 
 
 async def test_turns_at_rest_write_what_live_turns_would_have_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmtrain_operator.reconcile.secrets.token_hex", lambda count: "00000000")
+    monkeypatch.setattr("llmtrain_operator.observe.secrets.token_hex", lambda count: "00000000")
     live, resting = await training(), await training()
     for minute in range(1, 5):
         for run in (live, resting):
