@@ -110,6 +110,22 @@ class Scenario:
         self.end_head()
         await self.drain()
 
+    async def until_training(self) -> None:
+        """Preflight and curation end well; the training has its pods, and nobody has placed them."""
+        await self.run_stage()
+        await self.run_stage()
+        await self.until_pods()
+        await self.turn(2)
+
+    async def run_training(self, seconds: int) -> None:
+        """The same, and its pods have run for so long."""
+        await self.until_training()
+        for name in self.pods:
+            self.cluster.run_pod(name)
+        await self.turn(2)
+        self.cluster.tick(seconds)
+        await self.turn()
+
     def end_head(self) -> None:
         head = next(name for name in self.pods if name.endswith("head"))
         stage = Stage(self.cluster.pod(head)["metadata"]["labels"]["llmtrain.dev/stage"])

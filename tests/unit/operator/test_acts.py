@@ -146,15 +146,7 @@ async def test_creates_are_tried_soon_after_the_job_gave_something_up() -> None:
 
 async def in_training() -> Scenario:
     run = Scenario()
-    await run.run_stage()
-    await run.run_stage()
-    await run.until_pods()
-    await run.turn(2)
-    for name in run.pods:
-        run.cluster.run_pod(name)
-    await run.turn(2)
-    run.cluster.tick(120)
-    await run.turn()
+    await run.run_training(120)
     return run
 
 

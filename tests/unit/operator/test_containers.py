@@ -34,10 +34,7 @@ async def placed(injects: dict[str, str], **spec: Any) -> Scenario:
     """The training's pods are bound to a node; what a webhook put before the stage has run."""
     run = Scenario(**spec)
     run.cluster.injects = injects
-    await run.run_stage()
-    await run.run_stage()
-    await run.until_pods()
-    await run.turn(2)
+    await run.until_training()
     for name in run.pods:
         run.cluster.place_pod(name)
     await run.turn()

@@ -232,15 +232,8 @@ def training() -> Any:
 
     async def until() -> Any:
         run = Scenario()
-        await run.run_stage()
-        await run.run_stage()
-        await run.until_pods()
-        await run.turn(2)
-        for name in run.pods:
-            run.cluster.run_pod(name)
-        await run.turn(2)
-        run.cluster.tick(60)
-        await run.turn(2)
+        await run.run_training(60)
+        await run.turn()
         budget = {"metadata": {"name": "all", "namespace": "team-a"}, "spec": {"limitUsd": "500", "period": "Month"}}
         run.cluster.add(BUDGETS, budget)
         run.cluster.add("api/v1/namespaces", {"metadata": {"name": "team-a"}})

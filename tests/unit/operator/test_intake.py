@@ -18,15 +18,7 @@ from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
 async def training() -> Scenario:
     run = Scenario()
-    await run.run_stage()
-    await run.run_stage()
-    await run.until_pods()
-    await run.turn(2)
-    for name in run.pods:
-        run.cluster.run_pod(name)
-    await run.turn(2)
-    run.cluster.tick(100)
-    await run.turn()
+    await run.run_training(100)
     return run
 
 
