@@ -108,6 +108,14 @@ class Rule(BaseModel):
         return entry | ({"optionalOldSelf": True} if self.optional_old_self else {})
 
 
+def exactly_one(first: str, second: str) -> Rule:
+    """Of two fields, by their wire names."""
+    return Rule(
+        rule=f"has(self.{first}) != has(self.{second})",
+        message=f"exactly one of `{first}` and `{second}` must be set",
+    )
+
+
 def cel(*rules: Rule) -> dict[str, Any]:
     """`json_schema_extra` that carries CEL rules into the CRD."""
     return {"x-kubernetes-validations": [rule.to_dict() for rule in rules]}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from llmtrain.api.base import DecimalString, Model, ObjectName, Rule, Text, Wire, cel, one_line
+from llmtrain.api.base import DecimalString, Model, ObjectName, Rule, Text, Wire, cel, exactly_one, one_line
 from llmtrain.api.cluster import Cluster, NamedRef
 from llmtrain.api.curation import Curation
 from llmtrain.api.evaluation import Evaluation
@@ -32,14 +32,7 @@ class CaBundle(Model):
     config_map_key_ref: KeyRef | None = Field(None, description="A ConfigMap's key.")
     secret_key_ref: KeyRef | None = Field(None, description="A Secret's key.")
 
-    model_config = Model.model_config | {
-        "json_schema_extra": cel(
-            Rule(
-                rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",
-                message="exactly one of `configMapKeyRef` and `secretKeyRef` must be set",
-            )
-        )
-    }
+    model_config = Model.model_config | {"json_schema_extra": cel(exactly_one("configMapKeyRef", "secretKeyRef"))}
 
 
 class S3Storage(Model):
@@ -98,14 +91,7 @@ class Storage(Model):
     s3: S3Storage | None = Field(None, description="An S3-compatible bucket.")
     persistent_volume_claim: VolumeStorage | None = Field(None, description="A shared volume.")
 
-    model_config = Model.model_config | {
-        "json_schema_extra": cel(
-            Rule(
-                rule="has(self.s3) != has(self.persistentVolumeClaim)",
-                message="exactly one of `s3` and `persistentVolumeClaim` must be set",
-            )
-        )
-    }
+    model_config = Model.model_config | {"json_schema_extra": cel(exactly_one("s3", "persistentVolumeClaim"))}
 
 
 class OnBreach(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmtrain.api.base import Model, Rule, SignificantString, cel
+from llmtrain.api.base import Model, Rule, SignificantString, cel, exactly_one
 
 ShareString = Annotated[str, Field(pattern=r"^0(\.[0-9]{1,9})?$", max_length=16)]
 """A decimal from 0 to below 1, as a string: "0.1"."""
@@ -228,14 +228,7 @@ class SizeFor(Model):
     tokens: int | None = Field(None, ge=1, le=10**15, description="Training tokens.")
     flops: SignificantString | None = Field(None, description="Floating-point operations of training: 6 N D.")
 
-    model_config = Model.model_config | {
-        "json_schema_extra": cel(
-            Rule(
-                rule="has(self.tokens) != has(self.flops)",
-                message="exactly one of `tokens` and `flops` must be set",
-            )
-        )
-    }
+    model_config = Model.model_config | {"json_schema_extra": cel(exactly_one("tokens", "flops"))}
 
 
 class ModelSpec(Model):
@@ -248,10 +241,7 @@ class ModelSpec(Model):
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
-            Rule(
-                rule="has(self.preset) != has(self.architecture)",
-                message="exactly one of `preset` and `architecture` must be set",
-            ),
+            exactly_one("preset", "architecture"),
             Rule(
                 rule="!has(self.sizeFor) || (has(self.preset) && self.preset == 'auto')",
                 message="`sizeFor` needs `preset: auto`",

@@ -149,17 +149,22 @@ class AttemptRecord(StatusModel):
     held_micro_usd: int = Field(0, description="Microdollars that these pods cost in that time.")
 
 
-class RolePrice(StatusModel):
+class Rate(StatusModel):
+    """What a pod's time costs, and by which rule."""
+
+    micro_usd_per_hour: int = Field(0, description="Microdollars per hour.")
+    increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
+    minimum_seconds: int = Field(0, description="Shortest time that is billed.")
+    accelerators: int = Field(0, description="Accelerators that the pod requests of its plan's resource.")
+
+
+class RolePrice(Rate):
     """What a pod of one role costs. It is fixed when the attempt begins, before any of its pods exists."""
 
     role: Key = Field(description="head, worker or evaluator.")
     plan: Key = Field("", description="ComputePlan.")
     plan_resource_version: Key = Field("", description="Version of the plan that the price was taken from.")
     tenure: Key = Field("", description="Rented or Owned.")
-    micro_usd_per_hour: int = Field(0, description="Microdollars per hour.")
-    increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
-    minimum_seconds: int = Field(0, description="Shortest time that is billed.")
-    accelerators: int = Field(0, description="Accelerators that the pod requests of its plan's resource.")
     load_watts: int = Field(0, description="Power of its accelerators while they work, the building's losses included.")
     idle_watts: int = Field(0, description="The same while they wait.")
 
@@ -260,15 +265,11 @@ class LedgerEntry(Amounts):
     energy_joules: int = Field(0, description="Electricity of the accelerators, the building's losses included.")
 
 
-class HighWater(Amounts):
+class HighWater(Amounts, Rate):
     """One pod that is not settled. The amounts are what it owes at least, whatever its kubelet reports later."""
 
     uid: Key = Field(description="The pod's uid.")
     alive_seconds: int = Field(0, description="Seconds from its start to when it was last observed alive.")
-    micro_usd_per_hour: int = Field(0, description="Its frozen price, microdollars per hour.")
-    increment_seconds: int = Field(1, description="Billed time is a multiple of this.")
-    minimum_seconds: int = Field(0, description="Shortest time that is billed.")
-    accelerators: int = Field(0, description="Accelerators that it requests.")
     doubted: bool = Field(False, description="Its annotation gave another price, which was told and is not used.")
 
 

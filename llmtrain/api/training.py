@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, SignificantString, cel
+from llmtrain.api.base import DecimalString, Model, Name, Path, Rule, SignificantString, cel, exactly_one
 from llmtrain.api.cluster import TrainingCluster
 from llmtrain.api.meshes import mesh_rules
 
@@ -263,10 +263,7 @@ class ContinueFrom(Model):
 
     model_config = Model.model_config | {
         "json_schema_extra": cel(
-            Rule(
-                rule="has(self.artifact) != has(self.huggingFace)",
-                message="exactly one of `artifact` and `huggingFace` must be set",
-            ),
+            exactly_one("artifact", "huggingFace"),
             Rule(
                 rule="!has(self.huggingFace) || self.state == 'Weights'",
                 message="`huggingFace` has weights only; `state` must be Weights",

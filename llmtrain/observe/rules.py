@@ -106,6 +106,14 @@ OPERATOR_ALERTS = (
         "Bills cannot be written, so pods that have ended cannot be released.",
         "The apiserver refuses or fails writes of statuses and ledgers ({{ $value | printf `%.2f` }} a second).",
     ),
+    Alert(
+        "LLMTrainJobNotBooked",
+        "increase(llmtrain_operator_unbooked_jobs_total[1h]) > 0",
+        "0m",
+        "critical",
+        "A deleted job was let go and its bill is in no ledger.",
+        "{{ $value | printf `%.0f` }} deleted jobs of the last hour are in no ledger; their bills are in the operator's log.",
+    ),
 )
 
 JOB_ALERTS = (

@@ -1,6 +1,6 @@
 """Curation beside its peers: one core, the same documents, interleaved; medians and ratios of CPU time.
 
-LLMTRAIN_PEERS names a folder with the virtual environment `datatrove` (datatrove[processing] 0.10.1, spacy, datasketch).
+datatrove is installed by `tests/peers.py`.
 """
 
 import json
@@ -19,11 +19,10 @@ from llmtrain_jobs.curation.signals.measure import measure
 from llmtrain_jobs.curation.signals.words import words_of
 
 from llmtrain.cli.corpus import default_folders, documents
+from tests.peers import python_of
 
 HERE = Path(__file__).parent
-PEERS = os.environ.get("LLMTRAIN_PEERS", "")
 ROUNDS, COUNT = 3, 600
-pytestmark = pytest.mark.skipif(not PEERS, reason="LLMTRAIN_PEERS names no folder of virtual environments")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def passes(text: str) -> bool:
 
 
 def peer(kind: str, file: Path) -> float:
-    python = Path(PEERS) / "datatrove" / "bin" / "python"
+    python = python_of("datatrove")
     return last_number([str(python), str(HERE / "peer_speed.py"), kind, str(file)], {"PATH": os.environ["PATH"]})
 
 

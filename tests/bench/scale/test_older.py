@@ -9,7 +9,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     plane.start()
     yield plane
     plane.stop()
-
-
-@pytest.fixture
-async def admin(plane: Plane) -> AsyncIterator[Admin]:
-    async with Admin(plane) as admin:
-        yield admin
 
 
 @pytest.fixture(scope="module")

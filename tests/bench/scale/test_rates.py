@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,12 +51,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         plane.kubectl("create", "-f", str(crd))
     yield plane
     plane.stop()
-
-
-@pytest.fixture
-async def admin(plane: Plane) -> AsyncIterator[Admin]:
-    async with Admin(plane) as admin:
-        yield admin
 
 
 class Course:

@@ -38,12 +38,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     plane.stop()
 
 
-@pytest.fixture
-async def admin(plane: Plane) -> AsyncIterator[Admin]:
-    async with Admin(plane) as admin:
-        yield admin
-
-
 def resident_mb(pid: int) -> float:
     """Resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

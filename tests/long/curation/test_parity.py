@@ -3,7 +3,7 @@
 Each peer's rules are held against the preset that has its definitions: Gopher, C4 and FineWeb for datatrove, Dolma for dolma.
 What is left is explained in `tests/unit/jobs/curation/test_disagreements.py`.
 
-LLMTRAIN_PEERS names a folder with the virtual environments `datatrove` and `dolma`. LLMTRAIN_WEB_SAMPLES, if set, names one of
+The peers are installed by `tests/peers.py`. Texts are those of the machine; of the web as well where LLMTRAIN_WEB_SAMPLES names a folder of
 pages (html/*.html.gz) and of their articles' texts (ground-truth.json, `articleBody`).
 """
 
@@ -26,15 +26,14 @@ from llmtrain_jobs.curation.signals.words import words_of
 
 from llmtrain.api.curation import Edit
 from llmtrain.cli.corpus import default_folders, documents
+from tests.peers import python_of
 
 HERE = Path(__file__).parent
-PEERS = os.environ.get("LLMTRAIN_PEERS", "")
 WEB = os.environ.get("LLMTRAIN_WEB_SAMPLES", "")
 COUNT = int(os.environ.get("LLMTRAIN_PARITY_DOCUMENTS", "2500"))
-pytestmark = pytest.mark.skipif(not PEERS, reason="LLMTRAIN_PEERS names no folder of virtual environments")
 
 
-@pytest.fixture(scope="module", params=["prose", "web"])
+@pytest.fixture(scope="module", params=["prose", *(["web"] if WEB else [])])
 def texts(request: pytest.FixtureRequest) -> list[str]:
     return [clean(text) for text in (prose() if request.param == "prose" else web())]
 
@@ -49,8 +48,6 @@ def prose() -> list[str]:
 
 
 def web() -> list[str]:
-    if not WEB:
-        pytest.skip("LLMTRAIN_WEB_SAMPLES names no folder")
     pages = [main_text(gzip.decompress(file.read_bytes())) for file in sorted(Path(WEB).glob("html/*.html.gz"))]
     articles = json.loads((Path(WEB) / "ground-truth.json").read_text())
     return [text for text in [*pages, *(entry["articleBody"] for entry in articles.values())] if text.strip()]
@@ -78,7 +75,7 @@ def test_decisions_agree(
     peer: str, texts: list[str], ours: dict[str, list[bool]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    python = Path(PEERS) / peer / "bin" / "python"
+    python = python_of(peer)
     command = [str(python), str(HERE / f"peer_{peer}.py"), str(tmp_path / "in.jsonl"), str(tmp_path / "out.json")]
     subprocess.run(command, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
     theirs: dict[str, list[bool]] = json.loads((tmp_path / "out.json").read_text())
