@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from llmtrain_operator import metrics
 from llmtrain_operator.border import Rejections
 from llmtrain_operator.client import KubernetesCluster
+from llmtrain_operator.snapshots import Snapshots
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -27,25 +28,14 @@ def operator() -> Iterator[Entry]:
     """Families of the operator's registry, as they are without any job."""
     registry = CollectorRegistry()
     metrics.OperatorMetrics(registry, lambda: 0.0, "0")
-    _register_jobs(registry)
-    registry.register(metrics.RequestCollector(KubernetesCluster(None)))
-    registry.register(metrics.RejectedCollector(Rejections()))
+    metrics.register_all(registry, Snapshots(lambda: datetime.now(UTC)))
+    metrics.register_counts(registry, KubernetesCluster(None), Rejections(), lambda: 0)
     for collector in list(registry._collector_to_names):
         for family in collector.collect():
             own = isinstance(collector, MetricWrapperBase)
             labels = collector._labelnames if own else getattr(family, "_labelnames", ())
             suffix = "_total" if family.type == "counter" else ""
             yield Entry(family.name + suffix, family.type, tuple(labels), family.documentation)
-
-
-def _register_jobs(registry: CollectorRegistry) -> None:
-    """Everything that is made from the jobs' last statuses, of which there are none."""
-    if hasattr(metrics, "register_all"):
-        from llmtrain_operator.snapshots import Snapshots
-
-        metrics.register_all(registry, Snapshots(lambda: datetime.now(UTC)))
-    else:
-        registry.register(metrics.JobCollector(metrics.Snapshots()))
 
 
 def stages() -> Iterator[Entry]:

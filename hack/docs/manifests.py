@@ -34,8 +34,7 @@ def page() -> str:
 
 def crds() -> list[Schema]:
     """What the chart installs."""
-    builders = [getattr(crd, name) for name in ("job_crd", "plan_crd", "budget_crd") if hasattr(crd, name)]
-    return [builder() for builder in builders]
+    return [crd.job_crd(), crd.plan_crd(), crd.budget_crd()]
 
 
 def table(schema: Schema) -> str:

@@ -32,10 +32,9 @@ from llmtrain_operator.jobs import Jobs
 from llmtrain_operator.jobwatch import JobWatch
 from llmtrain_operator.ledger_format import NewerLedgerError, check_format, home_of
 from llmtrain_operator.logs import TEXT, configure
-from llmtrain_operator.metrics import OperatorMetrics, RejectedCollector, RequestCollector, register_all
+from llmtrain_operator.metrics import OperatorMetrics, register_all, register_counts
 from llmtrain_operator.network import NetworkSettings
 from llmtrain_operator.orphans import Sweeper
-from llmtrain_operator.plan_metrics import UnbookedCollector
 from llmtrain_operator.podwatch import PodWatch
 from llmtrain_operator.progress import ProgressReader
 from llmtrain_operator.reconcile import Reconciler
@@ -55,13 +54,11 @@ async def run() -> None:
     registry, snapshots, rejections = CollectorRegistry(), Snapshots(now), Rejections()
     metrics = OperatorMetrics(registry, time.time, version("llmtrain"))
     register_all(registry, snapshots, Guard(Loop.SCRAPE, metrics.count_crash))
-    registry.register(RequestCollector(cluster))
-    registry.register(RejectedCollector(rejections))
     serve(int(os.environ.get("LLMTRAIN_METRICS_PORT", "8080")), MetricsHandler.factory(registry))
     network = NetworkSettings.model_validate_json(os.environ.get("LLMTRAIN_STAGE_NETWORK_POLICY", "{}"))
     home = home_of(os.environ)
     reconciler = Reconciler(cluster, now, os.environ.get("LLMTRAIN_JOBS_IMAGE", ""), network, rejections, home)
-    registry.register(UnbookedCollector(reconciler.ledgers))
+    register_counts(registry, cluster, rejections, lambda: reconciler.ledgers.unbooked)
     health = Health(time.monotonic)
     jobs = Jobs(
         reconciler,

@@ -11,7 +11,7 @@ from llmtrain_operator.budget_metrics import BudgetCollector
 from llmtrain_operator.client import KubernetesCluster
 from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.job_metrics import JobCollector
-from llmtrain_operator.plan_metrics import NamespaceCollector, PlanCollector
+from llmtrain_operator.plan_metrics import NamespaceCollector, PlanCollector, UnbookedCollector
 from llmtrain_operator.snapshots import Snapshots
 
 
@@ -20,6 +20,15 @@ def register_all(registry: CollectorRegistry, snapshots: Snapshots, guard: Guard
     guard = guard or Guard(Loop.SCRAPE)
     for collector in (JobCollector, PlanCollector, NamespaceCollector, BudgetCollector):
         registry.register(GuardedCollector(collector(snapshots), guard))
+
+
+def register_counts(
+    registry: CollectorRegistry, cluster: KubernetesCluster, rejections: Rejections, unbooked: Callable[[], int]
+) -> None:
+    """Register what the operator's parts count themselves. `unbooked` gives the jobs let go that are in no ledger."""
+    registry.register(RequestCollector(cluster))
+    registry.register(RejectedCollector(rejections))
+    registry.register(UnbookedCollector(unbooked))
 
 
 class GuardedCollector(Collector):

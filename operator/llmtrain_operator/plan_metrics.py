@@ -1,6 +1,6 @@
 """Metrics of plans, and of namespaces beyond their jobs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,7 +14,6 @@ from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.comparison import break_even_utilization
 from llmtrain_operator.figures import Total
 from llmtrain_operator.job_metrics import usd
-from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.snapshots import Snapshots
 
 SPACE_LABELS = ["namespace", "stage", "role", "plan", "tenure"]
@@ -124,14 +123,18 @@ class NamespaceCollector(Collector):
 class UnbookedCollector(Collector):
     """Jobs that were let go though their bill is in no ledger."""
 
-    def __init__(self, ledgers: Ledgers) -> None:
-        """Reads the count of `ledgers` at every scrape."""
-        self._ledgers = ledgers
+    def __init__(self, count: Callable[[], int]) -> None:
+        """Asks `count` at every scrape."""
+        self._count = count
+
+    def describe(self) -> Iterable[Metric]:
+        """Its name, by which a scrape may ask for it alone."""
+        return self.collect()
 
     def collect(self) -> Iterable[Metric]:
         """The counter."""
         yield CounterMetricFamily(
             "llmtrain_operator_unbooked_jobs",
             "Jobs that were let go though they could not be booked; the log has their bills.",
-            value=self._ledgers.unbooked,
+            value=self._count(),
         )
