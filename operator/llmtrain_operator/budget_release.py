@@ -4,12 +4,14 @@ The entry's absence is the mark that this is done, so a crash at any point repea
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from llmtrain.api import API_VERSION
-from llmtrain_operator.budget_state import body_of, read_budget, without_entry
+from llmtrain.api.trainingbudget import Reservation
+from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, without_entry
 from llmtrain_operator.client import ApiError, Cluster
 from llmtrain_operator.exposure import settled_micro_usd
 from llmtrain_operator.observation import Job
@@ -27,11 +29,11 @@ async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> Non
     A budget that cannot be read or written for good keeps its reservation, and no other does; the log says so. ApiError
     where none can be listed, or where asking again may help.
     """
-    found = await cluster.find(BUDGETS, job.namespace, "")
+    found, settled = await cluster.find(BUDGETS, job.namespace, ""), settled_micro_usd(job.status.ledger)
     for raw in found.items:
         name = raw["metadata"]["name"]
         try:
-            await _release(cluster, name, job, now)
+            await end_reservation(cluster, job.namespace, name, job.uid, lambda *_: settled, now)
         except (ApiError, ValidationError) as error:
             if isinstance(error, ApiError) and error.code not in NEVER:
                 raise
@@ -40,18 +42,32 @@ async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> Non
             )
 
 
-async def _release(cluster: Cluster, name: str, job: Job, now: datetime) -> None:
+async def end_reservation(
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    uid: str,
+    bill: Callable[[BudgetState, Reservation], int],
+    now: datetime,
+) -> int | None:
+    """End one job's reservation in one budget; the final bill, microdollars, None where there is no such reservation.
+
+    `bill` says it of the reservation as it is then: the write is refused where somebody was faster, and all is read and tried
+    again. ApiError where it is refused otherwise, or too often; ValidationError where the budget cannot be read.
+    """
     for _ in range(TRIES):
-        raw = await cluster.get(BUDGETS, job.namespace, name)
+        raw = await cluster.get(BUDGETS, namespace, name)
         budget = read_budget(raw, now) if raw else None
-        if budget is None or budget.entry(job.uid) is None:
-            return
-        status = without_entry(budget, job.uid, settled_micro_usd(job.status.ledger))
+        entry = budget.entry(uid) if budget else None
+        if budget is None or entry is None:
+            return None
+        final = bill(budget, entry)
         try:
-            await cluster.replace(BUDGETS, job.namespace, name, body_of(budget, status), "status")
+            body = body_of(budget, without_entry(budget, uid, final))
+            await cluster.replace(BUDGETS, namespace, name, body, "status")
         except ApiError as error:
             if error.code != 409:
                 raise
         else:
-            return
+            return final
     raise ApiError(409, "Conflict", f"TrainingBudget `{name}` kept changing")

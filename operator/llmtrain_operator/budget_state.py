@@ -28,6 +28,11 @@ class BudgetState:
         return str(self.raw["metadata"]["name"])
 
     @property
+    def namespace(self) -> str:
+        """Namespace."""
+        return str(self.raw["metadata"]["namespace"])
+
+    @property
     def limit(self) -> int:
         """Microdollars a period."""
         return micro_usd(self.spec.limit_usd)

@@ -100,10 +100,9 @@ class Sweeper:
     def _suspicious(self, pod: Object, jobs: set[str]) -> bool:
         meta = pod["metadata"]
         born = parse_time(meta.get("creationTimestamp")) or self.clock()
-        finalizers, labels = meta.get("finalizers"), meta.get("labels")
+        finalizers = meta.get("finalizers")
         held = isinstance(finalizers, list) and FINALIZER_POD in finalizers
-        uid = str(labels.get(LABEL_JOB_UID)) if isinstance(labels, dict) else ""
-        return held and uid not in jobs and self.clock() - born > SETTLING
+        return held and job_uid(pod) not in jobs and self.clock() - born > SETTLING
 
     async def _priced(self, raw: Object) -> PodState:
         told = annotated_price(raw)
@@ -165,6 +164,12 @@ class Sweeper:
         """Whether a job is there whose pods are named so: it may know the pod by its uid, though owner and labels are gone."""
         meta, named = raw["metadata"], read_pod_name(str(raw["metadata"]["name"]))
         return named is not None and await self.cluster.get(JOBS, meta["namespace"], named.job) is not None
+
+
+def job_uid(pod: Object) -> str:
+    """The uid of the job that a pod's label names; empty where it has no labels."""
+    labels = pod["metadata"].get("labels")
+    return str(labels.get(LABEL_JOB_UID)) if isinstance(labels, dict) else ""
 
 
 def _called(pod: Object) -> str:

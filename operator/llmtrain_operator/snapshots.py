@@ -58,6 +58,10 @@ class Snapshots:
         if found is not None and found.gone is None:
             self.jobs[key] = Snapshot(found.uid, found.figures, self.clock())
 
+    def alive(self) -> set[str]:
+        """Uids of jobs that a turn has seen and that have not gone since."""
+        return {found.uid for found in self.jobs.values() if found.gone is None and not found.stored}
+
     def current(self) -> list[tuple[Key, Figures]]:
         """Jobs that run, or ended within the last hour, less those of which no more is known than what was stored.
 

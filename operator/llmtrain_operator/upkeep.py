@@ -21,6 +21,7 @@ from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.planstate import invalid_status, plan_status
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.reconcile import JOBS
+from llmtrain_operator.reservation_sweep import ReservationSweep
 from llmtrain_operator.snapshots import Snapshots
 
 log = logging.getLogger("llmtrain.operator")
@@ -39,6 +40,11 @@ class Upkeep:
     rejections: Rejections = field(default_factory=Rejections)
     guard: Guard = field(default_factory=lambda: Guard(Loop.UPKEEP))
     _listed: bool = False
+    _sweep: ReservationSweep = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What it does with the budgets that it has read."""
+        self._sweep = ReservationSweep(self.cluster, self.ledgers.home, self.clock, self.guard)
 
     async def run(self) -> None:
         """Until it is cancelled. An apiserver that does not answer is asked again."""
@@ -65,6 +71,8 @@ class Upkeep:
             with self.guard.each(f"TrainingBudget {raw['metadata']['namespace']}/{raw['metadata']['name']}"):
                 found += [budget] if (budget := await self._budget(raw)) else []
         self.snapshots.budgets = found
+        if self._listed:  # a process that has just started has seen no job yet
+            await self._sweep.look(found, self.snapshots.alive())
         await self._read_stored_jobs()
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
         await self._read_books(spaces | {namespace for namespace, _ in self.snapshots.jobs})
