@@ -31,6 +31,7 @@ TEXTS = (
 MAPS = ("labels", "annotations")
 OTHERS = ("generation", "deletionGracePeriodSeconds", "finalizers", "ownerReferences", "managedFields")
 ANNOTATION_BYTES = 256 * 1024
+NAME_BYTES = 253
 
 NAME_PART = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = f"({NAME_PART})?"
@@ -75,7 +76,8 @@ def admitted(body: dict[str, Any]) -> dict[str, Any]:
         raise ManifestError(f"The {kind}", [Cause("resource mapping not found", said)])
     schema = _schema(kind)
     metadata = body.get("metadata") or {}
-    undecoded = [*_undecoded(metadata), *_unknown(schema, body)]
+    undecoded = [*_undecoded(metadata)]
+    undecoded += _unknown(schema, body) if isinstance(metadata, dict) else []
     if undecoded:
         said = f'{kind} in version "{API_VERSION.split("/")[1]}" cannot be handled as a {kind}'
         raise ManifestError(f"{said}:", undecoded)
@@ -150,7 +152,9 @@ def _metadata(metadata: dict[str, Any]) -> Iterator[Cause]:
     name = metadata.get("name") or ""
     if not name and not metadata.get("generateName"):
         yield Cause("metadata.name", "Required value: name or generateName is required", blocks=True)
-    elif name and not re.fullmatch(SUBDOMAIN, name):
+    if len(name) > NAME_BYTES:
+        yield Cause("metadata.name", f'Invalid value: "{name}": must be no more than {NAME_BYTES} bytes')
+    if name and not re.fullmatch(SUBDOMAIN, name):
         yield Cause("metadata.name", f'Invalid value: "{name}": {SUBDOMAIN_SAID}')
     for key, value in (metadata.get("labels") or {}).items():
         yield from _key("metadata.labels", key)

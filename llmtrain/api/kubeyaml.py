@@ -18,6 +18,8 @@ import yaml
 SEPARATOR = "---"
 LARGEST = 500_000
 """Nodes of one document, aliases followed: many times a large manifest, far below what hurts."""
+LONGEST_WHOLE = 4000
+"""Digits beyond which nothing is a whole number; Python converts no more of them."""
 INT64 = range(-(2**63), 2**63)
 UINT64 = range(2**64)
 CORE = "tag:yaml.org,2002:"
@@ -47,8 +49,11 @@ class TextError(yaml.YAMLError):
 def documents(text: str) -> list[Any]:
     """The documents of a text, as the JSON that kubectl would send; empty ones are left out. yaml.YAMLError where it sends none."""
     text = text.removeprefix("\ufeff")
-    found, rest = _json_stream(text) if text.lstrip().startswith("{") else ([], text)
-    found += [_document(chunk) for chunk in _chunks(rest)]
+    try:
+        found, rest = _json_stream(text) if text.lstrip().startswith("{") else ([], text)
+        found += [_document(chunk) for chunk in _chunks(rest)]
+    except RecursionError as error:
+        raise TextError("exceeded max depth") from error
     return [document for document in found if document is not None]
 
 
@@ -71,9 +76,7 @@ Dumper.add_representer(str, _text)
 
 def _json_stream(text: str) -> tuple[list[Any], str]:
     """JSON, one value behind another, and what is left where that is none: YAML may begin with a brace as well."""
-    decoder = json.JSONDecoder(
-        parse_float=lambda number: _finite(float(number)), parse_int=_int, parse_constant=_no_constant
-    )
+    decoder = json.JSONDecoder(parse_float=_json_number, parse_int=_json_number, parse_constant=_no_constant)
     found: list[Any] = []
     while text := text.lstrip():
         try:
@@ -83,6 +86,14 @@ def _json_stream(text: str) -> tuple[list[Any], str]:
         found.append(document)
         text = text[end:]
     return found, text
+
+
+def _json_number(text: str) -> int | float:
+    """Kubernetes refuses what no float holds."""
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise TextError(f"cannot unmarshal number {text[:32]} into Go value of type float64")
+    return _int(text) if text.lstrip("-").isdecimal() else _finite(value)
 
 
 def _no_constant(name: str) -> Any:
@@ -193,7 +204,7 @@ def _plain(text: str) -> Any:
 def _number(text: str) -> Any:
     """Of what begins like one; the text where it is none."""
     plain = text.replace("_", "")
-    if WHOLE.fullmatch(plain):
+    if len(plain) <= LONGEST_WHOLE and WHOLE.fullmatch(plain):
         value = _whole(plain)
         if value in INT64 or (value in UINT64 and plain[0] != "+"):
             return _int(value)

@@ -213,6 +213,10 @@ class KubernetesCluster:
         """Whether one of the last thousands of writes of this client made this resourceVersion."""
         return version in self._own_versions
 
+    def forget_own(self) -> None:
+        """etcd was restored from a backup: it gives the same versions to others' writes."""
+        self._own_versions.clear()
+
     async def ping(self) -> bool:
         """Whether the apiserver answers at all; everybody may ask for its version."""
         try:

@@ -1,7 +1,7 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.status import Outcome, StageState
+from llmtrain.api.status import JobStatus, Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.budget import warn
 from llmtrain_operator.clockskew import tell_skew
@@ -15,6 +15,7 @@ from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, 
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.nodes import abandoned
 from llmtrain_operator.observation import (
+    Action,
     Decision,
     DeleteObjects,
     DeletePod,
@@ -31,8 +32,9 @@ from llmtrain_operator.stageplans import name_plans
 from llmtrain_operator.starting import start
 from llmtrain_operator.stopping import begin_stop, prune_stages, stop
 from llmtrain_operator.summary import summarize, summarize_invalid, tell_refusals
+from llmtrain_operator.telling import refused_wait
 from llmtrain_operator.ttl import expire, release_job
-from llmtrain_operator.turn import Turn
+from llmtrain_operator.turn import TEARING_DOWN, Turn
 
 
 def decide(seen: Observation) -> Decision:
@@ -44,6 +46,7 @@ def _decide(seen: Observation) -> Decision:
     if FINALIZER_JOB not in seen.job.finalizers:
         status = seen.job.status.duplicate()
         tell_refusals(status, seen)
+        status.waiting = refused_wait(seen, None) or status.waiting
         held = [] if seen.job.deleted else [HoldJob()]
         return Decision(status, [*held])
     if seen.job.spec is None:
@@ -76,7 +79,7 @@ def _move(turn: Turn) -> None:
         _advance(turn)
         expire(turn)
         free_unused(turn)
-    _release_settled(turn)
+    turn.actions += _released(seen, turn.status)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)
     turn.status.ledger.burn_micro_usd_per_hour = burn_micro_per_hour(seen.pods)
@@ -95,7 +98,7 @@ def _decide_invalid(seen: Observation) -> Decision:
     summarize_invalid(status, seen)
     decision = Decision(status)
     decision.actions += [DeletePod(pod) for pod in seen.pods if not pod.deleted]
-    decision.actions += [ReleasePod(pod) for pod in seen.pods if pod.held and pod.uid in status.ledger.settled]
+    decision.actions += _released(seen, status)
     if seen.job.deleted and not seen.pods:
         decision.actions.append(release_job(seen))
     return decision
@@ -128,12 +131,11 @@ def _advance(turn: Turn) -> None:
     if stage.state is StageState.STOPPING:
         stop(turn, stage)
     elif stage.state is StageState.RUNNING:
-        if not stale:
-            run(turn, stage)
+        run(turn, stage)
     elif turn.spec.suspend:
         stage.state = StageState.SUSPENDED
     elif stale or turn.seen.pods:
-        turn.blocked = ("TearingDown", "waiting until every pod of the last cluster is gone")
+        turn.blocked = TEARING_DOWN
     else:
         start(turn, stage)
 
@@ -156,10 +158,9 @@ def _remove(turn: Turn) -> None:
             turn.delete(pod)
 
 
-def _release_settled(turn: Turn) -> None:
+def _released(seen: Observation, status: JobStatus) -> list[Action]:
     """The finalizer goes only once the bill is in the status: what this turn settles is released after its write."""
-    settled = set(turn.status.ledger.settled)
-    turn.actions += [ReleasePod(pod) for pod in turn.seen.pods if pod.held and pod.uid in settled]
+    settled = [pod for pod in seen.pods if pod.uid in set(status.ledger.settled)]
     # No kubelet will confirm the end of these; their objects would block the next attempt for ever.
-    gone = [pod for pod in turn.seen.pods if pod.uid in settled and abandoned(pod, turn.seen.nodes, turn.now)]
-    turn.actions += [DeletePod(pod, 0) for pod in gone]
+    gone = [pod for pod in settled if abandoned(pod, seen.nodes, seen.now)]
+    return [*(ReleasePod(pod) for pod in settled if pod.held), *(DeletePod(pod, 0) for pod in gone)]

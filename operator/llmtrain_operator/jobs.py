@@ -27,6 +27,9 @@ SHORTEST_GAP, LONGEST_GAP = 0.1, 1.0
 
 Pods of a cluster start and end in a swarm of changes; one look at many of them costs as much as a look at one.
 """
+CONFLICT = 409
+TOLD_AFTER = 10.0
+"""Seconds for which turns fail before the job's owner is told."""
 Key = tuple[str, str]
 ALL = ""
 """What the one watch of all namespaces goes by."""
@@ -48,6 +51,31 @@ class Loop:
     def rests(self) -> bool:
         """Nobody has touched the job or its pods since its last turn, and nothing followed from that."""
         return self.memory.rest.still and not self.wake.is_set()
+
+
+@dataclass
+class Failing:
+    """Turns in a row that ended in an error of the API: nothing of such a turn is written."""
+
+    times: int = 0
+    due: float | None = None
+    """When its owner is told at the earliest; None: none has failed yet."""
+    told: str = ""
+    """The error that the job's status tells of."""
+
+    def pause(self, error: ApiError) -> float:
+        """Seconds until the next turn. A conflict is over: somebody else was faster."""
+        self.times += error.code != CONFLICT
+        return min(2.0**self.times, LONGEST_ERROR_PAUSE) if error.code != CONFLICT else 0.1
+
+    def is_to_be_told(self, error: ApiError, now: float) -> bool:
+        """Whether it has repeated for a while, and the job's status does not tell of this error."""
+        self.due = now + TOLD_AFTER if self.due is None else self.due
+        return self.times >= 2 and now >= self.due and self.told != str(error)
+
+    def note(self, error: ApiError, now: float, told: bool) -> None:
+        """Somebody has tried to tell of it."""
+        self.due, self.told = now + LONGEST_ERROR_PAUSE, str(error) if told else self.told
 
 
 @dataclass
@@ -150,7 +178,7 @@ class Jobs:
         await self.progress.close()
 
     async def _run(self, key: Key, loop: Loop) -> None:
-        memory, failures = Memory(), 0
+        memory, failing = Memory(), Failing()
         loop.memory = memory
         if loop.fault is not None:
             await self.reconciler.tell_crash(*key, loop.fault)
@@ -159,11 +187,12 @@ class Jobs:
             glance = None if loop.wake.is_set() else self.reconciler.glance(memory, self._crowd(key[0]))
             try:
                 outlook = glance or await self._turn(key, loop)
-                failures, loop.crashes, loop.fault = 0, 0, None
+                failing, loop.crashes, loop.fault = Failing(), 0, None
             except ApiError as error:
-                failures += error.code != 409
-                outlook = Outlook(min(2.0**failures, LONGEST_ERROR_PAUSE) if error.code != 409 else 0.1)
                 log.warning("job %s/%s: %s", *key, error)
+                outlook = Outlook(failing.pause(error))
+                if failing.is_to_be_told(error, self.monotonic()):
+                    failing.note(error, self.monotonic(), await self.reconciler.tell_crash(*key, error))
             if outlook.gone:
                 self._forget(key)
                 return

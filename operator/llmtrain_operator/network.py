@@ -36,7 +36,7 @@ DNS: Rule = {"ports": [{"protocol": protocol, "port": port} for port in (53, 535
 """5353 is where the pods of OpenShift's DNS listen, behind port 53 of its Service."""
 NAMESPACE = "kubernetes.io/metadata.name"
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-URL_VARIABLE = re.compile(r"(_PROXY|_ENDPOINT|_URL|_URI|_URL_S3)$", re.IGNORECASE)
+URL_VARIABLE = re.compile(r"(?<!^NO)(_PROXY|_ENDPOINT|_URL|_URI|_URL_S3)$", re.IGNORECASE)
 """Environment variables that hold an address by their name: HTTPS_PROXY, HF_ENDPOINT, MLFLOW_TRACKING_URI."""
 
 

@@ -48,9 +48,13 @@ def abandoned(pod: PodState, nodes: Mapping[str, Node], now: datetime) -> bool:
 
 def doubtful(pod: PodState, now: datetime) -> bool:
     """Whether the pod's node is to be asked for: the pod was cut off or disrupted, or its end is overdue."""
-    deleted = parse_time(pod.raw["metadata"].get("deletionTimestamp"))
-    overdue = deleted is not None and now - deleted >= UNCONFIRMED_AFTER
-    return bool(pod.node) and (pod.cut_off or bool(pod.disruption) or overdue)
+    return bool(pod.node) and (pod.cut_off or bool(pod.disruption) or overdue(pod, now, UNCONFIRMED_AFTER))
+
+
+def overdue(pod: PodState, now: datetime, by: timedelta) -> bool:
+    """The pod was to be gone so long ago, its grace included, and is there."""
+    due = parse_time(pod.raw["metadata"].get("deletionTimestamp"))
+    return due is not None and now - due >= by
 
 
 async def fetch_node(cluster: Cluster, name: str) -> Node:

@@ -80,7 +80,7 @@ class Refusal:
     times: int
 
 
-BUDGETS_UNREAD, PLANS_UNREAD = "BudgetsUnread", "PlansUnread"
+BUDGETS_UNREAD, PLANS_UNREAD, TEMPLATES_UNREAD = "BudgetsUnread", "PlansUnread", "TemplatesUnread"
 """Keys of `Observation.unread`, and reasons of what is told of it."""
 CREATES = ("CreateObjects", "CreateHead", "CreateWorker", "CreateEvaluator")
 

@@ -7,7 +7,7 @@ nothing is begun, and nothing is kept from stopping.
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -24,7 +24,7 @@ from llmtrain_operator.memory import Memory
 from llmtrain_operator.names import job_selector
 from llmtrain_operator.network import NO_POLICY, NetworkSettings
 from llmtrain_operator.nodes import PRESUMED, doubtful
-from llmtrain_operator.observation import BUDGETS_UNREAD, PLANS_UNREAD, Job, Observation
+from llmtrain_operator.observation import BUDGETS_UNREAD, PLANS_UNREAD, TEMPLATES_UNREAD, Job, Observation
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.podtemplate import LOST, Templates, from_data
@@ -121,6 +121,18 @@ class Observer:
             refusals=memory.refused.told(),
         )
 
+    async def anew(self, seen: Observation, look: Look, memory: Memory) -> Observation:
+        """The same beside pods that were read just now. What made them old would otherwise make these old as well."""
+        return replace(
+            seen,
+            pods=look.pods,
+            nodes=await self._nodes(look.pods),
+            pods_read=look.read.replace(microsecond=0),
+            live=look.live,
+            objects_left=not look.pods and await self._objects_left(seen.job, memory),
+            now=self.clock().replace(microsecond=0),
+        )
+
     async def _nodes(self, pods: Sequence[PodState]) -> Mapping[str, Node]:
         """Nodes of all pods; those of pods in doubt are asked for."""
         asked = {pod.node for pod in pods if doubtful(pod, self.clock())}
@@ -178,7 +190,15 @@ class Observer:
             return True
         return found is not None and is_owned(found, job.uid)
 
-    async def templates(self, job: Job, memory: Memory) -> Templates:
+    async def with_templates(self, seen: Observation, memory: Memory) -> Observation:
+        """The same with the templates of the attempt under way; that they cannot be read keeps only new pods from being made."""
+        try:
+            return replace(seen, templates=await self._templates(seen.job, memory))
+        except ApiError as error:
+            why = f"the ConfigMap that the attempt began with cannot be read: {error}"[:1024]
+            return replace(seen, unread={**seen.unread, TEMPLATES_UNREAD: why})
+
+    async def _templates(self, job: Job, memory: Memory) -> Templates:
         """What the pods of the attempt under way are made from, as its ConfigMap has it: read once, for it is immutable."""
         stage = next(stage for stage in job.status.stages if stage.state is StageState.RUNNING)
         if memory.templates_of != stage.template:

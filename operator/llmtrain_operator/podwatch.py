@@ -37,6 +37,9 @@ class Watched(Protocol):
     def is_own(self, version: str) -> bool:
         """Whether the operator itself made this change."""
 
+    def forget_own(self) -> None:
+        """Versions are given anew: none that is known tells whose a change is."""
+
 
 def _nobody(_: str) -> None:
     """Nobody asks whether the watch works."""
@@ -106,6 +109,7 @@ class PodWatch:
             return version
         if version:
             log.warning("watch of pods: resourceVersions went back from %s to %s: etcd was restored", version, newest)
+            self.cluster.forget_own()
             self.restored()
         self.wake_all()
         return newest

@@ -109,10 +109,10 @@ class Reconciler:
         decision = decide(seen)
         if decision.stale:
             kept = None
-            seen = await self.observer.observe(job, await self.observer.pods(job, None, memory), memory)
+            seen = await self.observer.anew(seen, await self.observer.pods(job, None, memory), memory)
             decision = decide(seen)
         if decision.wants_templates:
-            seen = replace(seen, templates=await self.observer.templates(seen.job, memory))
+            seen = await self.observer.with_templates(seen, memory)
             decision = decide(seen)
         if decision.stale:
             raise ApiError(NO_ANSWER, "OldReads", "the apiserver takes too long: pods are old before they are judged")
@@ -206,9 +206,12 @@ class Reconciler:
         _rest(seen, decision, status, memory)
         return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
 
-    async def tell_crash(self, namespace: str, name: str, error: BaseException) -> None:
-        """Tell a job's owner that its loop ended in a bug."""
-        await tell_crash(self.cluster, namespace, name, error, self.clock())
+    async def tell_crash(self, namespace: str, name: str, error: BaseException) -> bool:
+        """Tell a job's owner that nobody reconciles it: its loop ended in a bug, or its turns end in errors of the API.
+
+        Whether the job's status tells of it now.
+        """
+        return await tell_crash(self.cluster, namespace, name, error, self.clock())
 
     def glance(self, memory: Memory, crowd: Crowd) -> Outlook | None:
         """Without asking anybody: nothing to do for a while; None where a turn is due, or the head has said something."""

@@ -32,9 +32,10 @@ def late_start(turn: Turn, stage: StageStatus) -> Outcome | None:
     fatal = next((Failure(FailureClass.BAD_INPUT, *_words(*one)) for one in told if one[0].hopeless), None)
     if fatal:
         return after_failure(fatal, stage, turn.spec.retry)
-    if is_enough(turn, stage) or due_successor(turn, stage):
-        return None
     idle = _is_past(turn, parse_time(stage.phases.held_since))
+    # A successor that nobody can make, plans being unread, is not waited for longer than any other pod.
+    if is_enough(turn, stage) or (due_successor(turn, stage) and not idle):
+        return None
     # Told first where both are so: what is wrong with the image is not cured by a place.
     if told and (idle or _are_late(turn, stage, starting)):
         return after_failure(Failure(FailureClass.NOT_STARTED, *_words(*told[0])), stage, turn.spec.retry)

@@ -24,7 +24,7 @@ from llmtrain_operator.podtemplate import Lifetimes, PodSource
 from llmtrain_operator.pricing import unpriced
 from llmtrain_operator.reservation import reserve_for_start
 from llmtrain_operator.supersede import not_allowed, present, templates_of, unmakeable
-from llmtrain_operator.turn import Turn
+from llmtrain_operator.turn import TEARING_DOWN, Turn
 
 PLAN_NOT_FOUND = "PlanNotFound"
 
@@ -102,7 +102,11 @@ def create_missing(turn: Turn, stage: StageStatus) -> None:
     if not any(missing_pods(turn, stage)) and not lacking_evaluators(turn, stage):
         return
     if turn.seen.unread:
-        turn.blocked = unread(turn)
+        # Whoever lacks an evaluator alone trains on.
+        turn.blocked = unread(turn) if turn.lacks_crew(stage) else None
+        return
+    if turn.stale_pods(stage):
+        turn.blocked = TEARING_DOWN
         return
     templates = templates_of(turn, stage)
     if templates is None:

@@ -9,6 +9,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of, stages_of
 from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
 from llmtrain_operator.idle_release import lot_of, pause
+from llmtrain_operator.nodes import overdue, silent
 from llmtrain_operator.observation import DeleteObjects
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.retry import Failure, after_failure, backoff
@@ -17,6 +18,8 @@ from llmtrain_operator.turn import Turn
 ROTATED = "Rotated"
 PROMPTLY = 5
 """Grace of a worker whose head is gone: it has nothing to save."""
+HUNG_AFTER = timedelta(seconds=60)
+"""Beyond its grace: a head that still runs then hangs, say in a write to storage that does not answer, and saves no more."""
 
 
 def begin_stop(turn: Turn, stage: StageStatus, outcome: Outcome) -> None:
@@ -33,7 +36,8 @@ def stop(turn: Turn, stage: StageStatus) -> None:
     # Once its stage has ended there is nothing left to save, though a container beside it may still run.
     if head is not None and not (head.over or turn.ended(head)):
         turn.delete(head, stage.outcome.grace_seconds if stage.outcome else None)
-        return
+        if not _cannot_save(turn, head):
+            return
     if head is not None:
         read_result(turn, stage, head)
     for pod in turn.pods_of(stage):
@@ -43,6 +47,11 @@ def stop(turn: Turn, stage: StageStatus) -> None:
         turn.actions.append(DeleteObjects(attempt_of(turn.seen.job, stage)))
     else:
         finish(turn, stage)
+
+
+def _cannot_save(turn: Turn, head: PodState) -> bool:
+    """Its node does not answer, or its kubelet could not end it in its grace: its workers are paid for in vain."""
+    return silent(head, turn.seen.nodes, turn.now) or overdue(head, turn.now, HUNG_AFTER)
 
 
 def read_result(turn: Turn, stage: StageStatus, head: PodState) -> None:

@@ -95,10 +95,11 @@ def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
         return "False", "Finished", "every stage is done"
     if stage.state in (StageState.FAILED, StageState.SUSPENDED):
         return "False", _reason(stage), stage.message
-    if turn.blocked:
+    waits = turn.status.waiting
+    if waits and waits.reason not in RUNS_ALL_THE_SAME:
+        return "False", waits.reason, waits.message
+    if turn.blocked and waits is None:
         return "False", *turn.blocked
-    if turn.status.waiting and turn.status.waiting.reason not in RUNS_ALL_THE_SAME:
-        return "False", turn.status.waiting.reason, turn.status.waiting.message
     return "True", f"{stage.name.value}{stage.state.value}", stage.outcome.message if stage.outcome else stage.message
 
 

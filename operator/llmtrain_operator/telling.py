@@ -3,7 +3,7 @@
 from llmtrain.api.status import Waiting
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.observation import BUDGETS_UNREAD, CREATES, Observation, Refusal
-from llmtrain_operator.waiting import RUNS_ALL_THE_SAME
+from llmtrain_operator.waiting import GIVE_WAY
 
 BLOCKED = "ReconcileBlocked"
 """Condition of a job for which the apiserver refuses something; there is none where it refuses nothing."""
@@ -31,7 +31,7 @@ def budgets_unread(seen: Observation) -> Told | None:
 def refused_wait(seen: Observation, found: Waiting | None) -> Waiting | None:
     """Why the job waits: what is refused goes before what passes by itself. Refused creates are told with their pods."""
     refusal = next((one for one in seen.refusals if one.act not in CREATES), None)
-    if refusal is None or (found is not None and found.reason not in RUNS_ALL_THE_SAME):
+    if refusal is None or (found is not None and found.reason not in GIVE_WAY):
         return found
     return Waiting(reason=f"{refusal.act}Refused", message=_told(refusal)[:1024], since=format_time(refusal.since))
 

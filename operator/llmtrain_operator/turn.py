@@ -13,6 +13,9 @@ from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.observation import Action, DeletePod, Event, Observation
 from llmtrain_operator.podstate import PodState
 
+TEARING_DOWN = ("TearingDown", "waiting until every pod of the last cluster is gone")
+"""Why nothing is created: reason and message."""
+
 
 @dataclass(frozen=True)
 class Inputs:

@@ -11,11 +11,12 @@ from llmtrain_operator.blueprints import cluster_of, worker_count
 from llmtrain_operator.deadline import seconds_without_progress
 from llmtrain_operator.elastic import idle_workers, is_enough, started_workers
 from llmtrain_operator.idle_release import GIVEN_BACK
-from llmtrain_operator.names import HEAD
+from llmtrain_operator.names import FINALIZER_POD, HEAD
+from llmtrain_operator.nodes import overdue
 from llmtrain_operator.placement import held_micro_usd, held_pods, placed_at, unplaced_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.refusal import insufficient, quota_resource, reason_of
-from llmtrain_operator.turn import Turn
+from llmtrain_operator.turn import TEARING_DOWN, Turn
 
 SLOW_START = timedelta(seconds=30)
 SLOW_SCHEDULER = timedelta(seconds=60)
@@ -29,6 +30,11 @@ GATED, UNSCHEDULABLE, UNSEEN = "SchedulingGated", "Unschedulable", "NotScheduled
 FEWER = "FewerWorkers"
 """An elastic training runs, with fewer workers than are wanted."""
 RUNS_ALL_THE_SAME = (STARTING, FEWER)
+NOT_TORN_DOWN = "NotTornDown"
+"""Pods that were asked to end are there long after their grace."""
+GIVE_WAY = (*RUNS_ALL_THE_SAME, NOT_TORN_DOWN, "Reserving")
+"""What passes by itself, unless the apiserver refuses what it takes."""
+SLOW_END = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,32 @@ def waiting(turn: Turn, stage: StageStatus | None) -> Waiting | None:
 
 def find_cause(turn: Turn, stage: StageStatus) -> Cause | None:
     """What keeps the current stage from working."""
-    if turn.blocked:
-        return None if turn.blocked[0] == "TearingDown" else Cause(*turn.blocked)
+    if turn.seen.job.deleted or turn.blocked == TEARING_DOWN:
+        return _not_torn_down(turn)
+    enough = is_enough(turn, stage)
+    blocked = Cause(*turn.blocked) if turn.blocked else None
+    if blocked and not enough:
+        return blocked
     if stage.state is StageState.SUSPENDED:
         reason, _, message = stage.message.partition(": ")
         return Cause(reason or "Suspended", message)
     if stage.state is not StageState.RUNNING:
+        return _not_torn_down(turn)
+    found = blocked or _incomplete(turn, stage)
+    return (_fewer(turn, stage, found) if enough else found) or _no_progress(turn, stage)
+
+
+def _not_torn_down(turn: Turn) -> Cause | None:
+    """Pods that should be gone: by whose fault they are not."""
+    late = [pod for pod in turn.seen.pods if overdue(pod, turn.now, SLOW_END)]
+    if not late:
         return None
-    found = _incomplete(turn, stage)
-    return (_fewer(turn, stage, found) if is_enough(turn, stage) else found) or _no_progress(turn, stage)
+    first, since = late[0], min(str(pod.raw["metadata"]["deletionTimestamp"]) for pod in late)
+    others = [name for name in first.raw["metadata"].get("finalizers") or [] if name != FINALIZER_POD]
+    kubelet = f"its kubelet on node {first.node} has not said that it has ended"
+    why = f"finalizer `{others[0]}` holds it" if others and turn.ended(first) else kubelet
+    message = f"{len(late)} of {len(turn.seen.pods)} pods should be gone since {since}; pod {first.name}: {why}"
+    return Cause(NOT_TORN_DOWN, message, "", tuple(pod.name for pod in late), since)
 
 
 def _incomplete(turn: Turn, stage: StageStatus) -> Cause | None:

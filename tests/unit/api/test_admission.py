@@ -99,6 +99,11 @@ def test_names_up_to_forty_characters_are_let_in() -> None:
     assert said(job(name="g" * 40)) == []
 
 
+@pytest.mark.parametrize("metadata", [5, True, "a", [1]])
+def test_metadata_that_is_no_object_is_refused_in_words(metadata: Any) -> None:
+    assert any("cannot unmarshal" in line for line in said(job() | {"metadata": metadata}))
+
+
 def test_a_generated_name_is_held_to_the_same_rule() -> None:
     for stem, good in (("run-", True), ("g" * 35, True), ("g" * 36, False), ("7b-", False)):
         assert (said(changed("metadata", {"generateName": stem})) == []) is good

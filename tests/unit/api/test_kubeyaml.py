@@ -56,6 +56,25 @@ def test_aliases_of_aliases_end_in_a_message() -> None:
         documents("\n".join(lines))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 3000 + "]" * 3000,
+        '{"a":' + "[" * 3000 + "]" * 3000 + "}",
+        '{"a": 1e999}',
+        f'{{"a": {"1" * 5000}}}',
+    ],
+    ids=["deep YAML", "deep JSON", "no float", "no number"],
+)
+def test_what_is_too_deep_or_too_large_ends_in_a_message(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        documents(text)
+
+
+def test_a_number_of_thousands_of_digits_is_a_text_as_one_out_of_range_is() -> None:
+    assert documents(f"a: {'1' * 5000}") == [{"a": "1" * 5000}]
+
+
 def test_what_is_written_is_read_as_it_was() -> None:
     texts = [*SCALARS, ".inf", "plain", "two words", "a: b", "# c", "'", '"', "\n", "é", "- x", "{", "1e-8", ""]
     body = {"texts": texts, "numbers": [1, 0.5, 1e-8, 1e22, True, None], "nested": [{"a": {}}, []]}

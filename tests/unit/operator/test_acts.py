@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.batches import carry_out
+from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.names import FINALIZER_JOB, FINALIZER_POD
 from llmtrain_operator.observation import (
@@ -277,7 +278,23 @@ async def test_a_job_that_cannot_be_held_says_so(monkeypatch: pytest.MonkeyPatch
     told = condition(run, "ReconcileBlocked")
     assert told is not None
     assert told[1] == "HoldJobRefused"
+    assert run.status.waiting is not None
+    assert run.status.waiting.reason == "HoldJobRefused"
+    assert "cannot patch resource" in run.status.waiting.message
     assert not run.pods
+
+
+async def test_a_job_whose_reservation_is_refused_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Scenario()
+    run.cluster.add(BUDGETS, {"metadata": {"name": "team", "namespace": "team-a"}, "spec": {"limitUsd": "1000.00"}})
+    refuse(run, monkeypatch, "replace", BUDGETS, ApiError(403, "Forbidden", "cannot update trainingbudgets/status"))
+    for _ in range(6):
+        await run.turn()
+        run.cluster.tick(10)
+    waiting = run.status.waiting
+    assert waiting is not None
+    assert (waiting.reason, "cannot update" in waiting.message) == ("ReserveRefused", True)
+    assert condition(run, "Progressing") == ("False", "ReserveRefused", waiting.message)
 
 
 async def test_a_refusal_costs_two_statuses_not_one_a_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,8 @@ VARIABLES: list[tuple[str, str, set[int]]] = [
     ("HTTP_PROXY", "http://user:word@proxy.corp.example.com:3128", {3128}),
     ("HTTP_PROXY", "http://proxy:{port}", set()),
     ("NO_PROXY", ".svc,10.0.0.0/8", set()),
+    ("NO_PROXY", "localhost", set()),
+    ("no_proxy", "minio.storage", set()),
     ("HF_ENDPOINT", "https://hub.example.com", {443}),
     ("MLFLOW_TRACKING_URI", "http://mlflow.tools:5000", {5000}),
     ("MOTTO", "http://mlflow.tools:5000", set()),

@@ -99,8 +99,9 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     def glance(memory: Memory, crowd: Crowd) -> None:
         return None
 
-    async def tell_crash(namespace: str, name: str, error: BaseException) -> None:
+    async def tell_crash(namespace: str, name: str, error: BaseException) -> bool:
         TOLD.append((namespace, name, repr(error)))
+        return True
 
     TOLD.clear()
     reconciler: Any = SimpleNamespace(

@@ -11,6 +11,8 @@ from llmtrain_operator.reconcile import JOBS
 from tests.unit.operator.fake_cluster import FakeCluster
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_acts import condition, in_training
+from tests.unit.operator.test_elastic import elastic
+from tests.unit.operator.test_frozen_attempt import CONFIG_MAPS, DURING, set_pod
 
 GONE = ApiError(404, "NotFound", "the server could not find the requested resource")
 FORBIDDEN = ApiError(403, "Forbidden", "cannot list resource trainingbudgets")
@@ -150,3 +152,85 @@ async def test_budgets_that_cannot_be_read_are_asked_for_once_in_five_seconds() 
     with pytest.raises(ApiError):
         await recent.budgets_since("team-a")
     assert cluster.asked == 2
+
+
+async def test_an_elastic_training_without_enough_workers_is_given_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await elastic(2, 2, 0, 1, startDeadlineSeconds=600)
+    unreadable(run, monkeypatch, PLANS, BROKEN)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    for _ in range(12):
+        run.cluster.tick(60)
+        await run.drain_step()
+    await run.drain()
+    record = run.status.history[-1]
+    assert (record.reason, record.failure_class, record.held_seconds > 600) == ("PlansUnread", None, True)
+
+
+@pytest.mark.parametrize("error", [FORBIDDEN, BROKEN], ids=["forbidden", "broken"])
+async def test_templates_that_cannot_be_read_keep_no_job_from_settling_and_stopping(
+    error: ApiError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await in_training()
+    run.cluster.tick(20)
+    set_pod(run, env=[{"name": "A", "value": "2"}])
+    await run.turn(2)
+    unreadable(run, monkeypatch, CONFIG_MAPS, error)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    await run.turn(3)
+    assert run.pods == ["gpt-trn-1-head", "gpt-trn-1-w1-1"], "the dead one is settled and gone"
+    assert run.status.waiting is not None
+    assert (run.status.waiting.reason, error.message in run.status.waiting.message) == ("TemplatesUnread", True)
+    monkeypatch.undo()
+    run.cluster.tick(10)
+    await run.turn(2)
+    assert "gpt-trn-1-w0-2" in run.pods
+
+
+async def test_a_job_stops_and_settles_while_each_read_of_a_plan_takes_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """429 with a Retry-After of 30 s, or no answer: by then the pods that were read are too old to act upon."""
+    run = await in_training()
+    get = run.cluster.get
+
+    async def slow(resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
+        if resource != PLANS:
+            return await get(resource, namespace, name, not_before)
+        run.cluster.tick(70)
+        raise ApiError(429, "TooManyRequests", "later")
+
+    monkeypatch.setattr(run.cluster, "get", slow)
+    run.job["spec"]["suspend"] = True
+    await run.drain()
+    assert (run.status.state, run.pods) == ("Suspended", [])
+    assert run.status.ledger.total_micro_usd == recorded_micro_usd(run.cluster)
+
+
+async def test_who_lacks_an_evaluator_alone_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Scenario(evaluation=DURING)
+    await run.run_training(60)
+    unreadable(run, monkeypatch, BUDGETS, BROKEN)
+    run.cluster.end_pod("gpt-trn-1-e0-1", 137, reason="Error")
+    for _ in range(6):
+        run.cluster.tick(10)
+        await run.turn()
+    assert run.pods == ["gpt-trn-1-head", "gpt-trn-1-w0-1", "gpt-trn-1-w1-1"]
+    progressing = condition(run, "Progressing")
+    assert progressing is not None
+    assert (run.status.waiting, progressing[0]) == (None, "True")
+
+
+async def test_an_elastic_training_that_goes_on_with_fewer_is_no_job_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = await elastic(2, 1, 0, 1)
+    unreadable(run, monkeypatch, PLANS, BROKEN)
+    run.cluster.end_pod("gpt-trn-1-w1-1", 137, reason="Error")
+    for _ in range(6):
+        run.cluster.tick(10)
+        await run.turn()
+    waiting, progressing = run.status.waiting, condition(run, "Progressing")
+    assert waiting is not None
+    assert (waiting.reason, BROKEN.message in waiting.message) == ("FewerWorkers", True)
+    assert progressing is not None
+    assert progressing[0] == "True"
