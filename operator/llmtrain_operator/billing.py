@@ -148,9 +148,17 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
     """Rule (d): the kubelet will never report this container's end; it has told of others'."""
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
-    end = condition_time(pod, "DisruptionTarget") or deleted
+    end = condition_time(pod, "DisruptionTarget", "True") or _due(pod, deleted, now)
     finished = [time for status in container_statuses(pod) for time in _times(status, "finishedAt")]
     return max([end, *(believed(pod, time, now) for time in finished)])
+
+
+def _due(pod: Pod, deleted: datetime, now: datetime) -> datetime:
+    """When a deleted pod should have been gone. Whoever deletes it may ask for a grace of years; what exceeds the pod's own counts
+    until now at most.
+    """
+    beyond = _grace(pod) - int(pod["spec"].get("terminationGracePeriodSeconds") or _grace(pod))
+    return min(deleted, max(now, deleted - timedelta(seconds=max(0, beyond))))
 
 
 def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime | None:
@@ -160,7 +168,7 @@ def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime |
     """
     if deleted is None or _grace(pod) > 0:
         return None
-    last = max(deleted, reported(pod) or deleted)
+    last = max(deleted, reported(pod, now) or deleted)
     return last if now - last > NODE_LOST_AFTER else None
 
 

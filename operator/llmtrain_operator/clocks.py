@@ -14,6 +14,9 @@ FIRST_YEAR, LAST_YEAR = 1970, 2199
 TOLERANCE = timedelta(seconds=30)
 """Clocks that are kept in step differ by less, and bills are not touched then; the mark of a bill follows at more."""
 
+FROM_THE_FUTURE = timedelta(minutes=5)
+"""The operator's own clock is behind the apiserver's by less."""
+
 
 def parse_time(text: object) -> datetime | None:
     """A time of the API, to the second; None for what is none, or lies outside the years 1970 to 2199, in which all bills are."""
@@ -48,7 +51,7 @@ def believed(pod: Pod, end: datetime, now: datetime) -> datetime:
 
     That is no earlier than the true end, and no later than anybody could have seen it.
     """
-    return end if skew(pod, end, now) is None else reported(pod) or now
+    return end if skew(pod, end, now) is None else reported(pod, now) or now
 
 
 def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
@@ -60,7 +63,7 @@ def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
     times = [time for text in _texts(pod, ("startedAt",)) if (time := parse_time(text))] + ([end] if end else [])
     if not times or placed is None:
         return None
-    ahead, behind = max(times) - (reported(pod) or now), min(times) - placed
+    ahead, behind = max(times) - (reported(pod, now) or now), min(times) - placed
     if ahead > TOLERANCE:
         return ahead
     return behind if behind < -TOLERANCE else None
@@ -86,9 +89,16 @@ def correction(pod: Pod, now: datetime) -> timedelta | None:
     return placed - taken if placed and taken else timedelta(0)
 
 
-def reported(pod: Pod) -> datetime | None:
-    """When the apiserver was last told of the pod's status, by its own clock."""
-    return parse_time(_reported(pod))
+def reported(pod: Pod, now: datetime) -> datetime | None:
+    """When the apiserver was last told of the pod's status, by its own clock.
+
+    None where nobody has noted it, or where what is noted cannot be: whoever may edit a pod may edit that, and no status
+    was told before the pod was placed, or is yet to be told.
+    """
+    time, placed = parse_time(_reported(pod)), condition_time(pod, "PodScheduled", status="True")
+    if time is None or time > now + FROM_THE_FUTURE:
+        return None
+    return None if placed is not None and time < placed - TOLERANCE else time
 
 
 def _reported(pod: Pod) -> str | None:

@@ -16,6 +16,7 @@ from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, bill, interval
+from llmtrain_operator.clocks import clock_off
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
 from llmtrain_operator.provisional import certain_seconds
@@ -48,14 +49,22 @@ def settle(
             # wrong, and of a pod that was never seen alive there is nothing to bill but what nobody saw.
             settled.append(pod.uid)
         elif span.final and pod.uid not in later:
-            wiped = before if before is not None and pod.rejected and before.pod_seconds > span.seconds else None
-            _book(entries, vanished_entry(wiped) if wiped else final_entry(pod, span, nodes, shares.of(pod)))
+            seen = before if before is not None and _says_less(pod, span, before) else None
+            _book(entries, vanished_entry(seen) if seen else final_entry(pod, span, nodes, shares.of(pod)))
             settled.append(pod.uid)
         else:
             marks[pod.uid] = raised(before, mark_of(pod, span, now, nodes))
     for uid in [uid for uid in marks if uid not in alive]:
         _book(entries, vanished_entry(marks.pop(uid)))
     return _total(ledger, list(entries.values()), settled, list(marks.values()))
+
+
+def _says_less(pod: PodState, span: Interval, before: HighWater) -> bool:
+    """The object says that it ended before what was seen of it, and is not believed: its kubelet has rejected it since, or its
+    node's times contradict when the apiserver was told, which whoever may edit the pod may edit.
+    """
+    in_doubt = pod.rejected or clock_off(pod.raw, span.end) is not None
+    return in_doubt and before.pod_seconds > span.seconds
 
 
 def remembered(ledger: Ledger, marks: Sequence[HighWater]) -> Ledger:

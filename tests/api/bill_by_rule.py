@@ -71,7 +71,7 @@ def end_of(versions: list[Pod]) -> datetime:
             return end
     # (d): a container shows running for ever, its node is lost.
     deleted = next(pod for pod in versions if "deletionTimestamp" in pod["metadata"])
-    disrupted = [c for c in deleted["status"]["conditions"] if c["type"] == "DisruptionTarget"]
+    disrupted = [c for c in deleted["status"]["conditions"] if (c["type"], c["status"]) == ("DisruptionTarget", "True")]
     lost = time(disrupted[0]["lastTransitionTime"] if disrupted else deleted["metadata"]["deletionTimestamp"])
     return max([lost, *(by_a_good_clock(deleted, end) for end in ends_of(containers_of(deleted)))])
 

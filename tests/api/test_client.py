@@ -138,3 +138,47 @@ async def test_a_conflict_about_an_object_that_is_there_is_not_taken_for_its_abs
     path = object_path(CONFIG_MAPS, "default", "there")
     assert await cluster._is_there(path, made["metadata"]["uid"])
     assert not await cluster._is_there(path, "00000000-0000-0000-0000-000000000000")
+
+
+def bound_pod(name: str) -> dict[str, Any]:
+    """On a node that is not there: nobody ends it."""
+    spec = {
+        "nodeName": "nowhere",
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 60,
+        "containers": [{"name": "stage", "image": "x"}],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+
+@pytest.fixture
+def account(api: Api) -> None:
+    """No controller makes it here."""
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}})
+
+
+@pytest.mark.usefixtures("account")
+async def test_whoever_may_edit_a_pod_may_edit_when_its_status_was_told(cluster: KubernetesCluster, api: Api) -> None:
+    await cluster.create(PODS, "default", bound_pod("edited"))
+    api.set_status("pod", "edited", {"status": {"phase": "Running"}})
+    pod = api.get("pod", "edited", "--show-managed-fields")
+    told = [one for one in pod["metadata"]["managedFields"] if one.get("subresource") == "status"]
+    assert told
+    for one in told:
+        one["time"] = "2000-01-01T00:00:00Z"
+    done = api.run("replace", "-f", "-", body=pod)
+    assert done.returncode == 0, done.stderr
+    after = api.get("pod", "edited", "--show-managed-fields")["metadata"]["managedFields"]
+    assert {one["time"] for one in after if one.get("subresource") == "status"} == {"2000-01-01T00:00:00Z"}
+
+
+@pytest.mark.usefixtures("account")
+async def test_a_grace_of_years_is_shortened_by_whoever_names_a_shorter_one(cluster: KubernetesCluster) -> None:
+    made = await cluster.create(PODS, "default", bound_pod("patient"))
+    graces = []
+    for seconds in (365 * 86400, None, 60):
+        await cluster.delete(PODS, "default", "patient", made["metadata"]["uid"], seconds)
+        found = await cluster.get(PODS, "default", "patient")
+        assert found is not None
+        graces.append(found["metadata"]["deletionGracePeriodSeconds"])
+    assert graces == [365 * 86400, 365 * 86400, 60]

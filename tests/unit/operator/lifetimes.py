@@ -320,7 +320,7 @@ def seconds_by_the_rule(pod: dict[str, Any]) -> int:
         return 0
     begin = _time(scheduled[0]["lastTransitionTime"])
     states = [c["state"] for c in others]
-    disruption = [c for c in status.get("conditions", []) if c["type"] == "DisruptionTarget"]
+    disruption = [c for c in status.get("conditions", []) if (c["type"], c["status"]) == ("DisruptionTarget", "True")]
     ended = [state["terminated"] for state in states if state.get("terminated", {}).get("finishedAt")]
     own = [c["state"].get("terminated", {}).get("finishedAt") for c in others if c["name"] == "stage"]
     failed_init = [

@@ -37,6 +37,20 @@ def told_at(body: dict[str, Any], time: str) -> dict[str, Any]:
     return body
 
 
+def disrupted(body: dict[str, Any], status: str) -> dict[str, Any]:
+    """Three minutes after it was placed."""
+    condition = {"type": "DisruptionTarget", "status": status, "lastTransitionTime": at(3)}
+    body["status"]["conditions"].append(condition)
+    return body
+
+
+def patient(body: dict[str, Any]) -> dict[str, Any]:
+    """Somebody has asked for a longer grace than its own."""
+    body["metadata"] |= {"deletionTimestamp": "2027-03-01T12:20:00Z", "deletionGracePeriodSeconds": 365 * 86400}
+    body["spec"]["terminationGracePeriodSeconds"] = 60
+    return body
+
+
 ENDED = {"terminated": {"finishedAt": at(10)}}
 RUNNING = {"running": {"startedAt": at(1)}}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
@@ -86,6 +100,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
         1200,
         True,
     ),
+    "(d) somebody had meant to disrupt it, and spared it": (
+        disrupted(pod("Running", state=RUNNING, deleted=at(20)), "False"),
+        {},
+        1200,
+        True,
+    ),
+    "(d) disrupted": (disrupted(pod("Running", state=RUNNING, deleted=at(20)), "True"), {}, 180, True),
+    "(d) deleted with a grace of a year": (patient(pod("Running", state=RUNNING, deleted=at(20))), {}, 1800, True),
     "node silent for a moment": (
         pod("Running", state=RUNNING, deleted=at(20)),
         {"n": Node(False, datetime(2026, 3, 1, 12, 26, tzinfo=UTC))},

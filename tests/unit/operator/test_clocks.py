@@ -1,5 +1,6 @@
 """A node whose clock is off: its pods' bills are bounded by what the apiserver was told and when, and people are told."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -51,6 +52,30 @@ def test_an_end_that_cannot_be_is_when_the_apiserver_was_told(times: tuple[int, 
 
 def test_where_nobody_noted_when_it_was_told_it_is_when_it_is_seen() -> None:
     assert interval(pod(1, 10, 90_000, reported=None), {}, at(1900)).seconds == 1900
+
+
+@pytest.mark.parametrize(
+    ("noted", "finished", "seconds"), [(-10_000_000, 1800, 1800), (10**9, 1800, 1800), (10**9, -600, 4000)]
+)
+def test_what_nobody_can_have_noted_is_not_believed(noted: int, finished: int, seconds: int) -> None:
+    """Whoever may edit a pod may edit its `managedFields`: no bill becomes nothing, and none lasts until the year 2057."""
+    assert interval(pod(1, 10, finished, reported=noted), {}, at(4000)).seconds == seconds
+
+
+@pytest.mark.parametrize("after", [5, 60, 300])
+async def test_a_pod_whose_managed_fields_were_edited_owes_no_less_than_was_seen_of_it(after: int) -> None:
+    """The edit says that the apiserver was told that it is over while it was still seen to run."""
+    run = await in_training({})
+    placed = run.cluster.now
+    for _ in range(10):
+        run.cluster.tick(60)
+        await run.turn()
+    run.end_head()
+    edited = [{"subresource": "status", "time": stamp(placed + timedelta(seconds=after))}]
+    run.cluster.pod(HEAD)["metadata"] |= {"managedFields": edited, "resourceVersion": "edited"}
+    await run.drain()
+    head = next(entry for entry in run.status.ledger.entries if (entry.stage, entry.role) == ("Training", "head"))
+    assert head.pod_seconds == 600
 
 
 def test_conditions_of_a_pod_that_never_started_are_bounded_as_well() -> None:
