@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from llmtrain.api import GROUP
 from llmtrain.api.status import LedgerEntry, Split, StageStatus
 from llmtrain.ledger.document import Booking, Row
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.observation import Job
 
@@ -50,7 +51,10 @@ def booking_of_pod(raw: Mapping[str, Any], job: Job, entries: Sequence[LedgerEnt
 def row_of(entry: LedgerEntry, stage: StageStatus | None, where: str, rejections: Rejections) -> Row | None:
     """One row; None, and told, where a status that somebody wrote by hand is out of all bounds."""
     amounts = entry.model_dump(mode="json", by_alias=True, exclude={"split", "cost_split"})
-    times = {"startTime": (stage and stage.start_time) or "", "endTime": (stage and stage.completion_time) or ""}
+    times = {
+        "startTime": _time(stage.start_time if stage else None),
+        "endTime": _time(stage.completion_time if stage else None),
+    }
     splits = {"split": _parts(entry.split), "costSplit": _parts(entry.cost_split)}
     try:
         return Row.model_validate(amounts | times | splits | {"stage": entry.stage})
@@ -65,6 +69,12 @@ def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """The first of the job's labels that are not ours."""
     others = sorted(item for item in labels.items() if not item[0].startswith(f"{GROUP}/"))
     return dict(others[:MOST_LABELS])
+
+
+def _time(text: str | None) -> str:
+    """A time as the ledger has it; empty for what is none: no bill is lost for that."""
+    time = parse_time(text)
+    return format_time(time) if time else ""
 
 
 def _parts(split: Split) -> dict[str, int]:

@@ -132,8 +132,8 @@ class Ledgers:
         """Conditional writes, read and tried again where somebody was faster."""
         conflicts = 0
         while conflicts < TRIES:
-            found, page = await self._open(shelf)
-            booked = self._volumes[shelf].uids | {one.uid for one in page.bookings}
+            found, page, uids = await self._open(shelf)
+            booked = uids | {one.uid for one in page.bookings}
             missing = [one for uid, one in batch.items() if uid not in booked]
             if not missing:
                 return
@@ -152,8 +152,8 @@ class Ledgers:
             conflicts = 0
         raise ApiError(409, "Conflict", f"the ledger of namespace {shelf.namespace} kept changing")
 
-    async def _open(self, shelf: Shelf) -> tuple[Object | None, MonthPage]:
-        """The page that is added to, None where it is yet to be made; behind those that are full or cannot be read."""
+    async def _open(self, shelf: Shelf) -> tuple[Object | None, MonthPage, set[str]]:
+        """The page that is added to, None where it is yet to be made; behind those that are full or cannot be read, and whose uids."""
         if len(self._volumes) > KEPT_VOLUMES:
             self._volumes.clear()
         volume = self._volumes.setdefault(shelf, Volume())
@@ -162,10 +162,10 @@ class Ledgers:
             found = await self.cluster.get(CONFIG_MAPS, self.home, name)
             if found is None:
                 new = MonthPage(namespace=shelf.namespace, namespace_uid=shelf.uid, month=shelf.month, page=volume.page)
-                return None, new
+                return None, new, volume.uids
             page = self._read(found)
             if page is not None and not page.full:
-                return found, page
+                return found, page, volume.uids
             volume.uids |= {one.uid for one in page.bookings} if page else quoted(stored_text(found))
             volume.page += 1
 

@@ -104,6 +104,7 @@ class Takeovers:
         try:
             book = FormerBook.model_validate_json(text)
             made = empty.model_copy(update={"rows": added_up(book.totals), "booked_uids": book.settled_jobs})
+            CarriedOver.model_validate_json(text_of(made))
             if len(text_of(made)) > LONGEST_READ:
                 raise ValueError(f"is longer than {LONGEST_READ} characters")
         except ValidationError as error:

@@ -210,3 +210,13 @@ def test_a_job_that_is_gone_and_forgotten_is_not_counted_beside_its_ledger() -> 
     assert len(snapshots.unbooked(SPACE)) == 1, "the ledger was read before the job went"
     snapshots.books[SPACE] = cluster.now + timedelta(seconds=1), Book()
     assert snapshots.unbooked(SPACE) == []
+
+
+async def test_many_ledgers_at_once_do_not_take_each_others_pages_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of pages is bounded, and thrown away as a whole while others are being written."""
+    monkeypatch.setattr("llmtrain_operator.namespace_ledger.KEPT_VOLUMES", 0)
+    cluster = Slow()
+    mine = ledgers(cluster)
+    months = [f"2026-{month:02d}-01T12:00:00Z" for month in range(1, 7)]
+    await asyncio.gather(*(mine.book(SPACE, booking(f"uid-{month[5:7]}", 1, month)) for month in months))
+    assert booked_micro_usd(cluster) == len(months)

@@ -226,3 +226,15 @@ async def test_no_counter_falls_over_the_upgrade_and_what_nobody_verified_is_tol
     labels = {"namespace": SPACE, "stage": "Training", "role": "worker", "plan": "gpu", "tenure": "Rented"}
     assert registry.get_sample_value("llmtrain_namespace_cost_usd_total", labels) == 5
     assert registry.get_sample_value("llmtrain_namespace_carried_over_usd", {"namespace": SPACE}) == 5
+
+
+async def test_a_former_ledger_that_no_document_can_hold_is_refused_as_a_whole_and_keeps_no_booking_up() -> None:
+    """More rows than anybody will read again: stored all the same, it would be read as nothing."""
+    cluster = FakeCluster()
+    leave(cluster, [total(1, plan=f"p{number}") for number in range(1025)], ["uid-1"])
+    mine = ledgers(cluster)
+    found = await mine.carried_over(SPACE)
+    assert found is not None
+    assert "rows" in found.rejected
+    await mine.book(SPACE, booking("uid-2", 7))
+    assert booked_micro_usd(cluster) == 7
