@@ -43,12 +43,11 @@ def decide(seen: Observation) -> Decision:
 
 
 def _decide(seen: Observation) -> Decision:
-    if FINALIZER_JOB not in seen.job.finalizers:
+    if FINALIZER_JOB not in seen.job.finalizers and not seen.job.deleted:
         status = seen.job.status.duplicate()
         tell_refusals(status, seen)
         status.waiting = refused_wait(seen, None) or status.waiting
-        held = [] if seen.job.deleted else [HoldJob()]
-        return Decision(status, [*held])
+        return Decision(status, [HoldJob()])
     if seen.job.spec is None:
         return _decide_invalid(seen)
     turn = _billed(seen, seen.job.spec)
@@ -97,7 +96,7 @@ def _decide_invalid(seen: Observation) -> Decision:
     status.ledger.counted = counted(status.ledger, seen.pods, None)
     summarize_invalid(status, seen)
     decision = Decision(status)
-    decision.actions += [DeletePod(pod) for pod in seen.pods if not pod.deleted]
+    decision.actions += [act for pod in seen.pods for act in DeletePod.once(pod)]
     decision.actions += _released(seen, status)
     if seen.job.deleted and not seen.pods:
         decision.actions.append(release_job(seen))
@@ -160,7 +159,8 @@ def _remove(turn: Turn) -> None:
 
 def _released(seen: Observation, status: JobStatus) -> list[Action]:
     """The finalizer goes only once the bill is in the status: what this turn settles is released after its write."""
-    settled = [pod for pod in seen.pods if pod.uid in set(status.ledger.settled)]
-    # No kubelet will confirm the end of these; their objects would block the next attempt for ever.
+    uids = set(status.ledger.settled)
+    settled = [pod for pod in seen.pods if pod.uid in uids]
+    # No kubelet will confirm the end of these; their objects would block the next attempt, and the job's own end, for ever.
     gone = [pod for pod in settled if abandoned(pod, seen.nodes, seen.now)]
     return [*(ReleasePod(pod) for pod in settled if pod.held), *(DeletePod(pod, 0) for pod in gone)]

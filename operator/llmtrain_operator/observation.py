@@ -167,6 +167,13 @@ class DeletePod:
     pod: PodState
     grace_seconds: int | None = None
 
+    @staticmethod
+    def once(pod: PodState, grace_seconds: int | None = None) -> "list[DeletePod]":
+        """To delete a pod that nobody has asked to delete yet, or with a longer grace than its own, which is shortened then."""
+        if not pod.deleted:
+            return [DeletePod(pod, grace_seconds)]
+        return [DeletePod(pod, pod.own_grace if grace_seconds is None else grace_seconds)] if pod.lingers else []
+
 
 @dataclass(frozen=True)
 class ShortenPod:

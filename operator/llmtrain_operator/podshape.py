@@ -131,6 +131,7 @@ class Spec(Bounded):
 
     nodeName: Word = ""
     activeDeadlineSeconds: Seconds = 0
+    terminationGracePeriodSeconds: Seconds = 0
     containers: Annotated[list[Container], Field(max_length=256)] = Field([])
     initContainers: Annotated[list[Container], Field(max_length=256)] = Field([])
     schedulingGates: Annotated[list[dict[str, Any]], Field(max_length=256)] = Field([])

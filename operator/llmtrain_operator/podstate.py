@@ -154,6 +154,17 @@ class PodState:
         return bool(self.raw["metadata"].get("deletionTimestamp"))
 
     @property
+    def own_grace(self) -> int:
+        """Its terminationGracePeriodSeconds; 0: none is told."""
+        return int(self.raw["spec"].get("terminationGracePeriodSeconds") or 0)
+
+    @property
+    def lingers(self) -> bool:
+        """Whoever asked for its deletion gave it longer than its own grace: years, if he wants to."""
+        grace = int(self.raw["metadata"].get("deletionGracePeriodSeconds") or 0)
+        return self.deleted and 0 < self.own_grace < grace
+
+    @property
     def held(self) -> bool:
         """Our finalizer is on it."""
         return FINALIZER_POD in self.raw["metadata"].get("finalizers", [])

@@ -99,9 +99,8 @@ class Turn:
         return interval(pod.raw, self.seen.nodes, self.now).final
 
     def delete(self, pod: PodState, grace_seconds: int | None = None) -> None:
-        """Delete a pod that nobody has asked to delete yet."""
-        if not pod.deleted:
-            self.actions.append(DeletePod(pod, grace_seconds))
+        """Delete a pod, unless somebody has asked for that already."""
+        self.actions += DeletePod.once(pod, grace_seconds)
 
     def tell(self, reason: str, message: str, warning: bool = False) -> None:
         """Post an event after the status write."""

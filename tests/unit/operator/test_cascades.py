@@ -141,3 +141,31 @@ async def test_a_foreground_deletion_ends_whenever_the_collector_is_done(
         collected(run, "foregroundDeletion")
     await until_gone(run)
     nothing_left(run)
+
+
+async def test_a_grace_of_years_keeps_no_pod_from_being_ended() -> None:
+    """Whoever may delete a pod may say how long it has; what ignores its signal would be paid for until then."""
+    run = await bring_to("running")
+    for name in run.pods:
+        await run.cluster.delete(PODS, "team-a", name, "", 365 * 86400)
+    run.job["spec"]["suspend"] = True
+    run.memory.woken = True
+    await run.turn(2)
+    head, worker = (next(name for name in run.pods if part in name) for part in ("-head", "-w0-"))
+    assert run.cluster.pod(head)["metadata"]["deletionGracePeriodSeconds"] == 60
+    run.cluster.end_pod(head, 75)
+    run.memory.woken = True
+    await run.turn(2)
+    assert run.cluster.pod(worker)["metadata"]["deletionGracePeriodSeconds"] == 5
+
+
+async def test_a_deleted_job_without_our_finalizer_that_somebody_elses_keeps_is_ended_and_booked() -> None:
+    run = await bring_to("running")
+    await delete(run, "example.com/mine")
+    run.job["metadata"]["finalizers"] = ["example.com/mine"]
+    for _ in range(40):
+        await run.drain_step()
+    assert run.pods == []
+    collected(run, "example.com/mine")
+    await run.turn()
+    nothing_left(run)

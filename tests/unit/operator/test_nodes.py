@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from llmtrain_operator.client import ApiError, Found, Object
 from llmtrain_operator.recent import NODES_AT_ONCE, Recent
+from llmtrain_operator.reconcile import JOBS
 
 from tests.unit.operator.fake_cluster import FakeCluster, stamp
 from tests.unit.operator.scenario import Scenario
@@ -135,3 +136,22 @@ async def test_an_alive_worker_of_an_older_incarnation_is_removed() -> None:
     await run.turn(2)
     assert run.pods == ["gpt-trn-1-head", "gpt-trn-1-w0-2", "gpt-trn-1-w1-1"]
     assert run.status.stages[2].workers[0].incarnation == 2, "nothing failed"
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_pods_of_a_job_whose_spec_does_not_parse_go_with_their_node(deleted: bool) -> None:
+    """No kubelet confirms their end: they, the job and its namespace would stay for ever."""
+    run = Scenario()
+    await run.run_training(100)
+    run.job["spec"]["training"]["tokens"] = "many"
+    if deleted:
+        await run.cluster.delete(JOBS, "team-a", "gpt", "", None)
+    await run.turn()
+    del run.cluster.objects[("api/v1/nodes", "", "node-1")]
+    for _ in range(60):
+        if run.cluster.of(JOBS):
+            run.cluster.tick(15)
+            run.memory.woken = True
+            await run.turn()
+    assert run.pods == []
+    assert bool(run.cluster.of(JOBS)) is not deleted
