@@ -36,6 +36,10 @@ class Loop(StrEnum):
     SCRAPE = "scrape"
 
 
+class LostError(Exception):
+    """A loop was cancelled though nobody had asked for that."""
+
+
 def nobody(loop: str) -> None:
     """Count no crash."""
 
@@ -53,7 +57,7 @@ class Guard:
         """For a `with`: work on one object. An error in it is counted and told, and goes no further."""
         return Piece(self, what)
 
-    def tell(self, what: str, error: Exception) -> None:
+    def tell(self, what: str, error: BaseException) -> None:
         """Count a bug and log it once for each object until it changes; a refusal of the apiserver is no bug."""
         text = plain(f"{type(error).__name__}: {error}")
         bug = not isinstance(error, ApiError)
@@ -83,8 +87,9 @@ class Guard:
                 await asyncio.wait({task})
             finally:
                 task.cancel()
-            error = None if task.cancelled() else task.exception()
-            if not isinstance(error, Exception):
+            # Whoever cancels this has not come so far: the loop was cancelled by something that it waited for.
+            error = LostError() if task.cancelled() else task.exception()
+            if error is None:
                 return
             self.tell("the whole loop", error)
             pause = 0.0 if clock() - begun >= SETTLED else min(self.longest_pause, max(1.0, 2 * pause))

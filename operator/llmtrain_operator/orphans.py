@@ -24,6 +24,7 @@ from llmtrain_operator.names import FINALIZER_POD, LABEL_JOB, LABEL_JOB_UID, rea
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.nodes import PRESUMED, abandoned, doubtful, fetch_node
 from llmtrain_operator.observation import Job
+from llmtrain_operator.observe import read_job
 from llmtrain_operator.orphanprice import orphan
 from llmtrain_operator.ownership import taken_in
 from llmtrain_operator.podstate import PodState
@@ -31,6 +32,7 @@ from llmtrain_operator.priceannotation import annotated_price
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.settlement import settle
+from llmtrain_operator.strays import put_labels_back
 
 log = logging.getLogger("llmtrain.operator")
 PODS, EVENTS = "api/v1/pods", "api/v1/events"
@@ -125,12 +127,14 @@ class Sweeper:
             await self._let_go_of_strange(raw)
             return
         job = await self.cluster.get(JOBS, namespace, former.name)
-        if job is not None and job["metadata"]["uid"] == former.uid:
+        if job is not None and _knows(owner := read_job(job), former, pod_uid=str(meta["uid"])):
+            # Its loop ends and bills the pod, once it finds it: somebody may have edited the label by which it looks.
+            await put_labels_back(self.cluster, owner, [raw])
             return
         pod = await self._priced(dict(shape.raw))
-        if not pod.deleted:
+        if not pod.deleted or pod.lingers:
             # Whose month it is booked in is not known before: the next sweep, seconds later, sees when it was deleted.
-            await self.cluster.delete(PODS, namespace, name, pod.uid, None)
+            await self.cluster.delete(PODS, namespace, name, pod.uid, pod.own_grace if pod.lingers else None)
             return
         node = await fetch_node(self.cluster, pod.node) if doubtful(pod, self.clock()) else PRESUMED
         nodes = {pod.node: node} if pod.node else {}
@@ -170,6 +174,12 @@ def job_uid(pod: Object) -> str:
     """The uid of the job that a pod's label names; empty where it has no labels."""
     labels = pod["metadata"].get("labels")
     return str(labels.get(LABEL_JOB_UID)) if isinstance(labels, dict) else ""
+
+
+def _knows(job: Job, former: Job, pod_uid: str) -> bool:
+    """A job that is there is the one that the pod had, or has the pod's bill, whatever the pod says by now of who that was."""
+    ledger = job.status.ledger
+    return job.uid == former.uid or pod_uid in {*ledger.settled, *(mark.uid for mark in ledger.high_water)}
 
 
 def _called(pod: Object) -> str:

@@ -258,3 +258,34 @@ def test_a_collector_that_fails_costs_its_own_families(monkeypatch: pytest.Monke
 
 def test_the_ledgers_here_are_what_a_tenant_can_write() -> None:
     assert all(isinstance(json.dumps(book), str) for book in BOOKS)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_running_jobs_pod_is_left_to_its_loop_whatever_it_says_of_its_job(known: bool) -> None:
+    """Its labels say that it is of a job that is gone, its owner was taken off: its job has its bill. Or nobody has looked at it
+    yet, and its owner is its job.
+    """
+    run = Scenario()
+    await run.run_training(100)
+    run.cluster.tick(100)
+    meta = run.cluster.pod("gpt-trn-1-w0-1")["metadata"]
+    meta["labels"]["llmtrain.dev/job-uid"] = "forged"
+    if known:
+        meta["ownerReferences"] = []
+    else:
+        run.job["status"]["ledger"]["highWater"] = []
+    await Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None).sweep()
+    assert "deletionTimestamp" not in meta
+    assert meta["labels"]["llmtrain.dev/job-uid"] == run.job["metadata"]["uid"], "so that its loop finds it"
+
+
+async def test_a_loop_that_is_cancelled_by_what_it_waits_for_begins_anew() -> None:
+    begun, crashes = list[int](), list[str]()
+
+    async def loop() -> None:
+        begun.append(1)
+        if len(begun) < 3:
+            raise asyncio.CancelledError
+
+    await Guard(Loop.SWEEP, crashes.append, longest_pause=0).keep_running(loop)
+    assert (len(begun), crashes) == (3, ["sweep", "sweep"])
