@@ -75,6 +75,8 @@ class Actor:
         self._cluster, self._ledgers, self._job, self._clock, self._made = cluster, ledgers, job, clock, made
         self.pods = list[str]()
         """resourceVersions of the pods that it made; an empty one for each that was there already."""
+        self.pod_uids = set[str]()
+        """Uids of the pods that it made."""
 
     async def perform(self, action: Action) -> None:
         """Do it."""
@@ -121,6 +123,7 @@ class Actor:
             made = await self._cluster.create(resource, self._job.namespace, body)
             if resource == PODS:
                 self.pods.append(made["metadata"]["resourceVersion"])
+                self.pod_uids.add(made["metadata"]["uid"])
             else:
                 self._made[f"{resource}/{body['metadata']['name']}"] = made["metadata"]["uid"]
         except ApiError as error:

@@ -11,6 +11,7 @@ from functools import partial
 from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.gate import Gate
 from llmtrain_operator.guard import Loop as GuardLoop
+from llmtrain_operator.guard import LostError
 from llmtrain_operator.health import Health
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.metrics import OperatorMetrics
@@ -92,6 +93,8 @@ class Jobs:
     _heard: dict[str, datetime] = field(default_factory=dict)
     """When the watch of pods last said anything, by the namespace that it watches."""
     _gate: Gate = field(default_factory=Gate)
+    _closed: bool = False
+    """All loops are to end."""
 
     def job_gone(self, namespace: str, name: str, version: str) -> None:
         """Make a job's loop look for itself."""
@@ -157,11 +160,11 @@ class Jobs:
 
     def _ended(self, key: Key, loop: Loop, task: "asyncio.Task[None]") -> None:
         """A loop that ends in a bug is started anew, ever more slowly: its pods are still being paid for."""
-        if task.cancelled() or task.exception() is None:
+        if self._closed or not (task.cancelled() or task.exception()):
             return
-        loop.crashes, loop.fault = loop.crashes + 1, task.exception()
+        loop.crashes, loop.fault = loop.crashes + 1, LostError() if task.cancelled() else task.exception()
         self.metrics.count_crash(GuardLoop.JOB.value)
-        log.error("job %s/%s: its loop ended in a bug", *key, exc_info=task.exception())
+        log.error("job %s/%s: its loop ended in a bug", *key, exc_info=loop.fault)
         pause = min(2.0**loop.crashes, LONGEST_ERROR_PAUSE)
         asyncio.get_running_loop().call_later(pause, self._restart, key, loop)
 
@@ -171,6 +174,7 @@ class Jobs:
 
     async def close(self) -> None:
         """End all loops; what they were doing is done again after the restart."""
+        self._closed = True
         tasks = [loop.task for loop in self.loops.values() if loop.task]
         for task in tasks:
             task.cancel()
@@ -195,6 +199,9 @@ class Jobs:
                     failing.note(error, self.monotonic(), await self.reconciler.tell_crash(*key, error))
             if outlook.gone:
                 self._forget(key)
+                if outlook.anew or loop.wake.is_set():
+                    # What was told of meanwhile may be the next job of that name, of which nobody tells again.
+                    self._start(key, self.loops.setdefault(key, Loop(asyncio.Event())))
                 return
             if outlook.head is not None and self.reconciler.hears(memory, self._crowd(key[0]), outlook.seconds):
                 self.progress.ask(outlook.head, memory)

@@ -89,6 +89,10 @@ class PodNews:
     """A watch has had a gap since the list: nobody told of what happened then."""
     marks: Sequence[HighWater] = ()
     """Of pods so young that no status has them yet; none after a turn that failed: what it wrote is not known."""
+    held: frozenset[str] = frozenset()
+    """Uids of pods that our finalizer holds, as far as this operator has made, or seen, and not released them. A pod that nobody
+    has looked at yet has no bill by which it would be found again, nor has one whose bill is written.
+    """
     awaited: dict[str, Tale] = field(default_factory=dict)
     """What nobody has told yet of what the last turn waits for."""
 
@@ -149,6 +153,10 @@ class Memory:
     woken: bool = False
     """Somebody told of a change of the job or its pods."""
     job: JobNews = field(default_factory=JobNews)
+    last: bytes = b""
+    """The job as it was last read or written, packed; empty once it was let go, for its bill is booked then."""
+    uid: str = ""
+    """Of that job."""
     pods: PodNews = field(default_factory=PodNews)
     rest: Rest = field(default_factory=Rest)
     refused: Refused = field(default_factory=Refused)

@@ -63,14 +63,15 @@ class Observer:
         told = memory.woken and memory.pods.sure and not memory.pods.gap
         memory.woken = memory.pods.sure = memory.pods.gap = False
         if kept is not None:
-            return Look(own_pods(job, kept.pods()), kept.read, live=False)
+            return Look(own_pods(job, kept.pods(), memory.pods.held), kept.read, live=False)
         asked = self.clock()
         where = (PODS, job.namespace, job_selector(job.uid))
         found = await self._list_since(where, memory.pods.newest) if told else None
         found = found or await self._list_live(where, memory)
         memory.pods.version, memory.pods.stale, memory.pods.stale_since = found.version, 0, None
-        listed = [*found.items, *await find_strays(self.cluster, job, found.items)]
-        pods = own_pods(job, listed)
+        listed = [*found.items, *await find_strays(self.cluster, job, found.items, memory.pods.held)]
+        pods = own_pods(job, listed, memory.pods.held)
+        memory.pods.held = frozenset(pod.uid for pod in pods if pod.held)
         edited = {pod.uid for pod in pods if pod.mislabelled}
         if edited:
             await put_labels_back(self.cluster, job, [raw for raw in listed if raw["metadata"]["uid"] in edited])

@@ -19,11 +19,11 @@ from llmtrain_operator.pricing import FREE, Price
 from llmtrain_operator.roleprices import fixed, power_of, price_of
 
 
-def own_pods(job: Job, found: Iterable[Object]) -> list[PodState]:
-    """Pods that this operator made for this job, each with its price."""
+def own_pods(job: Job, found: Iterable[Object], held: Collection[str] = ()) -> list[PodState]:
+    """Pods that this operator made for this job, each with its price. `held`: uids of pods that it knows, though no bill says so."""
     marks = {mark.uid: mark for mark in job.status.ledger.high_water}
     stages = {stage.name.value: stage for stage in job.status.stages}
-    known = {*marks, *job.status.ledger.settled}
+    known = {*marks, *job.status.ledger.settled, *held}
     pods = (taken_in(job, pod) for pod in found if is_own(job, pod, known))
     return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods if pod is not None]
 

@@ -33,12 +33,14 @@ from llmtrain_operator.observation import (
     Job,
     Observation,
     ReleaseJob,
+    ReleasePod,
     Reserve,
 )
 from llmtrain_operator.observe import Look, Observer, is_odd, read_job, stored_status
 from llmtrain_operator.ownership import own_pods
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.recent import Recent
+from llmtrain_operator.release import book_lost
 from llmtrain_operator.requeue import RESYNC_SECONDS, requeue_after
 from llmtrain_operator.rest import (
     AHEAD,
@@ -55,6 +57,8 @@ from llmtrain_operator.settlement import remembered
 
 log = logging.getLogger("llmtrain.operator")
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+NOT_SERVED = 404
+"""Of a list: its kind is not there."""
 UNFIT = (400, 422)
 """What an apiserver answers to a status that its schema refuses."""
 RACE_SECONDS = 0.1
@@ -65,7 +69,10 @@ PROVISIONAL_SECONDS = 45
 
 @dataclass(frozen=True)
 class Outlook:
-    """When to look again; `gone`: the job does not exist any more, or was let go; `failed`: an act got no proper answer."""
+    """When to look again; `gone`: the job does not exist any more, or was let go; `failed`: an act got no proper answer.
+
+    `anew`: the job that is gone has a successor of the same name.
+    """
 
     seconds: float
     gone: bool = False
@@ -73,6 +80,7 @@ class Outlook:
     uid: str = ""
     head: Head | None = None
     failed: bool = False
+    anew: bool = False
 
 
 @dataclass
@@ -101,8 +109,9 @@ class Reconciler:
         rest, memory.rest, memory.pods.awaited = memory.rest, Rest(), {}
         still_until = None if memory.woken else rest.still_until
         raw = await self._read(namespace, name, memory)
-        if raw is None:
-            return Outlook(0, gone=True)
+        if raw is None or raw["metadata"]["uid"] != (memory.uid or raw["metadata"]["uid"]):
+            return await self._went(raw, memory)
+        memory.last, memory.uid = memory.job.kept or memory.last, raw["metadata"]["uid"]
         job = _remembering(read_job(raw), memory)
         kept = rest.kept if memory.woken and memory.pods.are_listed() else None
         seen = await self.observer.observe(job, await self.observer.pods(job, kept, memory), memory)
@@ -126,9 +135,12 @@ class Reconciler:
         actor = Actor(self.cluster, self.ledgers, replace(seen.job, status=decision.status), self.clock, memory.made)
         results = await self._act(actor, seen.job, decision.actions, memory)
         await actor.post([*decision.events, *self._rejected(seen)], self.clock())
+        released = {one.action.pod.uid for one in results if isinstance(one.action, ReleasePod) and one.error is None}
+        memory.pods.held = memory.pods.held.union(actor.pod_uids) - released
         memory.pods.told = reduce(newer, actor.pods, memory.pods.told)
         memory.pods.sure = "" not in actor.pods and not any(_is_unknown(one) for one in results)
         gone = any(isinstance(one.action, ReleaseJob) and one.error is None for one in results)
+        memory.last = b"" if gone else memory.last
         seconds = self._seconds(seen, decision, moved, results, memory)
         memory.head = _live_head(seen.pods)
         if leaves_alone(seen, decision):
@@ -138,6 +150,24 @@ class Reconciler:
             _rest(seen, decision, status, memory)
         failed = any(_is_unknown(one) for one in results)
         return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head, failed)
+
+    async def _went(self, raw: Object | None, memory: Memory) -> Outlook:
+        """The job is gone, and `raw` has its name, if anything has. One that somebody let go in our stead is booked as it was last seen."""
+        last = read_job(unpack(memory.last)) if memory.last else None
+        if last is not None and (raw is not None or await self._is_gone(last)):
+            await book_lost(self.cluster, self.ledgers, last, self.clock())
+        memory.last = b""
+        return Outlook(0, gone=True, anew=raw is not None)
+
+    async def _is_gone(self, job: Job) -> bool:
+        """Whether jobs are served, and it is not among them: where they are not, a read finds none, and it may well be there."""
+        try:
+            listed = await self.cluster.list_metadata(JOBS, job.namespace, "")
+        except ApiError as error:
+            if error.code != NOT_SERVED:
+                raise
+            return False
+        return job.uid not in {other["metadata"]["uid"] for other in listed}
 
     def _seconds(
         self, seen: Observation, decision: Decision, moved: bool, results: Sequence[Result], memory: Memory
@@ -186,7 +216,9 @@ class Reconciler:
         if is_odd(job):
             return None
         known = max(kept.read, crowd.heard or kept.read)
-        seen = await self.observer.observe(job, Look(own_pods(job, kept.pods()), known, live=False), memory)
+        seen = await self.observer.observe(
+            job, Look(own_pods(job, kept.pods(), memory.pods.held), known, live=False), memory
+        )
         later = memory.progress not in (None, memory.told) and not self._has_news(memory, crowd)
         decision = decide(replace(seen, progress=None) if later else seen)
         if (
@@ -259,6 +291,7 @@ class Reconciler:
         written = await self._replace_status(raw, status)
         memory.billed_at = now
         memory.job.keep(written, self.clock())
+        memory.last = memory.job.kept
         return written
 
     async def _replace_status(self, raw: Object, status: Object) -> Object:

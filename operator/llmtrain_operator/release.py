@@ -6,6 +6,7 @@ namespace is being deleted, the job is let go and the log has its bill. Every st
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from llmtrain.api import API_VERSION
@@ -16,12 +17,13 @@ from llmtrain_operator.bookings import booking_of_job
 from llmtrain_operator.budget_release import release_reservations
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.finalizers import remove_finalizer
-from llmtrain_operator.names import FINALIZER_JOB
+from llmtrain_operator.names import FINALIZER_JOB, FINALIZER_POD, job_selector
 from llmtrain_operator.namespace_ledger import NAMESPACES, Ledgers
 from llmtrain_operator.observation import Job
 
 log = logging.getLogger("llmtrain.operator")
 JOBS = f"apis/{API_VERSION}/llmtrainingjobs"
+PODS = "api/v1/pods"
 EVENTS, NAMESPACE_OF_EVENTS = "api/v1/events", "default"
 """Where events about what has no namespace are kept."""
 FORBIDDEN, UNANSWERED = 403, (0, 429, 503, 504)
@@ -31,17 +33,11 @@ async def release(cluster: Cluster, ledgers: Ledgers, job: Job, now: datetime, p
     """Let a job go whose pods are all settled. ApiError where that is to be tried again, but for `patient` not without end."""
     await _end_reservations(cluster, job, now, patient)
     booking = booking_of_job(job, ledgers.rejections)
-    total = exact_usd(sum(row.cost_micro_usd for row in booking.rows))
     flaw = await _book(ledgers, job, booking, patient)
-    if flaw:
-        text = f"job {job.name} cost {total} USD, which are in no ledger: {flaw}"
-        log.error("%s/%s: %s; %s", job.namespace, job.name, text, booking.model_dump_json(by_alias=True))
-    else:
-        text = f"job {job.name} cost {total} USD, booked in {booking.deleted[:7]} in namespace {ledgers.home}"
-        log.info("%s/%s: %s", job.namespace, job.name, text)
-    await _tell(cluster, job, text, bool(flaw), now)
+    await _tell(cluster, ledgers, job, booking, flaw, now)
     await remove_finalizer(cluster, JOBS, job.raw, FINALIZER_JOB)
-    ledgers.unbooked += bool(flaw)
+    # Whoever has another finalizer on it keeps the job, and it is let go again and again.
+    ledgers.unbooked += bool(flaw) and FINALIZER_JOB in job.finalizers
 
 
 async def _end_reservations(cluster: Cluster, job: Job, now: datetime, patient: bool) -> None:
@@ -66,7 +62,39 @@ async def _book(ledgers: Ledgers, job: Job, booking: Booking, patient: bool) -> 
     return ""
 
 
-async def _tell(cluster: Cluster, job: Job, text: str, warning: bool, now: datetime) -> None:
+async def book_lost(cluster: Cluster, ledgers: Ledgers, job: Job, now: datetime) -> None:
+    """Book what was settled of a job that went without being let go: somebody took our finalizer off it. The sweep has its other pods.
+
+    `job` is as it was last seen. ApiError where that is to be tried again.
+    """
+    if not job.status.ledger.entries:
+        return
+    settled = set(job.status.ledger.settled)
+    for raw in (await cluster.find(PODS, job.namespace, job_selector(job.uid))).items:
+        # Before the sweep takes it for one that nobody has billed.
+        if raw["metadata"]["uid"] in settled:
+            await remove_finalizer(cluster, PODS, raw, FINALIZER_POD)
+    meta = job.raw["metadata"]
+    deleted = meta | {"deletionTimestamp": meta.get("deletionTimestamp") or format_time(now)}
+    booking = booking_of_job(replace(job, raw={**job.raw, "metadata": deleted}), ledgers.rejections)
+    flaw = await _book(ledgers, job, booking, patient=False)
+    await _tell(cluster, ledgers, job, booking, flaw, now)
+    ledgers.unbooked += bool(flaw)
+
+
+async def _tell(cluster: Cluster, ledgers: Ledgers, job: Job, booking: Booking, flaw: str, now: datetime) -> None:
+    """What the job cost, and where that is booked; `flaw`: why it is not."""
+    total = exact_usd(sum(row.cost_micro_usd for row in booking.rows))
+    if flaw:
+        text = f"job {job.name} cost {total} USD, which are in no ledger: {flaw}"
+        log.error("%s/%s: %s; %s", job.namespace, job.name, text, booking.model_dump_json(by_alias=True))
+    else:
+        text = f"job {job.name} cost {total} USD, booked in {booking.deleted[:7]} in namespace {ledgers.home}"
+        log.info("%s/%s: %s", job.namespace, job.name, text)
+    await _post(cluster, job, text, bool(flaw), now)
+
+
+async def _post(cluster: Cluster, job: Job, text: str, warning: bool, now: datetime) -> None:
     """An event about the namespace, where events of its own would go with it. One that is refused is lost, the log is not."""
     try:
         # Read anew: a namespace that is deleted is so since a moment ago, as are its jobs.

@@ -4,7 +4,7 @@ A pod that runs and is not seen would be booked as vanished, run on unbilled, an
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.names import read_pod_name
@@ -14,10 +14,12 @@ log = logging.getLogger("llmtrain.operator")
 PODS = "api/v1/pods"
 
 
-async def find_strays(cluster: Cluster, job: Job, found: Iterable[Object]) -> list[Object]:
-    """Pods of the job with an open bill that are not among those `found` by its label; nothing is asked where none is missing."""
+async def find_strays(cluster: Cluster, job: Job, found: Iterable[Object], held: Collection[str] = ()) -> list[Object]:
+    """Pods of the job that have an open bill, or that our finalizer is known to hold, and that are not among those `found` by its
+    label; nothing is asked where none is missing.
+    """
     listed = {(pod.get("metadata") or {}).get("uid") for pod in found}
-    missing = {mark.uid for mark in job.status.ledger.high_water} - listed
+    missing = {*(mark.uid for mark in job.status.ledger.high_water), *held} - listed
     if not missing:
         return []
     there = await cluster.list_metadata(PODS, job.namespace, "")

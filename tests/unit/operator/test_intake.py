@@ -253,3 +253,52 @@ def test_a_job_of_any_status_parses() -> None:
         job: Job = read_job({"metadata": {"name": "a"}, "spec": {}, "status": status})
         assert job.spec is None
         assert job.status.to_dict()
+
+
+async def test_a_pod_that_is_billed_and_cannot_be_let_go_yet_is_hidden_by_no_edit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its uid would leave the ledger, and our finalizer would hold it for good."""
+    run = await training()
+    name, real = "gpt-trn-1-w0-1", run.cluster.replace_finalizers
+
+    async def refuse(resource: str, *rest: Any) -> Any:
+        if resource == PODS:
+            raise ApiError(403, "Forbidden", "a policy says no")
+        return await real(resource, *rest)
+
+    monkeypatch.setattr(run.cluster, "replace_finalizers", refuse)
+    run.cluster.end_pod(name, 137, reason="Error")
+    run.memory.woken = True
+    await run.turn(2)
+    assert run.status.ledger.settled
+    touch(run, name)["labels"] = {}
+    for _ in range(3):
+        run.cluster.tick(60)
+        run.memory.woken = True
+        await run.turn()
+    monkeypatch.setattr(run.cluster, "replace_finalizers", real)
+    run.job["spec"]["suspend"] = True
+    for _ in range(3):
+        run.cluster.tick(60)
+        run.memory.woken = True
+        await run.drain()
+    assert run.pods == []
+    assert sum(e.cost_micro_usd for e in run.status.ledger.entries) == recorded_micro_usd(run.cluster) > 0
+
+
+@pytest.mark.parametrize("part", ["labels", "ownerReferences"])
+async def test_a_pod_that_nobody_has_looked_at_yet_is_hidden_by_no_edit(part: str) -> None:
+    """Of a job that stops at once: nobody creates it again, and so stumbles over it."""
+    run = Scenario()
+    await run.until_pods()
+    (name,) = run.pods
+    meta = touch(run, name)
+    meta[part] = type(meta[part])()
+    run.cluster.run_pod(name)
+    run.memory.pods.marks = ()
+    run.job["spec"]["suspend"] = True
+    run.cluster.tick(20)
+    await run.drain()
+    assert (run.pods, run.status.state) == ([], "Suspended")
+    assert sum(e.cost_micro_usd for e in run.status.ledger.entries) == recorded_micro_usd(run.cluster) > 0

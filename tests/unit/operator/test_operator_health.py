@@ -439,3 +439,47 @@ async def test_the_sweep_starts_the_loop_of_a_job_that_no_event_told_of() -> Non
         run.cluster, ledgers(run.cluster), ["team-a"], run.cluster.clock, lambda *key: seen.append(key)
     ).sweep()
     assert seen == [("team-a", "gpt", run.job["metadata"]["resourceVersion"])]
+
+
+async def test_a_job_loop_that_is_cancelled_by_what_it_waits_for_is_started_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llmtrain_operator.jobs.LONGEST_ERROR_PAUSE", 0.01)
+    turned = asyncio.Event()
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        if not TOLD:
+            raise asyncio.CancelledError
+        turned.set()
+        return Outlook(60)
+
+    jobs, registry = make_jobs(turn)
+    jobs.ensure("a", "j", "1")
+    await asyncio.wait_for(turned.wait(), 5)
+    assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "job"}) == 1
+    await jobs.close()
+    await asyncio.sleep(0.05)
+    assert [loop.crashes for loop in jobs.loops.values()] == [0], "nothing is started anew that was to end"
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_job_made_under_the_name_of_one_that_goes_has_a_loop(told: bool) -> None:
+    """Its event may come while the last turn of its predecessor ends, or that turn may read it."""
+    memories = list[Memory]()
+    turned = asyncio.Event()
+
+    async def turn(namespace: str, name: str, memory: Memory) -> Outlook:
+        memories.append(memory)
+        if len(memories) > 1:
+            turned.set()
+            return Outlook(60)
+        if told:
+            jobs.ensure("a", "j", "7", {"metadata": {"resourceVersion": "7"}})
+        return Outlook(0, gone=True) if told else Outlook(0, gone=True, anew=True)
+
+    jobs, _ = make_jobs(turn)
+    jobs.ensure("a", "j", "1")
+    await asyncio.wait_for(turned.wait(), 5)
+    assert memories[0] is not memories[1]
+    assert TOLD == []
+    await jobs.close()

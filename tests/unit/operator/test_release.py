@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.client import ApiError, Object
+from llmtrain_operator.memory import Memory
 from llmtrain_operator.reconcile import JOBS
 
 from tests.unit.operator.booked import HOME, booked_micro_usd, bookings
 from tests.unit.operator.fake_cluster import FakeCluster
-from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+from tests.unit.operator.scenario import Scenario, job_spec, recorded_micro_usd
+from tests.unit.operator.test_operator_health import sweep
 
 SPACE = "team-a"
 
@@ -203,3 +205,106 @@ async def test_a_job_whose_status_somebody_edited_out_of_bounds_goes_all_the_sam
     await run.cluster.delete(JOBS, SPACE, "gpt", "", None)
     await until_gone(run, 20)
     assert booked_micro_usd(run.cluster) == kept
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["before it goes", "with the job"])
+async def test_what_a_job_has_spent_is_booked_though_somebody_takes_our_finalizer_off(seen: bool) -> None:
+    """Its pods are the sweep's; what was settled before stands nowhere else."""
+    run = Scenario()
+    await run.run_stage()
+    await run.run_stage()
+    await run.turn(3)
+    due = recorded_micro_usd(run.cluster)
+    run.job["metadata"]["finalizers"] = []
+    if seen:
+        await run.turn()
+        run.job["metadata"]["finalizers"] = []
+    await run.cluster.delete(JOBS, "team-a", "gpt", "", None)
+    run.memory.job.hear("99999", None)
+    assert (await run.turn()).gone
+    assert [(one["kind"], one["deleted"][:7]) for one in bookings(run.cluster)] == [("Job", "2026-03")]
+    assert booked_micro_usd(run.cluster) == due > 0
+    assert (await run.turn()).gone
+    assert len(bookings(run.cluster)) == 1
+
+
+async def test_a_pod_whose_bill_is_written_when_its_job_is_stripped_is_not_booked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Scenario()
+    await run.run_training(100)
+    real = run.cluster.replace_finalizers
+
+    async def refuse(resource: str, *rest: Any) -> Any:
+        if resource == "api/v1/pods":
+            raise ApiError(500, "InternalError", "away")
+        return await real(resource, *rest)
+
+    monkeypatch.setattr(run.cluster, "replace_finalizers", refuse)
+    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
+    run.memory.woken = True
+    await run.turn(2)
+    assert run.status.ledger.settled
+    monkeypatch.setattr(run.cluster, "replace_finalizers", real)
+    del run.cluster.objects[(JOBS, "team-a", "gpt")]
+    run.memory.job.hear("99999", None)
+    await run.turn()
+    run.cluster.tick(100)
+    await sweep(run, 6)
+    assert run.pods == []
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster) > 0
+
+
+async def test_a_job_made_anew_under_the_same_name_inherits_no_bill() -> None:
+    run = Scenario()
+    await run.until_pods()
+    run.cluster.run_pod(run.pods[0])
+    await run.turn(2)
+    run.cluster.tick(2)
+    await run.turn()
+    assert run.memory.pods.marks
+    del run.cluster.objects[(JOBS, "team-a", "gpt")]
+    run.cluster.add(JOBS, {"apiVersion": "llmtrain.dev/v1alpha1", "kind": "LLMTrainingJob", "spec": job_spec(),
+                           "metadata": {"name": "gpt", "namespace": "team-a"}})  # fmt: skip
+    outlook = await run.turn()
+    assert (outlook.gone, outlook.anew) == (True, True)
+    run.memory = Memory()
+    await run.turn(3)
+    assert run.status.ledger.entries == []
+
+
+async def test_a_time_that_the_ledger_cannot_hold_costs_no_bill() -> None:
+    """Another version, or a hand, wrote it."""
+    run = Scenario()
+    await run.run_stage()
+    await run.run_stage()
+    run.job["status"]["stages"][1] |= {"startTime": "2026-03-01T12:00:00.5Z", "completionTime": "yesterday"}
+    await run.cluster.delete(JOBS, "team-a", "gpt", "", None)
+    for _ in range(20):
+        if run.cluster.of(JOBS):
+            await run.drain_step()
+    assert booked_micro_usd(run.cluster) == recorded_micro_usd(run.cluster) > 0
+    rows = {row["stage"]: row for row in bookings(run.cluster)[0]["rows"]}
+    assert rows["Curation"]["startTime"] == "2026-03-01T12:00:00Z"
+    assert "endTime" not in rows["Curation"]
+
+
+async def test_a_job_is_not_booked_while_jobs_are_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An apiserver that has just started finds none of them; what is booked once is not booked again when the job goes."""
+    run = Scenario()
+    await run.run_stage()
+    get, listed = run.cluster.get, run.cluster.list_metadata
+
+    async def no_get(resource: str, *rest: Any) -> Object | None:
+        return None if resource == JOBS else await get(resource, *rest)
+
+    async def no_list(resource: str, *rest: Any) -> list[Object]:
+        if resource == JOBS:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        return await listed(resource, *rest)
+
+    monkeypatch.setattr(run.cluster, "get", no_get)
+    monkeypatch.setattr(run.cluster, "list_metadata", no_list)
+    run.memory.job.forget()
+    assert (await run.turn()).gone
+    assert bookings(run.cluster) == []
