@@ -97,7 +97,7 @@ class Booking(Part):
     job_uid: Uid
     created: Time = ""
     deleted: Time
-    """Whose month this is booked in: the object's own `deletionTimestamp`, which never changes."""
+    """Whose month this is booked in: the object's own `deletionTimestamp`. A job's never changes, a pod's moves back by its grace."""
     labels: Labels = {}
     """The job's own, by which costs may be grouped."""
     rows: Annotated[list[Row], Field(max_length=256)]

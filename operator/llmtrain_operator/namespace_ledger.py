@@ -1,6 +1,6 @@
 """What a namespace has spent, kept beyond its jobs, where its tenants cannot write: see llmtrain/ledger/document.py.
 
-A job is booked in the month in which it was deleted. That time never changes, and pages of a month are added to one after the
+A job is booked in the month in which it was deleted. That time never changes (a pod's moves back, by its grace), and pages of a month are added to one after the
 other: so a look at them says whether it is booked, after any crash and with two operators at work.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from llmtrain.ledger.document import (
@@ -30,6 +30,7 @@ from llmtrain.ledger.document import (
 )
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.clocks import parse_time
 from llmtrain_operator.ledger_books import Books
 from llmtrain_operator.recent import Recent
 from llmtrain_operator.takeover import CONFIG_MAPS, Takeovers
@@ -39,6 +40,8 @@ NAMESPACES = "api/v1/namespaces"
 TRIES = 10
 QUOTED = re.compile(r'"([^"\\]{1,64})"')
 KEPT_VOLUMES = 1000
+LONGEST_GRACE = timedelta(days=1)
+"""A pod that is booked has its own grace at most."""
 
 
 class Shelf(NamedTuple):
@@ -101,6 +104,8 @@ class Ledgers:
             return
         uid = (await self.namespace(namespace))["metadata"]["uid"]
         shelf = Shelf(uid, namespace, booking.deleted[:7])
+        if booking.kind == "Pod" and await self._is_in_the_next(shelf, booking):
+            return
         waiting = self._waiting[shelf]
         waiting[booking.uid] = booking
         try:
@@ -112,6 +117,15 @@ class Ledgers:
                         waiting.pop(written, None)
         finally:
             waiting.pop(booking.uid, None)
+
+    async def _is_in_the_next(self, shelf: Shelf, booking: Booking) -> bool:
+        """Whether a pod is booked in the month after: until its kubelet is done, it says when its grace would be over."""
+        deleted = parse_time(booking.deleted)
+        month = f"{deleted + LONGEST_GRACE:%Y-%m}" if deleted else shelf.month
+        if month == shelf.month:
+            return False
+        _, page, uids = await self._open(shelf._replace(month=month))
+        return booking.uid in uids | {one.uid for one in page.bookings}
 
     async def _carried_with(self, namespace: str, booking: Booking) -> bool:
         """Whether an earlier operator booked it and got no further.

@@ -1,11 +1,13 @@
 """What a pod costs whose job is gone: by its plan and its requests, whatever its annotation and its neighbours say."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from llmtrain_operator.client import ApiError
 from llmtrain_operator.orphanprice import orphan
-from llmtrain_operator.orphans import former_job
+from llmtrain_operator.orphans import PODS, former_job
 from llmtrain_operator.pricing import Plan
 from llmtrain_operator.recent import PLANS
 from llmtrain_operator.reconcile import JOBS
@@ -127,3 +129,32 @@ async def test_a_pod_without_owner_whose_labels_say_otherwise_than_its_name_is_n
     assert former_job(body) is not None
     body["metadata"]["labels"] |= labels
     assert former_job(body) is None
+
+
+async def test_a_pod_is_booked_once_though_its_deletion_moves_into_the_month_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is stored is when its grace is over; its kubelet, which is done before, sets that to then."""
+    run = await orphaned()
+    run.cluster.now = datetime(2026, 3, 31, 23, 59, 30, tzinfo=UTC)
+    for name in run.pods:
+        await run.cluster.delete(PODS, "team-a", name, "", 60)
+    run.cluster.tick(5)
+    for name in run.pods:
+        run.cluster.end_pod(name, 75)
+        assert run.cluster.pod(name)["metadata"]["deletionTimestamp"][:7] == "2026-03"
+        run.cluster.pod(name)["metadata"]["deletionTimestamp"] = "2026-04-01T00:00:30Z"
+    real = run.cluster.replace_finalizers
+
+    async def refuse(*_: Any) -> None:
+        raise ApiError(500, "InternalError", "away")
+
+    monkeypatch.setattr(run.cluster, "replace_finalizers", refuse)
+    await sweep(run)
+    for name in run.pods:
+        run.cluster.pod(name)["metadata"]["deletionTimestamp"] = "2026-03-31T23:59:35Z"
+    monkeypatch.setattr(run.cluster, "replace_finalizers", real)
+    await sweep(run)
+    assert run.pods == []
+    assert sorted(one["uid"] for one in bookings(run.cluster)) == sorted({one["uid"] for one in bookings(run.cluster)})
+    assert len(bookings(run.cluster)) == 3
