@@ -1,5 +1,7 @@
 """The decision of one turn: a pure function of what was seen. No clock, no network, no sleep."""
 
+from dataclasses import replace
+
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, Outcome, StageState
 from llmtrain_operator.blueprints import attempt_of
@@ -10,7 +12,7 @@ from llmtrain_operator.counted import counted
 from llmtrain_operator.ending import awaited, unbooked
 from llmtrain_operator.estimates import update_estimate
 from llmtrain_operator.forecasts import update_forecast
-from llmtrain_operator.freshness import guarded
+from llmtrain_operator.freshness import CREATING, guarded
 from llmtrain_operator.metering import accelerators_alive, burn_micro_per_hour, goodput, working
 from llmtrain_operator.names import FINALIZER_JOB
 from llmtrain_operator.nodes import abandoned
@@ -43,11 +45,21 @@ def decide(seen: Observation) -> Decision:
 
 
 def _decide(seen: Observation) -> Decision:
-    if FINALIZER_JOB not in seen.job.finalizers and not seen.job.deleted:
-        status = seen.job.status.duplicate()
-        tell_refusals(status, seen)
-        status.waiting = refused_wait(seen, None) or status.waiting
-        return Decision(status, [HoldJob()])
+    if FINALIZER_JOB in seen.job.finalizers or seen.job.deleted:
+        return _decide_held(seen)
+    if seen.pods:
+        # Somebody has taken it off: what is paid for is billed and can be ended, whether or not it can be put back.
+        decision = _decide_held(seen)
+        return replace(
+            decision, actions=[HoldJob(), *(act for act in decision.actions if not isinstance(act, CREATING))]
+        )
+    status = seen.job.status.duplicate()
+    tell_refusals(status, seen)
+    status.waiting = refused_wait(seen, None) or status.waiting
+    return Decision(status, [HoldJob()])
+
+
+def _decide_held(seen: Observation) -> Decision:
     if seen.job.spec is None:
         return _decide_invalid(seen)
     turn = _billed(seen, seen.job.spec)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from llmtrain_operator.client import Object
+from llmtrain_operator.client import ApiError, Object
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.reconcile import JOBS
 
@@ -169,3 +169,40 @@ async def test_a_deleted_job_without_our_finalizer_that_somebody_elses_keeps_is_
     collected(run, "example.com/mine")
     await run.turn()
     nothing_left(run)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_job_that_cannot_be_held_any_more_is_billed_and_can_be_suspended(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes our finalizer off again and again, or took it off once and the operator's right to put it back."""
+    run = await bring_to("running")
+    real = run.cluster.replace_finalizers
+
+    async def no_hold(resource: str, *rest: Any) -> Any:
+        if resource == JOBS and refused:
+            raise ApiError(403, "Forbidden", "a policy says no")
+        return await real(resource, *rest)
+
+    monkeypatch.setattr(run.cluster, "replace_finalizers", no_hold)
+    run.job["spec"]["suspend"] = True
+    for _ in range(30):
+        run.job["metadata"]["finalizers"] = []
+        await run.drain_step()
+    assert run.pods == []
+    assert run.status.ledger.high_water == []
+    assert sum(e.cost_micro_usd for e in run.status.ledger.entries) == recorded_micro_usd(run.cluster) > 0
+
+
+async def test_nothing_is_created_for_a_job_that_is_not_held() -> None:
+    run = await bring_to("running")
+    made = len(run.cluster.pods_created)
+    run.cluster.end_pod(next(name for name in run.pods if "-w0-" in name), 137, reason="Error")
+    for _ in range(5):
+        run.job["metadata"]["finalizers"] = []
+        await run.drain_step()
+    assert len(run.cluster.pods_created) == made
+    await run.drain_step()
+    for _ in range(5):
+        await run.drain_step()
+    assert len(run.cluster.pods_created) > made
