@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from llmtrain.api.outlook import Quantiles
 from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
@@ -30,6 +31,37 @@ class Total:
         self.accelerator_seconds += item.accelerator_seconds
         self.cost_micro_usd += item.cost_micro_usd
 
+    def take(self, other: "Total") -> None:
+        """Take off what is told elsewhere, less its energy; nothing goes below zero."""
+        self.pod_seconds = max(0, self.pod_seconds - other.pod_seconds)
+        self.accelerator_seconds = max(0, self.accelerator_seconds - other.accelerator_seconds)
+        self.cost_micro_usd = max(0, self.cost_micro_usd - other.cost_micro_usd)
+
+    def lift(self, other: "Total") -> None:
+        """Nothing stays below what another has, less its energy."""
+        self.pod_seconds = max(self.pod_seconds, other.pod_seconds)
+        self.accelerator_seconds = max(self.accelerator_seconds, other.accelerator_seconds)
+        self.cost_micro_usd = max(self.cost_micro_usd, other.cost_micro_usd)
+
+
+class PodTotal(NamedTuple):
+    """Provisional amounts of one pod."""
+
+    uid: str
+    labels: LabelSet
+    total: Total
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A job's amounts, and of which pods they are that may yet be booked without it."""
+
+    totals: Mapping[LabelSet, Total]
+    provisional: tuple[PodTotal, ...] = ()
+    """Their part in the totals."""
+    settled: tuple[str, ...] = ()
+    """Uids of pods in the totals that may not have been let go yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -48,7 +80,7 @@ class Figures:
     state: str
     ended: datetime | None
     """When a job that is over ended."""
-    totals: Mapping[LabelSet, Total]
+    bill: Bill
     waste_micro_usd: tuple[int, ...]
     """By WASTE."""
     burn_micro_usd_per_hour: int
@@ -66,6 +98,11 @@ class Figures:
     stages: tuple[Span, ...]
 
     @property
+    def totals(self) -> Mapping[LabelSet, Total]:
+        """Settled and provisional amounts."""
+        return self.bill.totals
+
+    @property
     def alive(self) -> bool:
         """Part of its bill is provisional."""
         return bool(self.pod_prices)
@@ -79,7 +116,7 @@ def figures(status: JobStatus) -> Figures:
         stage=status.stage,
         state=status.state or "Pending",
         ended=end_time(status),
-        totals=totals(status),
+        bill=bill(status),
         waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
         burn_micro_usd_per_hour=status.ledger.burn_micro_usd_per_hour,
         pod_prices=tuple((mark.plan, mark.tenure, mark.role, mark.micro_usd_per_hour) for mark in marks),
@@ -91,6 +128,14 @@ def figures(status: JobStatus) -> Figures:
         counterfactual_usd=tuple((row.plan, row.tenure, float(row.cost_usd)) for row in status.comparison),
         stages=tuple(_spans(status)),
     )
+
+
+def bill(status: JobStatus) -> Bill:
+    """The job's amounts."""
+    marks = status.ledger.high_water
+    parts = (Total(mark.pod_seconds, mark.accelerator_seconds, mark.cost_micro_usd) for mark in marks)
+    pods = tuple(PodTotal(mark.uid, _labels(mark), part) for mark, part in zip(marks, parts, strict=True))
+    return Bill(totals(status), pods, tuple(status.ledger.settled))
 
 
 def totals(status: JobStatus) -> dict[LabelSet, Total]:

@@ -1,7 +1,6 @@
 """Metrics of plans, and of namespaces beyond their jobs."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,7 +11,6 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.rent_or_own import Rent
 from llmtrain.pricing.plans import plan_of
 from llmtrain_operator.comparison import break_even_utilization
-from llmtrain_operator.figures import Total
 from llmtrain_operator.job_metrics import usd
 from llmtrain_operator.snapshots import Snapshots
 
@@ -83,7 +81,7 @@ def _share(name: str, spec: PlanSpec, plans: Iterable[tuple[PlanSpec, PlanStatus
 
 
 class NamespaceCollector(Collector):
-    """What a namespace has spent: its ledger, and its jobs that are not in there yet."""
+    """What a namespace has spent: its ledger, and its jobs that are not in there."""
 
     def __init__(self, snapshots: Snapshots) -> None:
         """Reads `snapshots` at every scrape."""
@@ -106,11 +104,7 @@ class NamespaceCollector(Collector):
         for namespace, (_, book) in list(self._snapshots.books.items()):
             if self._snapshots.behind(namespace):
                 continue
-            found = {labels: replace(total) for labels, total in book.totals.items()}
-            for job in self._snapshots.unbooked(namespace):
-                for labels, total in job.totals.items():
-                    found.setdefault(labels, Total()).add(total)
-            for labels, total in found.items():
+            for labels, total in self._snapshots.totals(namespace).items():
                 cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
                 seconds.add_metric([namespace, *labels], total.pod_seconds)
             if book.carried_micro_usd:

@@ -16,7 +16,6 @@ from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, with_conditions
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.guard import Guard, Loop
-from llmtrain_operator.ledger_books import Book
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.planstate import invalid_status, plan_status
 from llmtrain_operator.recent import PLANS
@@ -90,16 +89,19 @@ class Upkeep:
         self._listed = True
 
     async def _read_books(self, namespaces: Iterable[str]) -> None:
-        """What is booked of every namespace; nothing is told of one until what it had itself is carried over."""
-        ready = []
-        for namespace in sorted(namespaces):
+        """What is booked of namespaces; nothing is told of one until what it had itself is carried over.
+
+        It is told while it has jobs or budgets, or had jobs that ended this month or last.
+        """
+        wanted, ready = {*namespaces, *self.snapshots.lacking()}, []
+        for namespace in sorted(set(namespaces)):
             with self.guard.each(f"what was booked in namespace {namespace} itself"):
                 await self.ledgers.carried_over(namespace)
                 ready.append(namespace)
         asked = self.clock()
-        books = await self.ledgers.books.look()
-        for namespace in {*ready, *books}:
-            self.snapshots.books[namespace] = asked, books.get(namespace, Book())
+        books = await self.ledgers.books.look(wanted)
+        # One that was told goes on to be, though it is gone or cannot be asked now.
+        self.snapshots.take_books(asked, books, {*ready, *(wanted & self.snapshots.books.keys())})
 
     async def _plan(self, raw: Object) -> tuple[PlanSpec, PlanStatus] | None:
         try:

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from llmtrain_operator.client import ApiError, Object
-from llmtrain_operator.ledger_books import Book
 from llmtrain_operator.namespace_ledger import Ledgers
-from llmtrain_operator.snapshots import Snapshots
 
-from llmtrain.api.status import JobStatus, Stage
+from llmtrain.api.status import Stage
 from llmtrain.ledger.document import Booking, Row
 from tests.unit.operator.booked import HOME, booked_micro_usd, bookings, ledgers, pages
 from tests.unit.operator.fake_cluster import FakeCluster
@@ -182,7 +180,7 @@ async def test_the_sums_are_those_of_all_months_and_pages_are_read_again_only_wh
 
     async def sums() -> dict[str, int]:
         read.clear()
-        found = await observer.books.look()
+        found = await observer.books.look({SPACE})
         return {name: sum(total.cost_micro_usd for total in book.totals.values()) for name, book in found.items()}
 
     assert await sums() == {SPACE: 12, "team-b": 7}
@@ -198,18 +196,6 @@ async def test_the_sums_are_those_of_all_months_and_pages_are_read_again_only_wh
     cluster.tick(3600)
     assert await sums() == {SPACE: 42, "team-b": 7}, "a counter does not fall because somebody broke a page"
     assert observer.rejections.counts == {"ledger": 1}
-
-
-def test_a_job_that_is_gone_and_forgotten_is_not_counted_beside_its_ledger() -> None:
-    cluster = FakeCluster()
-    snapshots = Snapshots(cluster.clock)
-    snapshots.put((SPACE, "old"), JobStatus(), "uid-old")
-    snapshots.books[SPACE] = cluster.now, Book()
-    cluster.tick(1)
-    snapshots.drop((SPACE, "old"))
-    assert len(snapshots.unbooked(SPACE)) == 1, "the ledger was read before the job went"
-    snapshots.books[SPACE] = cluster.now + timedelta(seconds=1), Book()
-    assert snapshots.unbooked(SPACE) == []
 
 
 async def test_many_ledgers_at_once_do_not_take_each_others_pages_away(monkeypatch: pytest.MonkeyPatch) -> None:
