@@ -88,7 +88,7 @@ class NamespaceCollector(Collector):
         self._snapshots = snapshots
 
     def collect(self) -> Iterable[Metric]:
-        """A namespace is told of once its ledger and all its jobs are known up to now: no restart sets it back."""
+        """Series of the namespaces that are told."""
         cost = CounterMetricFamily(
             "llmtrain_namespace_cost_usd", "What the namespace's jobs cost, deleted ones too.", labels=SPACE_LABELS
         )
@@ -101,14 +101,12 @@ class NamespaceCollector(Collector):
             "Part of the namespace's cost that was taken over from where its tenants could have edited it: unverified.",
             labels=["namespace"],
         )
-        for namespace, (_, book) in list(self._snapshots.books.items()):
-            if self._snapshots.behind(namespace):
-                continue
-            for labels, total in self._snapshots.totals(namespace).items():
+        for namespace, told in self._snapshots.namespaces().items():
+            for labels, total in told.totals.items():
                 cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
                 seconds.add_metric([namespace, *labels], total.pod_seconds)
-            if book.carried_micro_usd:
-                carried.add_metric([namespace], usd(book.carried_micro_usd))
+            if told.carried_micro_usd:
+                carried.add_metric([namespace], usd(told.carried_micro_usd))
         yield cost
         yield seconds
         yield carried

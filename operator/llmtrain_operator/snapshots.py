@@ -1,7 +1,9 @@
 """What the metrics are made from: the last numbers of every job, and what its namespace has booked beyond its jobs."""
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from llmtrain.api.plan import PlanSpec
@@ -33,9 +35,17 @@ class Snapshot:
         return self.stored and self.figures.alive
 
 
+@dataclass(frozen=True)
+class Told:
+    """What is told of a namespace: amounts by labels, and the part that was carried over unverified, microdollars."""
+
+    totals: Mapping[LabelSet, Total]
+    carried_micro_usd: int
+
+
 @dataclass
 class Snapshots:
-    """Written by the job loops and the upkeep, read by every scrape."""
+    """Written by the job loops and the upkeep, read by every scrape, each of which is a thread of its own."""
 
     clock: Callable[[], datetime]
     jobs: dict[Key, Snapshot] = field(default_factory=dict)
@@ -46,22 +56,31 @@ class Snapshots:
     _departed: dict[str, Departed] = field(default_factory=dict)
     _told: dict[str, Totals] = field(default_factory=dict)
     """The namespaces' totals as they were last told."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while `jobs`, `_departed` or `_told` are changed or gone through, never across an await."""
 
     def put(self, key: Key, status: JobStatus, uid: str) -> None:
         """Remember what a job's status says."""
-        if key in self.jobs and self.jobs[key].uid != uid:
-            self.drop(key)
-        if key[0] in self._departed:  # it is there again: etcd was restored from a backup
-            self._departed[key[0]].apart.pop(uid, None)
-        self.jobs[key] = Snapshot(uid, figures(status))
+        known = figures(status)
+        with self._lock:
+            if key in self.jobs and self.jobs[key].uid != uid:
+                self._drop(key)
+            if key[0] in self._departed:  # it is there again: etcd was restored from a backup
+                self._departed[key[0]].apart.pop(uid, None)
+            self.jobs[key] = Snapshot(uid, known)
 
     def put_stored(self, key: Key, status: JobStatus, uid: str) -> None:
         """Remember what the API has of a job that no loop has looked at yet."""
-        if key not in self.jobs:
-            self.jobs[key] = Snapshot(uid, figures(status), stored=True)
+        with self._lock:
+            if key not in self.jobs:
+                self.jobs[key] = Snapshot(uid, figures(status), stored=True)
 
     def drop(self, key: Key) -> None:
         """A job's object is gone; its total lives on in the namespace ledger, or else here."""
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         found, now = self.jobs.get(key), self.clock()
         if found is None or found.gone is not None:
             return
@@ -71,7 +90,8 @@ class Snapshots:
 
     def alive(self) -> set[str]:
         """Uids of jobs that a turn has seen and that have not gone since."""
-        return {found.uid for found in self.jobs.values() if found.gone is None and not found.stored}
+        with self._lock:
+            return {found.uid for found in self.jobs.values() if found.gone is None and not found.stored}
 
     def current(self) -> list[tuple[Key, Figures]]:
         """Jobs that run, or ended within the last hour, less those of which no more is known than what was stored.
@@ -79,36 +99,46 @@ class Snapshots:
         A gap is none to Prometheus; a counter that falls is taken for one that began anew, and all of it counted twice.
         """
         now = self.clock()
-        self.jobs = {key: found for key, found in self.jobs.items() if found.gone is None or now - found.gone < KEPT}
-        return [(key, found.figures) for key, found in self.jobs.items() if _served(found, now) and not found.behind]
-
-    def behind(self, namespace: str) -> bool:
-        """Whether a job of the namespace is not known up to now."""
-        return any(found.behind for (space, _), found in self.jobs.items() if space == namespace)
+        with self._lock:
+            self.jobs = {key: job for key, job in self.jobs.items() if job.gone is None or now - job.gone < KEPT}
+            return [(key, job.figures) for key, job in self.jobs.items() if _served(job, now) and not job.behind]
 
     def lacking(self) -> set[str]:
         """Namespaces of which jobs went this month or last that are not known to be booked."""
         near = months_near(self.clock())
-        return {namespace for namespace, found in self._departed.items() if f"{found.newest:%Y-%m}" in near}
+        with self._lock:
+            return {namespace for namespace, found in self._departed.items() if f"{found.newest:%Y-%m}" in near}
 
     def take_books(self, asked: datetime, books: Mapping[str, Book], ready: Collection[str]) -> None:
         """What the ledgers said when they were asked. Namespaces that are not in `books` are told if they are `ready`."""
-        self.books = {name: (asked, books.get(name, Book())) for name in {*books, *ready}}
-        self._told = {name: totals for name, totals in self._told.items() if name in self.books}
-        for name in self._departed.keys() & self.books.keys():
-            if not self._departed[name].tidy(self.books[name][1], asked):
-                del self._departed[name]
+        with self._lock:
+            self.books = {name: (asked, books.get(name, Book())) for name in {*books, *ready}}
+            self._told = {name: totals for name, totals in self._told.items() if name in self.books}
+            for name in self._departed.keys() & self.books.keys():
+                if not self._departed[name].tidy(self.books[name][1], asked):
+                    del self._departed[name]
 
-    def totals(self, namespace: str) -> Mapping[LabelSet, Total]:
-        """What is told of a namespace: its ledger, and what that lacks of its jobs, those that went among them.
+    def namespaces(self) -> dict[str, Told]:
+        """What is told of each namespace: its ledger, and what that lacks of its jobs, those that went among them.
 
-        Nothing told ever falls: where a part was too high, it stands until it is caught up.
+        One is told once its ledger and all its jobs are known up to now: no restart sets it back.
         """
-        _, book = self.books[namespace]
+        with self._lock:
+            jobs: dict[str, list[Snapshot]] = defaultdict(list)
+            for (space, _), found in self.jobs.items():
+                jobs[space].append(found)
+            return {
+                name: Told(self._totals(name, book, jobs[name]), book.carried_micro_usd)
+                for name, (_, book) in self.books.items()
+                if not any(found.behind for found in jobs[name])
+            }
+
+    def _totals(self, namespace: str, book: Book, jobs: Sequence[Snapshot]) -> Totals:
+        """Nothing told ever falls: where a part was too high, it stands until it is caught up."""
         sums: Totals = {}
         add(sums, book.totals)
-        for (space, _), found in self.jobs.items():
-            if space == namespace and found.gone is None:
+        for found in jobs:
+            if found.gone is None:
                 add(sums, beyond(found.uid, found.figures.bill, book))
         if namespace in self._departed:
             for lacking in self._departed[namespace].beyond(book):
@@ -116,7 +146,7 @@ class Snapshots:
         told = self._told.setdefault(namespace, {})
         for labels, total in sums.items():
             told.setdefault(labels, Total()).lift(total)
-        return told
+        return {labels: replace(total) for labels, total in told.items()}
 
 
 def _served(found: Snapshot, now: datetime) -> bool:

@@ -107,7 +107,9 @@ def test_nothing_is_kept_of_jobs_that_are_booked_or_there_again() -> None:
     snapshots.put((SPACE, "back"), status, "back")
     later = START + timedelta(seconds=1)
     snapshots.take_books(later, {SPACE: Book(uids={"booked"})}, [])
-    assert {labels[1]: total.cost_micro_usd for labels, total in snapshots.totals(SPACE).items()} == {"head": 5}
+    assert {labels[1]: total.cost_micro_usd for labels, total in snapshots.namespaces()[SPACE].totals.items()} == {
+        "head": 5
+    }
     assert snapshots.lacking() == set()
 
 
