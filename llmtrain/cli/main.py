@@ -7,8 +7,20 @@ from importlib import import_module
 
 import typer
 
-MODULES = ("jobs", "corpus", "estimate", "compare", "npv", "accuracy", "plans", "run_local", "export", "ledger")
-ALONE = ("estimate", "compare", "npv")
+MODULES = (
+    "jobs",
+    "corpus",
+    "estimate",
+    "compare",
+    "npv",
+    "decide",
+    "accuracy",
+    "plans",
+    "run_local",
+    "export",
+    "ledger",
+)
+ALONE = ("estimate", "compare", "npv", "decide")
 """Commands whose module has their name and holds no other: a script that asks them does not wait for the rest."""
 
 

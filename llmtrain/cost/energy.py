@@ -3,6 +3,7 @@
 from llmtrain.cost import assumptions as a
 from llmtrain.cost.assumptions import Assumption
 from llmtrain.cost.duration import chip_of
+from llmtrain.cost.owned import OwnedInputs
 from llmtrain.cost.work import Cluster
 
 
@@ -14,11 +15,16 @@ def kilowatts(cluster: Cluster) -> float:
     return cores * a.KW_PER_CORE * a.RENTED_PUE
 
 
+def owned_kilowatts(owned: OwnedInputs) -> float:
+    """Of one owned accelerator at work with its share of the server, kW, the building's losses included."""
+    return owned.power_kw_per_accelerator * owned.load_share * owned.pue
+
+
 def accelerator_kilowatts(cluster: Cluster) -> float:
     """Of one accelerator with its share of the server: the owner's figures, else the table's."""
     owned = cluster.plan.owned
     if owned is not None:
-        return owned.power_kw_per_accelerator * owned.load_share * owned.pue
+        return owned_kilowatts(owned)
     chip = chip_of(cluster)
     server = chip.server_kw if chip.server_kw is not None else chip.peak_tflops * a.KW_PER_TFLOPS
     return server * a.LOAD_SHARE * a.RENTED_PUE

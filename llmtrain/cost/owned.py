@@ -4,7 +4,9 @@ Capital, colocation, maintenance, insurance, staff and energy are discounted mon
 at the end. Energy depends on the use u of the available hours: NPV = F + v K u, levelised = (F + v K u) / (K u).
 """
 
+import math
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 from llmtrain.cost.errors import InputError
 
@@ -66,6 +68,7 @@ def _check(name: str, value: float) -> None:
         raise InputError(path, f"must be at most 0.95, it is a share of the whole capital cost, not {value:g}")
 
 
+@cache
 def camel(name: str) -> str:
     """The manifest's spelling of a name."""
     first, *rest = name.split("_")
@@ -129,7 +132,9 @@ def discount(rate_per_year: float, month: int) -> float:
 
 def discounted_months(rate_per_year: float, months: int) -> float:
     """Present value of a dollar a month."""
-    return sum(discount(rate_per_year, month) for month in range(1, months + 1))
+    yearly = math.log1p(rate_per_year)
+    monthly = math.expm1(yearly / 12)
+    return -math.expm1(-yearly * months / 12) / monthly if monthly else float(months)
 
 
 def _resale(inputs: OwnedInputs) -> float:

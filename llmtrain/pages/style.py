@@ -20,5 +20,10 @@ line.mark{stroke:var(--mark);stroke-dasharray:4 3}circle.mark{fill:var(--mark)}s
 rect.bar{fill:var(--own);opacity:.75}
 .legend span{margin-right:1rem}.legend span::before{content:"";display:inline-block;width:1.2rem;height:.2rem;margin-right:.4rem;vertical-align:middle}
 .legend .own::before{background:var(--own)}.legend .rent::before{background:var(--rent)}
+.curve.option-0{stroke:#0b6bcb}.curve.option-1{stroke:#c2410c}.curve.option-2{stroke:#15803d}.curve.option-3{stroke:#9333ea}
+.curve.option-4{stroke:#b45309}.curve.option-5{stroke:#0e7490}.curve.option-6{stroke:#be185d}.curve.option-7{stroke:#64748b}
+.legend .option-0::before{background:#0b6bcb}.legend .option-1::before{background:#c2410c}.legend .option-2::before{background:#15803d}
+.legend .option-3::before{background:#9333ea}.legend .option-4::before{background:#b45309}.legend .option-5::before{background:#0e7490}
+.legend .option-6::before{background:#be185d}.legend .option-7::before{background:#64748b}
 .sources li{overflow-wrap:anywhere;font-size:.9rem}
 """

@@ -106,7 +106,7 @@ def test_the_examples_are_valid() -> None:
     models: dict[str, type[BaseModel]] = {"LLMTrainingJob": JobSpec, "ComputePlan": PlanSpec}
     seen = set()
     for body in examples():
-        model = models.get(str(body["kind"]))
+        model = models.get(str(body.get("kind")))
         if model:
             model.model_validate(body["spec"])
             seen.add(body["kind"])
