@@ -46,6 +46,8 @@ OVERDUE = timedelta(seconds=10)
 UNCLAIMED = timedelta(minutes=15)
 """A job that knows a pod has billed it by then, also one on a node that is lost."""
 REMEMBERED = 10_000
+AT_ONCE = 20
+"""Pods without our label of which one look asks."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,25 @@ class Sweeper:
     guard: Guard = field(default_factory=lambda: Guard(Loop.SWEEP))
     _leaving: dict[str, Object] = field(default_factory=dict)
     """Pods that somebody deletes while our finalizer holds them, by uid."""
+    _unlabelled: dict[str, Object] = field(default_factory=dict)
+    """Pods that our finalizer holds and that have lost our label, by uid: nobody will tell of their deletion."""
 
     def pod_leaves(self, meta: Object) -> None:
-        """Remember a pod that is being deleted: a namespace that is deleted waits for it, whoever's it is."""
-        if len(self._leaving) < REMEMBERED:
+        """Remember a pod that is being deleted, or has lost our label: a namespace that is deleted waits for it, whoever's it is."""
+        pods = self._leaving if meta.get("deletionTimestamp") else self._unlabelled
+        if len(pods) < REMEMBERED:
             kept = ("namespace", "name", "uid", "deletionTimestamp")
-            self._leaving[meta["uid"]] = {key: meta.get(key) for key in kept}
+            pods[meta["uid"]] = {key: meta.get(key) for key in kept}
 
     async def take_overdue(self) -> None:
-        """Look once at each pod that should have gone by now; those of a job that is there are left to its loop."""
+        """Look once at each pod that should have gone by now, and at some that have lost our label, in turn.
+
+        Those of a job that is there are left to its loop.
+        """
+        for uid, meta in list(self._unlabelled.items())[:AT_ONCE]:
+            del self._unlabelled[uid]
+            with self.guard.each(_called({"metadata": meta})):
+                await self._take(meta)
         for uid, meta in list(self._leaving.items()):
             due = parse_time(meta["deletionTimestamp"])
             if due is None or self.clock() - due > OVERDUE:
@@ -158,16 +170,18 @@ class Sweeper:
 
     async def _let_go_of_strange(self, raw: Object) -> None:
         """Somebody's own pod with our finalizer: neither billed nor deleted. Once it is deleted nobody else would let it go."""
-        why = "carries our finalizer and label, but is no pod of any job's"
-        self.rejections.note(Kind.LABELS, _called(raw), why)
-        deleted = parse_time(raw["metadata"].get("deletionTimestamp"))
-        if deleted is not None and (self.clock() - deleted > UNCLAIMED or not await self._may_be_claimed(raw)):
-            await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
-
-    async def _may_be_claimed(self, raw: Object) -> bool:
-        """Whether a job is there whose pods are named so: it may know the pod by its uid, though owner and labels are gone."""
         meta, named = raw["metadata"], read_pod_name(str(raw["metadata"]["name"]))
-        return named is not None and await self.cluster.get(JOBS, meta["namespace"], named.job) is not None
+        if FINALIZER_POD not in (meta.get("finalizers") or []):
+            return
+        self.rejections.note(Kind.LABELS, _called(raw), "carries our finalizer, but is no pod of any job's")
+        deleted = parse_time(meta.get("deletionTimestamp"))
+        if deleted is not None and self.clock() - deleted > UNCLAIMED:
+            named = None
+        # A job that is there may know the pod by its uid, though owner and labels are gone. Names stay as they were made.
+        if named is None or (deleted and await self.cluster.get(JOBS, meta["namespace"], named.job) is None):
+            await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
+        elif LABEL_JOB not in (meta.get("labels") or {}):
+            self.pod_leaves(meta)
 
 
 def job_uid(pod: Object) -> str:

@@ -67,7 +67,7 @@ class PodWatch:
     restored: Callable[[], None] = _nothing
     """Is called where resourceVersions have gone back."""
     leaving: Callable[[Object], None] = _kept
-    """Is given the metadata of each pod that somebody deletes while our finalizer holds it."""
+    """Is given the metadata of each pod that somebody deletes, or takes our label off, while our finalizer holds it."""
 
     async def run(self) -> None:
         """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
@@ -94,7 +94,9 @@ class PodWatch:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
         if kind != "DELETED" and (self.cluster.is_own(meta["resourceVersion"]) or _is_released(meta)):
             return
-        if kind != "DELETED" and "deletionTimestamp" in meta:
+        # Somebody takes the label off: to a watch that asks for it, that is a deletion. Of a true one the time is noted before.
+        unlabelled = FINALIZER_POD in meta.get("finalizers", []) and "deletionTimestamp" not in meta
+        if unlabelled if kind == "DELETED" else "deletionTimestamp" in meta:
             self.leaving(meta)
         changed = Tale.ENDED if meta.get("deletionGracePeriodSeconds") == 0 else Tale.CHANGED
         tale = Tale.GONE if kind == "DELETED" else changed

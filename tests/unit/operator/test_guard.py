@@ -122,7 +122,7 @@ async def test_the_sweep_passes_strange_pods_and_takes_the_orphans_behind_them()
     assert crashes == []
 
 
-async def test_somebodys_own_pod_with_our_finalizer_is_let_go_once_it_is_deleted() -> None:
+async def test_somebodys_own_pod_is_let_go_by_our_finalizer_and_lives() -> None:
     cluster = Collections()
     cluster.add(PODS, strange_pods()[0])
     cluster.tick(120)
@@ -130,10 +130,47 @@ async def test_somebodys_own_pod_with_our_finalizer_is_let_go_once_it_is_deleted
     await sweeper.sweep()
     (pod,) = cluster.of(PODS)
     assert "deletionTimestamp" not in pod["metadata"], "it is not ours to delete"
-    pod["metadata"]["deletionTimestamp"] = stamp(cluster.now)
-    await sweeper.sweep()
-    assert cluster.of(PODS) == []
+    assert not pod["metadata"].get("finalizers")
     assert not cluster.of("api/v1/configmaps"), "nothing is billed"
+
+
+async def unlabelled_pod(name: str) -> tuple[Scenario, Sweeper]:
+    """Somebody's own pod with our finalizer beside a job; the sweeper has been told that our label was taken off it."""
+    run = Scenario()
+    run.cluster.__class__ = Collections
+    meta = {"name": name, "namespace": "team-a", "finalizers": [FINALIZER_POD]}
+    run.cluster.add(PODS, {"metadata": meta, "spec": {"containers": []}})
+    sweeper = Sweeper(run.cluster, ledgers(run.cluster), [], run.cluster.clock, lambda *_: None)
+    sweeper.pod_leaves(clone(run.cluster.pod(name)["metadata"]))
+    return run, sweeper
+
+
+async def test_a_pod_that_has_lost_our_label_is_let_go_before_a_namespace_waits_for_it() -> None:
+    run, sweeper = await unlabelled_pod("mine")
+    await sweeper.take_overdue()
+    assert not run.cluster.pod("mine")["metadata"].get("finalizers")
+
+
+async def test_one_named_as_a_jobs_is_looked_at_until_it_is_deleted_and_the_job_gone() -> None:
+    run, sweeper = await unlabelled_pod("other-cur-1-head")
+    await sweeper.take_overdue()
+    assert run.cluster.pod("other-cur-1-head")["metadata"]["finalizers"] == [FINALIZER_POD]
+    run.cluster.pod("other-cur-1-head")["metadata"]["deletionTimestamp"] = stamp(run.cluster.now)
+    await sweeper.take_overdue()
+    assert run.pods == []
+
+
+async def test_few_of_many_that_have_lost_our_label_are_asked_for_at_once_and_all_in_turn() -> None:
+    run, sweeper = await unlabelled_pod("first")
+    names = [f"mine-{number}" for number in range(50)]
+    for name in names:
+        meta = {"name": name, "namespace": "team-a", "finalizers": [FINALIZER_POD]}
+        sweeper.pod_leaves(run.cluster.add(PODS, {"metadata": meta, "spec": {"containers": []}})["metadata"])
+    left = []
+    for _ in range(3):
+        await sweeper.take_overdue()
+        left.append(sum(bool(pod["metadata"].get("finalizers")) for pod in run.cluster.of(PODS)))
+    assert left == [31, 11, 0]
 
 
 async def leaving_pod(name: str, **labels: str) -> tuple[Scenario, Sweeper]:

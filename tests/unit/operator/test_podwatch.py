@@ -95,6 +95,34 @@ async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monke
     assert tales == [*changed[:2], ("1021", Tale.ENDED), changed[2], ("106", Tale.GONE)]
 
 
+async def test_who_is_deleted_or_unlabelled_while_our_finalizer_holds_it_is_told_as_leaving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A watch by label calls a pod deleted that has lost the label; of one that is truly deleted it told before."""
+    monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)
+    ending, held = {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["llmtrain.dev/settle"]}
+    stream = Stream(
+        [
+            ("MODIFIED", "101", held),
+            ("DELETED", "102", held),
+            ("MODIFIED", "103", held | ending),
+            ("DELETED", "104", held | ending),
+            ("DELETED", "105", {}),
+            ("DELETED", "106", {"finalizers": ["example.com/other"]}),
+        ]
+    )
+    seen: list[str] = []
+    watch = PodWatch(
+        stream, [], lambda *_: None, lambda: None, leaving=lambda meta: seen.append(meta["resourceVersion"])
+    )
+    task = asyncio.create_task(watch.run())
+    await asyncio.wait_for(stream.over.wait(), 5)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert seen == ["102", "103"]
+
+
 async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wakes_everybody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
