@@ -76,7 +76,7 @@ DEVELOPMENT_MULTIPLIER = Assumption(
 )
 
 MFU_SOURCE = (
-    "209 rows of llm-foundry@8c8dd48 and 49 published runs of 23 families; `llmtrain accuracy` shows the misses"
+    "209 rows of llm-foundry@8c8dd48 and 77 published runs of 36 families; `llmtrain accuracy` shows the misses"
 )
 STEADY_TO_CALENDAR = lognormal(0.92, 0.06)
 STEADY = Assumption(

@@ -32,7 +32,7 @@ def training_mfu(run: RunSpec, cluster: Cluster, work: TrainingWork) -> Range:
         return a.STEADY_TO_CALENDAR.scaled(run.measured.mfu)
     fast = cluster.accelerators > 0 and chip_of(cluster).fast
     params = work.model.multiplying_parameters
-    return calendar_mfu(Situation(fast, params, work.model.context, max(1, cluster.accelerators)))
+    return calendar_mfu(Situation(fast, params, work.model.context, cluster.accelerators, work.recomputed))
 
 
 def train_flops(work: TrainingWork) -> float:

@@ -60,6 +60,8 @@ class TrainingWork:
     sequences_per_accelerator: float = 1
     """At once; below 1 where several accelerators divide a sequence."""
     recompute: Recompute = Recompute.SELECTIVE
+    recomputed: float = 0.0
+    """Share of the blocks that the backward pass computes again."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ QUESTIONS = {TaskKind.ARC_EASY: 2376, TaskKind.ARC_CHALLENGE: 1172}
 """Questions of the published test splits."""
 OTHER_QUESTIONS = 1000
 SUITE_TASKS = {SuitePreset.CORE: 22, SuitePreset.OPEN_LLM: 6}
+RECOMPUTED = {ApiRecompute.NONE: 0.0, ApiRecompute.ALTERNATE: 0.5, ApiRecompute.FULL: 1.0}
+"""Share of the blocks that are computed again."""
 MICRO_BATCH_TOKENS = 8192
 """What a worker computes at once where the manifest leaves it open."""
 
@@ -38,7 +40,7 @@ def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
     sequences = training.compute.micro_batch_sequences or max(
         1, MICRO_BATCH_TOKENS * context // spec.model.context_length
     )
-    recomputed = training.compute.recompute is not ApiRecompute.NONE
+    recomputed = RECOMPUTED[training.compute.recompute]
     return TrainingWork(
         model=job_model(spec),
         tokens=float(training.tokens),
@@ -47,6 +49,7 @@ def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
         shards=shards(training.parallelism, max(1, accelerators)),
         sequences_per_accelerator=sequences / context,
         recompute=Recompute.FULL if recomputed else Recompute.SELECTIVE,
+        recomputed=recomputed,
     )
 
 

@@ -237,7 +237,11 @@ def test_prices_that_ship_carry_date_and_source() -> None:
 
 
 def test_accuracy_prints_the_table_and_takes_other_runs(tmp_path: Path) -> None:
-    assert "this estimate" in answer("accuracy")
+    printed = answer("accuracy")
+    assert "this estimate" in printed
+    assert "77 runs of 36 families" in printed
+    assert "83.1% of runs in p10-p90 (families drawn anew: " in printed
+    assert "interval score 0.851 of one factor's; p90/p10 2.11; median factor 1.21" in printed
     header = "model,params_active,seq_len,tokens,accelerator,accel_hours"
     (tmp_path / "runs.csv").write_text(f"{header}\nOurs,7e9,2048,1e12,A100-SXM-80GB,100000\n")
     assert "Ours" in answer("accuracy", "--runs", str(tmp_path / "runs.csv"))

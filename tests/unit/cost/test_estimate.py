@@ -39,6 +39,15 @@ def test_training_hours_are_flops_over_peak_and_calendar_mfu() -> None:
     assert training.accelerator_hours.p50 == pytest.approx(64 * training.hours.p50)
 
 
+@pytest.mark.parametrize(("recompute", "longer"), [("None", 1.0), ("Alternate", 7 / 6), ("Full", 4 / 3)])
+def test_recomputation_lengthens_the_training_by_its_forward_passes(recompute: str, longer: float) -> None:
+    kept, found = estimated().stage("Training"), estimated(compute={"recompute": recompute}).stage("Training")
+    assert kept is not None
+    assert found is not None
+    start = START_HOURS.p50
+    assert found.hours.p50 - start == pytest.approx(longer * (kept.hours.p50 - start))
+
+
 def test_llama_2_70b_on_a100_is_estimated_around_the_published_hours() -> None:
     a100 = RENTED | {"accelerator": {"product": "A100-SXM-80GB"}}
     workers = {"replicas": 256, "acceleratorsPerWorker": 8}
