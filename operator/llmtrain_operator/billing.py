@@ -145,10 +145,16 @@ def _times(status: Mapping[str, object], key: str) -> list[datetime]:
 
 
 def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
-    """Rule (d): the kubelet will never report this container's end; it has told of others'."""
+    """Rule (d): the kubelet will never report this container's end; it has told of others'.
+
+    Not before that is over: whoever collects the pods of nodes that are gone marks them as disrupted within the minute, and
+    asks for their deletion at once, which takes the grace out of its time.
+    """
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
     end = condition_time(pod, "DisruptionTarget", "True") or _due(pod, deleted, now)
+    if end > now:
+        return None
     finished = [time for status in container_statuses(pod) for time in _times(status, "finishedAt")]
     return max([end, *(believed(pod, time, now) for time in finished)])
 

@@ -107,6 +107,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
         True,
     ),
     "(d) disrupted": (disrupted(pod("Running", state=RUNNING, deleted=at(20)), "True"), {}, 180, True),
+    "(d) its grace is not over: its deletion may yet be asked for at once": (
+        pod("Running", state=RUNNING, deleted=at(31)),
+        {},
+        1800,
+        False,
+    ),
+    "(d) disrupted before its grace was over": (
+        disrupted(pod("Running", state=RUNNING, deleted=at(31)), "True"),
+        {},
+        180,
+        True,
+    ),
     "(d) deleted with a grace of a year": (patient(pod("Running", state=RUNNING, deleted=at(20))), {}, 1800, True),
     "node silent for a moment": (
         pod("Running", state=RUNNING, deleted=at(20)),
