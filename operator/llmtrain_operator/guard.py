@@ -36,6 +36,10 @@ class Loop(StrEnum):
     SCRAPE = "scrape"
 
 
+ENDING_SECONDS = 20.0
+"""For a loop that is cancelled to end: less than the grace of the operator's pod."""
+
+
 class LostError(Exception):
     """A loop was cancelled though nobody had asked for that."""
 
@@ -87,6 +91,8 @@ class Guard:
                 await asyncio.wait({task})
             finally:
                 task.cancel()
+                # What it leaves behind is cancelled with all that the process runs, in the midst of its own end.
+                await asyncio.wait({task}, timeout=ENDING_SECONDS)
             # Whoever cancels this has not come so far: the loop was cancelled by something that it waited for.
             error = LostError() if task.cancelled() else task.exception()
             if error is None:

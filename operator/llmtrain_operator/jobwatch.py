@@ -50,9 +50,10 @@ class JobWatch:
             try:
                 await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
                 asked = watching.done()
+            finally:
+                # Also where the process ends: kopf that is cancelled instead may wait for ever for tasks of its own that are.
                 stop.set()
                 await asyncio.wait({following}, timeout=STOPPING_SECONDS)
-            finally:
                 for task in (following, watching):
                     task.cancel()
                 await asyncio.gather(following, watching, return_exceptions=True)

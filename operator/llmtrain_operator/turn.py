@@ -45,6 +45,8 @@ class Turn:
     """See Decision."""
     blueprints: dict[Stage, Blueprint | None] = field(default_factory=dict)
     """Of attempts as they would begin now, once they were asked for."""
+    _ended: dict[str, bool] = field(default_factory=dict)
+    """By uid; a dozen places ask it of each pod of what may be hundreds."""
 
     @cached_property
     def inputs(self) -> "Inputs":
@@ -96,7 +98,9 @@ class Turn:
 
     def ended(self, pod: PodState) -> bool:
         """The pod's bill is final."""
-        return interval(pod.raw, self.seen.nodes, self.now).final
+        if pod.uid not in self._ended:
+            self._ended[pod.uid] = interval(pod.raw, self.seen.nodes, self.now).final
+        return self._ended[pod.uid]
 
     def delete(self, pod: PodState, grace_seconds: int | None = None) -> None:
         """Delete a pod, unless somebody has asked for that already."""

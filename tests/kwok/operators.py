@@ -21,10 +21,11 @@ class Operator:
         self.starts = 0
         self._kubelet: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start it; from now on it is started again whenever it ends, as the kubelet does with a Deployment's pod."""
+    async def start(self, once: bool = False) -> None:
+        """Start it; unless `once`, it is started again whenever it ends, as the kubelet does with a Deployment's pod."""
         await self._start()
-        self._kubelet = asyncio.create_task(self._supervise())
+        if not once:
+            self._kubelet = asyncio.create_task(self._supervise())
 
     async def _supervise(self) -> None:
         while True:

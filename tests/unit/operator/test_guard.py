@@ -73,6 +73,26 @@ async def test_the_process_ends_with_the_watch_and_not_with_a_bug_beside_it() ->
     assert {"sweep", "upkeep"} == set(crashes)
 
 
+async def test_a_loop_that_is_to_end_is_waited_for() -> None:
+    """What it leaves behind would be cancelled in the midst of its own end, with all that the process runs."""
+    begun, ended = asyncio.Event(), list[str]()
+
+    async def slow() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append("slow")
+
+    task = asyncio.create_task(Guard(Loop.SWEEP).keep_running(slow))
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ended == ["slow"]
+    assert task.cancelled()
+
+
 def strange_pods() -> list[Object]:
     """Pods that a tenant can make: our finalizer, and labels or owners that nobody of ours has."""
     owner = {"apiVersion": "v1", "kind": "LLMTrainingJob", "name": "x", "controller": True}

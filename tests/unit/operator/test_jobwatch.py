@@ -54,14 +54,16 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmtrain_operator.jobwatch.SERVED_SECONDS", 0)
 
 
-async def played(server: Server, follower: Follower) -> None:
-    """Until the server has answered all that it has."""
+async def played(server: Server, follower: Follower) -> int:
+    """Until the server has answered all that it has, and then the process ends; how often it was asked to stop before."""
     watch = JobWatch(server, [], follower.follow, lambda: None)
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(server.spent.wait(), 5)
+    stopped = follower.stopped
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+    return stopped
 
 
 @pytest.mark.parametrize(
@@ -82,8 +84,9 @@ async def test_it_is_started_where_jobs_are_served_and_anew_where_that_began_ane
     answers: Sequence[Answer], started: int, stopped: int
 ) -> None:
     follower = Follower()
-    await played(Server(*answers), follower)
-    assert (follower.started, follower.stopped) == (started, stopped)
+    assert await played(Server(*answers), follower) == stopped
+    assert follower.started == started
+    assert follower.stopped == started, "it is asked to stop, not cancelled, where the process ends"
 
 
 async def test_each_namespace_is_asked_for() -> None:
