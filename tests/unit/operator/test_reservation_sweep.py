@@ -146,12 +146,14 @@ async def test_a_read_that_fails_releases_nothing(operated: Operated, resource: 
     await operated.round(15)
     before = operated.budget.reservations
     operated.cluster.down = {resource: code}
+    refused = set[int]()
     for _ in range(8):
         operated.cluster.tick(60)
         try:
             await operated.upkeep.look()
         except ApiError as error:
-            assert (resource, error.code) == (CONFIG_MAPS, code)  # noqa: PT017
+            refused.add(error.code)
+    assert refused <= ({code} if resource == CONFIG_MAPS else set())
     assert operated.budget.reservations == before
     operated.cluster.down = {}
     await operated.round(60)

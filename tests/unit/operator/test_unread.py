@@ -108,9 +108,8 @@ async def test_what_runs_goes_on_and_gets_no_successor(resource: str, monkeypatc
     assert "gpt-trn-1-w0-2" in run.pods
 
 
-async def test_what_stands_idle_as_plans_cannot_be_read_is_given_back_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = await in_training()
-    run.job["spec"]["startDeadlineSeconds"] = 600
+async def given_back_though_plans_are_unread(run: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is lost that nobody can replace: what stands idle goes after the start deadline of ten minutes, uncounted."""
     unreadable(run, monkeypatch, PLANS, BROKEN)
     run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
     for _ in range(12):
@@ -119,6 +118,12 @@ async def test_what_stands_idle_as_plans_cannot_be_read_is_given_back_in_time(mo
     await run.drain()
     record = run.status.history[-1]
     assert (record.reason, record.failure_class, record.held_seconds > 600) == ("PlansUnread", None, True)
+
+
+async def test_what_stands_idle_as_plans_cannot_be_read_is_given_back_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await in_training()
+    run.job["spec"]["startDeadlineSeconds"] = 600
+    await given_back_though_plans_are_unread(run, monkeypatch)
 
 
 async def test_a_plan_that_is_deleted_under_a_run_is_told_at_once() -> None:
@@ -156,14 +161,7 @@ async def test_budgets_that_cannot_be_read_are_asked_for_once_in_five_seconds() 
 
 async def test_an_elastic_training_without_enough_workers_is_given_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
     run = await elastic(2, 2, 0, 1, startDeadlineSeconds=600)
-    unreadable(run, monkeypatch, PLANS, BROKEN)
-    run.cluster.end_pod("gpt-trn-1-w0-1", 137, reason="Error")
-    for _ in range(12):
-        run.cluster.tick(60)
-        await run.drain_step()
-    await run.drain()
-    record = run.status.history[-1]
-    assert (record.reason, record.failure_class, record.held_seconds > 600) == ("PlansUnread", None, True)
+    await given_back_though_plans_are_unread(run, monkeypatch)
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, BROKEN], ids=["forbidden", "broken"])
