@@ -120,7 +120,7 @@ class SpooledUpload(io.BufferedIOBase):
     def __init__(self, send: Callable[[IO[bytes]], None]) -> None:
         """`send` sends the whole, as often as it takes."""
         self._send = send
-        self._spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - close() closes it
+        self._spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - lives until close()
 
     def writable(self) -> bool:
         """Always."""

@@ -220,13 +220,13 @@ class Checkpoints:
         return None
 
     def _write(self, tensors: dict[str, Tensor], facts: dict[str, Any], folder: str, started: float) -> None:
-        # Whatever goes wrong is raised by `wait` in the thread that trains.
+        # Whatever goes wrong is raised by `wait` in the thread that trains: in this one it would be lost, and the save thought done.
         try:
             files = StoreFiles(self.archive.store)
             target = writer(files, folder)
             save(tensors, storage_writer=target, process_group=self._group, no_dist=self._group is None)
             self._seal(folder, facts, files, started)
-        except (Exception, CheckpointException) as error:  # noqa: BLE001  -- the latter is no Exception
+        except (Exception, CheckpointException) as error:  # noqa: BLE001  -- torch's is a BaseException
             self._error = error
 
     def _seal(self, folder: str, facts: dict[str, Any], files: StoreFiles, started: float) -> None:
