@@ -48,8 +48,12 @@ class Shares:
         slot = self._slots.get(pod.index) if pod.role == WORKER else None
         if slot is None:
             return stage.phases
-        known = slot.last_pod if slot.incarnation > pod.incarnation else with_it(slot, stage.phases)
-        return stage.phases.model_copy(update=known.model_dump() if known else {})
+        if slot.incarnation > pod.incarnation:
+            known = slot.last_pod
+        else:
+            known = with_it(slot, stage.phases) if slot.elsewhere else None
+        update = {part: getattr(known, part) for part in PARTS} if known else {}
+        return stage.phases.model_copy(update=update) if update else stage.phases
 
 
 def with_it(slot: WorkerState, phases: Phases) -> PhaseSeconds:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Outcome, StageState, StageStatus
-from llmtrain_operator.billing import NODE_LOST_AFTER, bill, deletion_time, interval
+from llmtrain_operator.billing import NODE_LOST_AFTER, bill, deletion_time
 from llmtrain_operator.budget import (
     SHORTEST_RUN_SECONDS,
     Limit,
@@ -94,7 +94,7 @@ def _alive(turn: Turn) -> int:
 
 def longest_bill(turn: Turn, pod: PodState) -> int:
     """What the pod owes at the most, microdollars, if nobody but its kubelet ever ends it."""
-    span = interval(pod.raw, turn.seen.nodes, turn.now)
+    span = pod.span(turn.seen.nodes, turn.now)
     if span.final:
         return bill(pod.raw, pod.price, pod.accelerators, turn.seen.nodes, turn.now).micro_usd
     lifetime = pod.lifetime or turn.spec.max_pod_lifetime_seconds
@@ -206,7 +206,7 @@ def _apart_of(pod: PodState) -> int:
 
 def _billed(turn: Turn, pod: PodState) -> int:
     """Seconds billed so far; of a pod that waits for a node, those that its deadline will not count."""
-    span = interval(pod.raw, turn.seen.nodes, turn.now)
+    span = pod.span(turn.seen.nodes, turn.now)
     return span.seconds if pod.accepted else max(span.seconds, ACCEPT_SECONDS)
 
 

@@ -7,7 +7,6 @@ need. So a job is woken once all that it waits for has come, and pods that end t
 from datetime import timedelta
 
 from llmtrain.api.status import StageState
-from llmtrain_operator.billing import interval
 from llmtrain_operator.observation import Tale
 from llmtrain_operator.turn import Turn
 
@@ -36,7 +35,7 @@ def unbooked(turn: Turn) -> frozenset[str]:
     if not turn.seen.job.deleted and (stage is None or stage.state is not StageState.STOPPING):
         return frozenset()
     settled = set(turn.status.ledger.settled)
-    spans = {pod.uid: interval(pod.raw, turn.seen.nodes, turn.now) for pod in turn.seen.pods if pod.uid not in settled}
+    spans = {pod.uid: pod.span(turn.seen.nodes, turn.now) for pod in turn.seen.pods if pod.uid not in settled}
     ended = {uid: span.end for uid, span in spans.items() if span.final}
     if len(ended) in (0, len(spans)):
         return frozenset()

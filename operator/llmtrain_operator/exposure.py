@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from llmtrain.api.status import Ledger, Progress
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
-from llmtrain_operator.billing import Node, bill, interval
+from llmtrain_operator.billing import Node, bill
 from llmtrain_operator.manifests import GRACE_SECONDS
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.pricing import Price
@@ -64,7 +64,7 @@ def price_for(price: Price, seconds: int) -> int:
 
 def _owed(pod: PodState, nodes: Mapping[str, Node], now: datetime, seconds: int) -> int:
     """A pod that is not scheduled yet may be at once."""
-    span = interval(pod.raw, nodes, now)
+    span = pod.span(nodes, now)
     if span.final:
         return bill(pod.raw, pod.price, pod.accelerators, nodes, now).micro_usd
     start = min(span.start or now, now)

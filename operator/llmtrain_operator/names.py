@@ -1,7 +1,9 @@
 """The only place that knows what things are called: objects, labels, annotations, finalizers."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from llmtrain.api import GROUP
 from llmtrain.api.status import Stage
@@ -32,6 +34,9 @@ POD_NAME = re.compile(
     rf"(?P<job>[a-z0-9.-]+)-(?P<stage>{'|'.join(STAGE_OF)})-(?P<attempt>[0-9]{{1,9}})-"
     r"(?:head|(?P<role>[we])(?P<index>[0-9]{1,4})-(?P<incarnation>[0-9]{1,9}))"
 )
+
+KNOWN_NAMES = 2048
+"""Each look asks what the names of all pods of a job say: of some hundreds, while a large cluster comes or goes."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,18 @@ class PodName:
     index: int = 0
     incarnation: int = 1
 
-    def labels(self, uid: str) -> dict[str, str]:
+    def labels(self, uid: str) -> Mapping[str, str]:
         """Our labels of this pod of the job with this uid, those by which it is found."""
-        all_labels = Attempt(self.job, "", uid, self.stage, self.attempt).labels(
-            self.role, self.index, self.incarnation
-        )
-        return {key: value for key, value in all_labels.items() if key.startswith(GROUP)}
+        return _labels(self, uid)
 
 
+@lru_cache(maxsize=KNOWN_NAMES)
+def _labels(pod: PodName, uid: str) -> Mapping[str, str]:
+    all_labels = Attempt(pod.job, "", uid, pod.stage, pod.attempt).labels(pod.role, pod.index, pod.incarnation)
+    return {key: value for key, value in all_labels.items() if key.startswith(GROUP)}
+
+
+@lru_cache(maxsize=KNOWN_NAMES)
 def read_pod_name(name: str) -> PodName | None:
     """What a pod's name says; None for one that no pod of ours has."""
     found = POD_NAME.fullmatch(name)

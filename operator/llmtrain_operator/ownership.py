@@ -3,46 +3,68 @@ billed nor deleted. Anybody may edit annotations; the price is the operator's ow
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import HighWater, RolePrice, Stage, StageStatus
 from llmtrain_operator.blueprints import cluster_of, evaluators_of
 from llmtrain_operator.border import Kind, Rejection
 from llmtrain_operator.client import Object
-from llmtrain_operator.names import HEAD, PRICE_ANNOTATION, read_pod_name
+from llmtrain_operator.names import HEAD, PRICE_ANNOTATION, PodName, read_pod_name
 from llmtrain_operator.observation import Job
 from llmtrain_operator.podshape import shaped
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.priceannotation import annotated_power, annotated_price, shown
 from llmtrain_operator.pricing import FREE, Price
-from llmtrain_operator.roleprices import fixed, power_of, price_of
+from llmtrain_operator.roleprices import power_of, price_of
+
+_Role = tuple[Stage, int, str]
+"""Stage, attempt, role."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A pod object less what does not fit, its labels as its name says."""
+
+    raw: Mapping[str, Any]
+    name: PodName
+    left_out: tuple[Rejection, ...] = ()
+    mislabelled: bool = False
 
 
 def own_pods(job: Job, found: Iterable[Object], held: Collection[str] = ()) -> list[PodState]:
     """Pods that this operator made for this job, each with its price. `held`: uids of pods that it knows, though no bill says so."""
-    marks = {mark.uid: mark for mark in job.status.ledger.high_water}
-    stages = {stage.name.value: stage for stage in job.status.stages}
+    marks, roles = {mark.uid: mark for mark in job.status.ledger.high_water}, _roles(job.status.stages)
     known = {*marks, *job.status.ledger.settled, *held}
-    pods = (taken_in(job, pod) for pod in found if is_own(job, pod, known))
-    return [_priced(pod, marks.get(pod.uid), _of_attempt(stages, pod), job.spec) for pod in pods if pod is not None]
+    shapes = (_shape(job, raw) for raw in found if is_own(job, raw, known))
+    return [_priced(one, marks.get(one.raw["metadata"]["uid"]), roles, job.spec) for one in shapes if one is not None]
 
 
 def taken_in(job: Job, raw: Object) -> PodState | None:
-    """The pod less what does not fit, its labels as its name says; None for what has not the shape of a pod."""
+    """The pod less what does not fit, its labels as its name says, without its price; None for what has not the shape of a pod."""
+    shape = _shape(job, raw)
+    return None if shape is None else _unpriced(shape)
+
+
+def _shape(job: Job, raw: Object) -> _Shape | None:
     pod, flaws = shaped(raw)
     named = read_pod_name(_name(raw))
     if pod is None or named is None:
         return None
     labels, meant = pod["metadata"].get("labels") or {}, named.labels(job.uid)
     if meant.items() <= labels.items():
-        return PodState(pod, left_out=flaws)
+        return _Shape(pod, named, flaws)
     edited = ", ".join(f"`{key}`" for key, value in meant.items() if labels.get(key) != value)
     told = Rejection(
         Kind.LABELS, f"its labels {edited} were edited; the pod is what its name says, and they are put back"
     )
     mended = {**pod, "metadata": {**pod["metadata"], "labels": {**labels, **meant}}}
-    return PodState(mended, left_out=(*flaws, told), mislabelled=True)
+    return _Shape(mended, named, (*flaws, told), True)
+
+
+def _unpriced(shape: _Shape) -> PodState:
+    return PodState(shape.raw, left_out=shape.left_out, mislabelled=shape.mislabelled)
 
 
 def is_own(job: Job, pod: Object, known: Collection[str] = ()) -> bool:
@@ -77,23 +99,30 @@ def _name(pod: Object) -> str:
     return str((pod.get("metadata") or {}).get("name"))
 
 
-def _of_attempt(stages: Mapping[str, StageStatus], pod: PodState) -> RolePrice | None:
-    """What the attempt that the pod belongs to pays for its role; None where it is over, or says nothing of prices."""
-    stage = stages.get(pod.stage)
-    return fixed(stage, pod.role) if stage is not None and stage.attempt == pod.attempt else None
+def _roles(stages: Iterable[StageStatus]) -> Mapping[_Role, RolePrice]:
+    """What the current attempts pay for their roles, as far as they say so: the first that is written counts."""
+    return {(stage.name, stage.attempt, one.role): one for stage in stages for one in reversed(stage.prices)}
 
 
-def _priced(pod: PodState, mark: HighWater | None, role: RolePrice | None, spec: JobSpec | None) -> PodState:
+def _priced(shape: _Shape, mark: HighWater | None, roles: Mapping[_Role, RolePrice], spec: JobSpec | None) -> PodState:
     """What was first observed of the pod holds; before that, what its attempt fixed when it began."""
+    role = roles.get((shape.name.stage, shape.name.attempt, shape.name.role))
     known = mark or role
     if known is None:
-        return _by_annotation(pod, _wanted(spec, pod))
+        return _by_annotation(_unpriced(shape), spec)
     price = price_of(known)
-    power = power_of(role) if role else annotated_power(pod.raw)
-    return replace(pod, price=price, power=power, accelerators=known.accelerators, doubt=_doubt(pod, price))
+    return PodState(
+        shape.raw,
+        price,
+        power_of(role) if role else annotated_power(shape.raw),
+        known.accelerators,
+        _doubt(shape.raw, price),
+        shape.left_out,
+        shape.mislabelled,
+    )
 
 
-def _by_annotation(pod: PodState, accelerators: int) -> PodState:
+def _by_annotation(pod: PodState, spec: JobSpec | None) -> PodState:
     """Of an attempt that an earlier operator began: it wrote prices nowhere else."""
     price = annotated_price(pod.raw)
     doubt = (
@@ -102,16 +131,16 @@ def _by_annotation(pod: PodState, accelerators: int) -> PodState:
         else f"its annotation `{PRICE_ANNOTATION}` holds no price, so it is billed at none: {shown(pod.raw)}"
     )
     power = annotated_power(pod.raw)
-    return replace(pod, price=price or FREE, power=power, accelerators=accelerators, doubt=doubt)
+    return replace(pod, price=price or FREE, power=power, accelerators=_wanted(spec, pod), doubt=doubt)
 
 
-def _doubt(pod: PodState, price: Price) -> str:
+def _doubt(raw: Mapping[str, Any], price: Price) -> str:
     """The plan's version is not compared: a mark does not have it, and no bill depends on it."""
-    told = annotated_price(pod.raw)
-    if told is not None and replace(told, planResourceVersion=price.planResourceVersion) == price:
+    told = annotated_price(raw)
+    if told is not None and told.bills_as(price):
         return ""
     what = f"it is billed at {price.microUsdPerHour} microdollars an hour, as was fixed before it was made"
-    return f"its annotation `{PRICE_ANNOTATION}` was edited and is ignored; {what}: {shown(pod.raw)}"
+    return f"its annotation `{PRICE_ANNOTATION}` was edited and is ignored; {what}: {shown(raw)}"
 
 
 def _wanted(spec: JobSpec | None, pod: PodState) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from llmtrain.api.status import StageState, StageStatus
 from llmtrain.cost.money import amount_micro_usd
-from llmtrain_operator.billing import condition_time, format_time, interval, parse_time
+from llmtrain_operator.billing import condition_time, format_time, parse_time
 from llmtrain_operator.blueprints import is_elastic, least_workers
 from llmtrain_operator.history import held_seconds
 from llmtrain_operator.podstate import PodState
@@ -96,7 +96,7 @@ def held_micro_usd(turn: Turn, held: Sequence[PodState], since: str) -> int:
     begin = parse_time(since) or turn.now
     amounts = []
     for pod in held:
-        start = interval(pod.raw, turn.seen.nodes, turn.now).start or turn.now
+        start = pod.span(turn.seen.nodes, turn.now).start or turn.now
         seconds = max(0, int((turn.now - max(start, begin)).total_seconds()))
         amounts.append(amount_micro_usd(seconds, pod.price.microUsdPerHour))
     return sum(amounts)

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from llmtrain.api.failure import EXIT_CODES, FailureClass
 from llmtrain.api.stageconfig import STAGE_CONTAINER, Result
-from llmtrain_operator.billing import is_rejected
+from llmtrain_operator.billing import Interval, Node, interval, is_rejected
 from llmtrain_operator.border import Kind, LastWords, Read, Rejection, read_text
 from llmtrain_operator.clocks import parse_time
 from llmtrain_operator.containers import (
@@ -67,6 +67,9 @@ class PodState:
     """Parts of it that do not fit, and were left out of `raw`."""
     mislabelled: bool = False
     """Somebody has edited the labels by which it is found; those in `raw` are the right ones."""
+    _spans: dict[tuple[Node | None, datetime], Interval] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def name(self) -> str:
@@ -238,6 +241,13 @@ class PodState:
     def started(self) -> bool:
         """Its stage runs or has run."""
         return is_running(stage_status(self.raw)) or bool(self.terminated)
+
+    def span(self, nodes: Mapping[str, Node], now: datetime) -> Interval:
+        """Its billed interval at `now`, worked out once: a dozen parts of a decision ask it of each pod of what may be hundreds."""
+        asked = (nodes.get(self.node), now)
+        if asked not in self._spans:
+            self._spans[asked] = interval(self.raw, nodes, now)
+        return self._spans[asked]
 
     @property
     def waiting(self) -> tuple[str, str] | None:

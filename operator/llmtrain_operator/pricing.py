@@ -67,6 +67,16 @@ class Price:
         """The annotation's value."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    def bills_as(self, other: "Price") -> bool:
+        """Whether every bill comes out the same: none depends on the plan's version."""
+        return (self.plan, self.tenure, self.microUsdPerHour, self.incrementSeconds, self.minimumSeconds) == (
+            other.plan,
+            other.tenure,
+            other.microUsdPerHour,
+            other.incrementSeconds,
+            other.minimumSeconds,
+        )
+
 
 FREE = Price("", "", "", 0, 1, 0)
 

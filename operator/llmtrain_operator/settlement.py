@@ -15,7 +15,7 @@ from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, S
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
-from llmtrain_operator.billing import Interval, Node, bill, interval
+from llmtrain_operator.billing import Interval, Node, bill
 from llmtrain_operator.clocks import clock_off
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
@@ -43,7 +43,7 @@ def settle(
     for pod in pods:
         if pod.uid in settled:
             continue
-        before, span = marks.pop(pod.uid, None), interval(pod.raw, nodes, now)
+        before, span = marks.pop(pod.uid, None), pod.span(nodes, now)
         if span.final and before is None and not pod.held:
             # Booked and let go before, and out of sight in between: somebody had taken its labels off. To bill it again would be
             # wrong, and of a pod that was never seen alive there is nothing to bill but what nobody saw.

@@ -7,7 +7,7 @@ from functools import cached_property
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
 from llmtrain.text import plain
-from llmtrain_operator.billing import format_time, interval
+from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of
 from llmtrain_operator.manifests import Blueprint
 from llmtrain_operator.observation import Action, DeletePod, Event, Observation
@@ -45,8 +45,6 @@ class Turn:
     """See Decision."""
     blueprints: dict[Stage, Blueprint | None] = field(default_factory=dict)
     """Of attempts as they would begin now, once they were asked for."""
-    _ended: dict[str, bool] = field(default_factory=dict)
-    """By uid; a dozen places ask it of each pod of what may be hundreds."""
 
     @cached_property
     def inputs(self) -> "Inputs":
@@ -98,9 +96,7 @@ class Turn:
 
     def ended(self, pod: PodState) -> bool:
         """The pod's bill is final."""
-        if pod.uid not in self._ended:
-            self._ended[pod.uid] = interval(pod.raw, self.seen.nodes, self.now).final
-        return self._ended[pod.uid]
+        return pod.span(self.seen.nodes, self.now).final
 
     def delete(self, pod: PodState, grace_seconds: int | None = None) -> None:
         """Delete a pod, unless somebody has asked for that already."""
