@@ -119,7 +119,7 @@ OPERATOR_ALERTS = (
 JOB_ALERTS = (
     Alert(
         "LLMTrainForecastBeyondBudget",
-        f'llmtrain_job_forecast_usd{{quantile="0.5"}} > on ({JOB}) group_left () llmtrain_job_budget_usd '
+        f'llmtrain_job_forecast_usd{{percentile="50"}} > on ({JOB}) group_left () llmtrain_job_budget_usd '
         f"unless on ({JOB}) ({ENDED})",
         "10m",
         "warning",

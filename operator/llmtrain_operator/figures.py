@@ -11,7 +11,7 @@ from llmtrain_operator.billing import parse_time
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.wastesplit import WASTE
 
-QUANTILES = (("0.1", "p10"), ("0.5", "p50"), ("0.9", "p90"))
+PERCENTILES = (("10", "p10"), ("50", "p50"), ("90", "p90"))
 LabelSet = tuple[str, str, str, str]
 """Stage, role, plan, tenure."""
 
@@ -87,7 +87,7 @@ class Figures:
     pod_prices: tuple[tuple[str, str, str, int], ...]
     """Plan, tenure, role and microdollars per hour of each pod that is not settled."""
     estimate_usd: tuple[tuple[str, float], ...]
-    """By quantile, like the forecast."""
+    """By percentile, like the forecast."""
     forecast_usd: tuple[tuple[str, float], ...]
     budget_usd: float | None
     breach_probability: float | None
@@ -120,8 +120,8 @@ def figures(status: JobStatus) -> Figures:
         waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
         burn_micro_usd_per_hour=status.ledger.burn_micro_usd_per_hour,
         pod_prices=tuple((mark.plan, mark.tenure, mark.role, mark.micro_usd_per_hour) for mark in marks),
-        estimate_usd=_quantiles(status.estimate.usd if status.estimate else None),
-        forecast_usd=_quantiles(forecast.usd if forecast else None),
+        estimate_usd=_percentiles(status.estimate.usd if status.estimate else None),
+        forecast_usd=_percentiles(forecast.usd if forecast else None),
         budget_usd=_number(forecast.budget_usd if forecast else ""),
         breach_probability=_number(forecast.breach_probability if forecast else ""),
         conditions=tuple((one.type, one.status) for one in status.conditions),
@@ -178,8 +178,8 @@ def _spans(status: JobStatus) -> Iterable[Span]:
             yield Span(stage.name.value, begun, parse_time(stage.completion_time))
 
 
-def _quantiles(values: Quantiles | None) -> tuple[tuple[str, float], ...]:
-    texts = ((label, getattr(values, name, "")) for label, name in QUANTILES)
+def _percentiles(values: Quantiles | None) -> tuple[tuple[str, float], ...]:
+    texts = ((label, getattr(values, name, "")) for label, name in PERCENTILES)
     return tuple((label, float(text)) for label, text in texts if text)
 
 

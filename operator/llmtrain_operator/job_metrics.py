@@ -77,9 +77,9 @@ def outlook_families(jobs: Jobs) -> Iterable[Metric]:
     """Rates and expectations."""
     burn = GaugeMetricFamily("llmtrain_job_usd_per_hour", "What the pods alive cost an hour.", labels=NAMES)
     estimate = GaugeMetricFamily(
-        "llmtrain_job_estimate_usd", "The bill as it was expected before the run.", labels=[*NAMES, "quantile"]
+        "llmtrain_job_estimate_usd", "The bill as it was expected before the run.", labels=[*NAMES, "percentile"]
     )
-    forecast = GaugeMetricFamily("llmtrain_job_forecast_usd", "The bill at completion.", labels=[*NAMES, "quantile"])
+    forecast = GaugeMetricFamily("llmtrain_job_forecast_usd", "The bill at completion.", labels=[*NAMES, "percentile"])
     budget = GaugeMetricFamily("llmtrain_job_budget_usd", "The tightest limit of the job's bill.", labels=NAMES)
     breach = GaugeMetricFamily(
         "llmtrain_job_budget_breach_probability_ratio", "Probability that the bill ends above it.", labels=NAMES

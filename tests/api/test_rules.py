@@ -57,7 +57,7 @@ WARNED, TOLD = (
     )
     for value in (1, 0)
 )
-FORECAST = f'llmtrain_job_forecast_usd{{{JOB}, quantile="0.5"}}'
+FORECAST = f'llmtrain_job_forecast_usd{{{JOB}, percentile="50"}}'
 ERRORS, TURNS = "llmtrain_operator_reconcile_errors_total", "llmtrain_operator_reconcile_total"
 LAST, INFO = "llmtrain_operator_last_success_timestamp_seconds", "llmtrain_job_info"
 
@@ -79,7 +79,7 @@ CASES = [
     Case("LLMTrainJobNotBooked", "one was let go", [("llmtrain_operator_unbooked_jobs_total", "0x30 1x30")], {},
          "1 deleted jobs"),
     Case("LLMTrainJobNotBooked", "none", [("llmtrain_operator_unbooked_jobs_total", "3x60")]),
-    Case("LLMTrainForecastBeyondBudget", "beyond", [(FORECAST, "12x60"), BUDGET, *ACTIVE], WHO | {"quantile": "0.5"},
+    Case("LLMTrainForecastBeyondBudget", "beyond", [(FORECAST, "12x60"), BUDGET, *ACTIVE], WHO | {"percentile": "50"},
          "a/gpt is forecast to cost $12.00,"),
     Case("LLMTrainForecastBeyondBudget", "within", [(FORECAST, "8x60"), BUDGET, *ACTIVE]),
     Case("LLMTrainForecastBeyondBudget", "beyond, but over", [(FORECAST, "12x60"), BUDGET, *ENDED]),

@@ -125,8 +125,8 @@ async def test_estimate_forecast_and_breach_probability_are_told() -> None:
     watched = Watched(budget={"limitUsd": "50"})
     await watched.run.turn(2)
     for metric in ("llmtrain_job_estimate_usd", "llmtrain_job_forecast_usd"):
-        values = {dict(key)["quantile"]: value for key, value in watched.samples(metric).items()}
-        assert 0 < values["0.1"] <= values["0.5"] <= values["0.9"]
+        values = {dict(key)["percentile"]: value for key, value in watched.samples(metric).items()}
+        assert 0 < values["10"] <= values["50"] <= values["90"]
     assert 0 <= watched.total("llmtrain_job_budget_breach_probability_ratio") < 0.01
     status = watched.run.status
     assert status.forecast is not None
