@@ -46,6 +46,7 @@ JOB_COLUMNS = [
     ("State", "string", ".status.state", 0),
     ("GPUs", "integer", ".status.accelerators", 0),
     ("Cost", "string", ".status.ledger.costUsd", 0),
+    ("Cost now", "string", ".status.ledger.costNowUsd", 1),
     ("Forecast", "string", ".status.forecast.usd.p50", 1),
     ("Budget", "string", ".spec.budget.limitUsd", 0),
     ("ETA", "string", ".status.forecast.eta", 1),

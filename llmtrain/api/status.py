@@ -271,6 +271,7 @@ class HighWater(Amounts, Rate):
     uid: Key = Field(description="The pod's uid.")
     alive_seconds: int = Field(0, description="Seconds from its start to when it was last observed alive.")
     doubted: bool = Field(False, description="Its annotation gave another price, which was told and is not used.")
+    ended: bool = Field(False, description="It has ended; others that end with it are waited for before it is settled.")
 
 
 class Counted(StatusModel):
@@ -293,8 +294,15 @@ class Ledger(StatusModel):
     )
     high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
     counted: Annotated[list[Counted], Field(max_length=256)] = Field([], description="What the counters have told.")
-    total_micro_usd: int = Field(0, description="Settled and provisional, microdollars.")
+    total_micro_usd: int = Field(
+        0, description="Cost: what is settled, and what pods alive owe at least, microdollars. It never falls."
+    )
     cost_usd: Key = Field("0.00", description="The same, US dollars.")
+    cost_now_micro_usd: int = Field(
+        0, description="Cost now: the same with pods alive counted up to now, microdollars; it may be corrected down."
+    )
+    cost_now_usd: Key = Field("", description="The same, US dollars.")
+    correction: Line = Field("", description="When, by how much and why cost now was last corrected down.")
     burn_micro_usd_per_hour: int = Field(0, description="Microdollars that the pods alive cost an hour.")
     goodput: Key = Field("", description="Share of training's billed time that stepped the model forward, 0 to 1.")
 

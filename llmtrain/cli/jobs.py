@@ -182,12 +182,15 @@ def follow_live(looks: Iterator[View]) -> View | None:
 
 def follow_lines(looks: Iterator[View]) -> View | None:
     """A line for each change."""
-    last, view = "", None
+    last, corrected, view = "", "", None
     for view in looks:
         now = line(view.status)
         if now != last:
             typer.echo(now)
             last = now
+        if view.correction != corrected:
+            typer.echo(plain(f"cost now was corrected: {view.correction}"))
+            corrected = view.correction
     return view
 
 

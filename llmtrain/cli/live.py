@@ -1,7 +1,7 @@
 """`llmtrain watch` on a terminal: the stages with their progress, the bill ticking, what is being waited for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
 from llmtrain.cli.cells import cell
 from llmtrain.cost.money import MICRO, format_usd
+from llmtrain.ledger.now import cost_now_after
 from llmtrain.text import plain
 
 COLOURS = {
@@ -30,24 +31,20 @@ SHOWN_SCORES = 2
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn. Between two writes of the operator the bill grows by the price of the pods that are billed."""
+    """What is drawn. Between two writes of the operator `cost now` grows by the price of the pods that are billed."""
 
     name: str
     namespace: str
     status: JobStatus
     spec: Mapping[str, Any]
     billed_at: datetime
-    """When the ledger's total was first seen as it is."""
+    """When the ledger was first seen as it is."""
+    correction: str = ""
+    """Why the last `cost now` that was shown is above this one, and by how much; it stands until the next."""
 
-    @property
-    def burn_micro_per_second(self) -> float:
-        """Microdollars a second of the pods that are not settled, by their frozen prices."""
-        return sum(mark.micro_usd_per_hour for mark in self.status.ledger.high_water) / 3600
-
-    def cost_micro(self, now: datetime) -> int:
-        """The bill at `now`."""
-        since = max(0.0, (now - self.billed_at).total_seconds())
-        return self.status.ledger.total_micro_usd + round(self.burn_micro_per_second * since)
+    def cost_now(self, now: datetime) -> int:
+        """Cost now, microdollars. It may be below what an earlier view showed; `correction` says why."""
+        return cost_now_after(self.status.ledger, (now - self.billed_at).total_seconds())
 
 
 def view_of(job: Mapping[str, Any], now: datetime, before: View | None) -> View:
@@ -56,12 +53,26 @@ def view_of(job: Mapping[str, Any], now: datetime, before: View | None) -> View:
     status = JobStatus.model_validate(job.get("status") or {})
     same = before is not None and before.status.ledger == status.ledger
     billed_at = before.billed_at if before is not None and same else now
-    return View(meta["name"], meta["namespace"], status, job.get("spec") or {}, billed_at)
+    view = View(meta["name"], meta["namespace"], status, job.get("spec") or {}, billed_at)
+    return replace(view, correction=_correction(before, view, now)) if before is not None else view
+
+
+def _correction(before: View, view: View, now: datetime) -> str:
+    """What there is to say where the amount that stands on the screen is followed by a lower one."""
+    less = before.cost_now(now) - view.cost_now(now)
+    if less <= 0:
+        return before.correction
+    told = view.status.ledger.correction
+    if told != before.status.ledger.correction:
+        return told
+    return f"{usd(less)} USD less: pods had ended before this was counted"
 
 
 def draw(view: View, now: datetime) -> RenderableType:
     """Everything, for one frame."""
     parts: list[RenderableType] = [_title(view, now), _stages(view, now), *_notes(view)]
+    if view.correction:
+        parts.append(cell(f"cost now was corrected: {view.correction}", style="dim"))
     if view.status.waiting:
         waiting = view.status.waiting
         held = f", ${usd(waiting.held_micro_usd)} for pods held meanwhile" if waiting.held_micro_usd else ""
@@ -72,14 +83,16 @@ def draw(view: View, now: datetime) -> RenderableType:
 def _title(view: View, now: datetime) -> Text:
     text = Text()
     text.append(plain(f"{view.namespace}/{view.name}"), style="bold")
-    text.append(f"  ${usd(view.cost_micro(now))}", style="bold green")
+    ledger = view.status.ledger
+    text.append(f"  cost ${usd(ledger.total_micro_usd)}", style="bold green")
     limit = (view.spec.get("budget") or {}).get("limitUsd")
     if limit:
         text.append(plain(f" of ${limit}"))
+    text.append(f", cost now ${usd(view.cost_now(now))}")
     if view.status.forecast and view.status.forecast.usd.p50:
         text.append(plain(f", forecast ${view.status.forecast.usd.p50}"))
-    if view.burn_micro_per_second:
-        text.append(f"  ${view.burn_micro_per_second * 3600 / 1e6:.2f}/h")
+    if ledger.burn_micro_usd_per_hour:
+        text.append(f"  ${ledger.burn_micro_usd_per_hour / 1e6:.2f}/h")
     if view.status.accelerators:
         text.append(f"  {view.status.accelerators} GPUs")
     if view.status.eta_seconds is not None:

@@ -15,7 +15,9 @@ from llmtrain.text import LONGEST, lines, plain
 
 def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     """One row a job."""
-    table = Table("namespace", "job", "stage", "state", "GPUs", "cost", "forecast", "budget", "age", box=None)
+    table = Table(
+        "namespace", "job", "stage", "state", "GPUs", "cost", "cost now", "forecast", "budget", "age", box=None
+    )
     for job in jobs:
         meta, status = job["metadata"], JobStatus.model_validate(job.get("status") or {})
         budget = (job["spec"].get("budget") or {}).get("limitUsd", "")
@@ -27,6 +29,7 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
             cell(status.state or "Pending"),
             str(status.accelerators or "-"),
             cell(f"${status.ledger.cost_usd}"),
+            cell(f"${cost_now(status)}"),
             cell(f"${status.forecast.usd.p50}" if status.forecast and status.forecast.usd.p50 else "-"),
             cell(f"${budget}" if budget else "-"),
             span(int(age.total_seconds())),
@@ -34,10 +37,16 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     return table
 
 
+def cost_now(status: JobStatus) -> str:
+    """Cost now, US dollars; the cost where no operator has counted it."""
+    return status.ledger.cost_now_usd or status.ledger.cost_usd
+
+
 def line(status: JobStatus) -> str:
     """Where the job stands, in one line."""
     stage = next((s for s in status.stages if s.name.value == status.stage), None)
-    parts = [f"{status.stage or 'new':<10} {status.state or 'Pending':<9} ${status.ledger.cost_usd}"]
+    money = f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}"
+    parts = [f"{status.stage or 'new':<10} {status.state or 'Pending':<9} {money}"]
     if status.accelerators:
         parts.append(f"{status.accelerators} GPUs")
     if stage and stage.progress and stage.progress.total:
@@ -80,7 +89,7 @@ def stage_table(status: JobStatus) -> Table:
         "GPU-hours",
         "USD",
         "goodput",
-        title=cell(f"Total ${status.ledger.cost_usd}"),
+        title=cell(f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}"),
     )
     for stage in status.stages:
         items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]

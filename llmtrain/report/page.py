@@ -60,6 +60,7 @@ def _head(facts: Facts, made_at: str) -> str:
     hours = sum(item.pod_seconds for item in facts.amounts) / 3600
     tiles = [
         (f"${status.ledger.cost_usd}", "cost"),
+        (f"${status.ledger.cost_now_usd or status.ledger.cost_usd}", "cost now"),
         (status.state or "Pending", f"state, {status.stage or 'not started'}"),
         (f"{hours:.3f}", "pod-hours"),
         (f"{sum(item.accelerator_seconds for item in facts.amounts) / 3600:.3f}", "accelerator-hours"),
@@ -125,8 +126,12 @@ def _expected(facts: Facts) -> str:
     ]
     if not rows:
         return ""
-    cost = f"${facts.status.ledger.cost_usd}"
-    return _section("Expected cost", _table(["", "p10", "p50", "p90"], [*rows, ["so far", "", cost, ""]]))
+    ledger = facts.status.ledger
+    rows += [
+        [name, "", f"${usd}", ""]
+        for name, usd in (("cost", ledger.cost_usd), ("cost now", ledger.cost_now_usd or ledger.cost_usd))
+    ]
+    return _section("Expected cost", _table(["", "p10", "p50", "p90"], rows))
 
 
 def _time(facts: Facts) -> str:

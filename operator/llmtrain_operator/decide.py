@@ -25,6 +25,7 @@ from llmtrain_operator.observation import (
     Observation,
     ReleasePod,
 )
+from llmtrain_operator.owed import with_cost_now
 from llmtrain_operator.phases import observe_phases
 from llmtrain_operator.placement import observe_placement
 from llmtrain_operator.reservation import free_unused
@@ -64,6 +65,7 @@ def _decide_held(seen: Observation) -> Decision:
         return _decide_invalid(seen)
     turn = _billed(seen, seen.job.spec)
     turn.status.ledger.counted = counted(turn.status.ledger, seen.pods, turn.stage)
+    turn.status.ledger = with_cost_now(turn.status.ledger, seen.job.status.ledger, seen.pods, seen.nodes, seen.now)
     _move(turn)
     update_estimate(turn)
     update_forecast(turn)
@@ -106,6 +108,7 @@ def _decide_invalid(seen: Observation) -> Decision:
     status = seen.job.status.duplicate()
     status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.certain)
     status.ledger.counted = counted(status.ledger, seen.pods, None)
+    status.ledger = with_cost_now(status.ledger, seen.job.status.ledger, seen.pods, seen.nodes, seen.now)
     summarize_invalid(status, seen)
     decision = Decision(status)
     decision.actions += [act for pod in seen.pods for act in DeletePod.once(pod)]

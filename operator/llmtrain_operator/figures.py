@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from llmtrain.api.outlook import Quantiles
 from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
+from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.wastesplit import WASTE
@@ -83,6 +84,7 @@ class Figures:
     bill: Bill
     waste_micro_usd: tuple[int, ...]
     """By WASTE."""
+    cost_now_micro_usd: int
     burn_micro_usd_per_hour: int
     pod_prices: tuple[tuple[str, str, str, int], ...]
     """Plan, tenure, role and microdollars per hour of each pod that is not settled."""
@@ -97,10 +99,19 @@ class Figures:
     """Plan, tenure, dollars."""
     stages: tuple[Span, ...]
 
+    def gone(self) -> "Figures":
+        """What is still told of a job whose object is gone: its counters, so that no scrape misses their last values."""
+        return Figures("", "", self.ended, self.bill, self.waste_micro_usd, 0, 0, (), (), (), None, None, (), (), ())
+
     @property
     def totals(self) -> Mapping[LabelSet, Total]:
         """Settled and provisional amounts."""
         return self.bill.totals
+
+    @property
+    def is_there(self) -> bool:
+        """There is such a job: it has a state, and gauges tell of it."""
+        return bool(self.state)
 
     @property
     def alive(self) -> bool:
@@ -118,6 +129,7 @@ def figures(status: JobStatus) -> Figures:
         ended=end_time(status),
         bill=bill(status),
         waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
+        cost_now_micro_usd=cost_now_micro_usd(status.ledger),
         burn_micro_usd_per_hour=status.ledger.burn_micro_usd_per_hour,
         pod_prices=tuple((mark.plan, mark.tenure, mark.role, mark.micro_usd_per_hour) for mark in marks),
         estimate_usd=_percentiles(status.estimate.usd if status.estimate else None),

@@ -75,6 +75,11 @@ def waste_families(jobs: Jobs) -> Iterable[Metric]:
 
 def outlook_families(jobs: Jobs) -> Iterable[Metric]:
     """Rates and expectations."""
+    owed = GaugeMetricFamily(
+        "llmtrain_job_cost_now_usd",
+        "What the job costs with pods alive counted up to now; it may be corrected down, the cost never is.",
+        labels=NAMES,
+    )
     burn = GaugeMetricFamily("llmtrain_job_usd_per_hour", "What the pods alive cost an hour.", labels=NAMES)
     estimate = GaugeMetricFamily(
         "llmtrain_job_estimate_usd", "The bill as it was expected before the run.", labels=[*NAMES, "percentile"]
@@ -84,7 +89,8 @@ def outlook_families(jobs: Jobs) -> Iterable[Metric]:
     breach = GaugeMetricFamily(
         "llmtrain_job_budget_breach_probability_ratio", "Probability that the bill ends above it.", labels=NAMES
     )
-    for key, found in jobs:
+    for key, found in _there(jobs):
+        owed.add_metric(key, usd(found.cost_now_micro_usd))
         burn.add_metric(key, usd(found.burn_micro_usd_per_hour))
         for label, value in found.estimate_usd:
             estimate.add_metric([*key, label], value)
@@ -94,7 +100,12 @@ def outlook_families(jobs: Jobs) -> Iterable[Metric]:
             budget.add_metric(key, found.budget_usd)
         if found.breach_probability is not None:
             breach.add_metric(key, found.breach_probability)
-    return burn, estimate, forecast, budget, breach
+    return owed, burn, estimate, forecast, budget, breach
+
+
+def _there(jobs: Jobs) -> Jobs:
+    """Without jobs whose objects are gone: of these counters alone are told for a while."""
+    return [(key, found) for key, found in jobs if found.is_there]
 
 
 def state_families(jobs: Jobs, now: datetime) -> Iterable[Metric]:
@@ -109,7 +120,7 @@ def state_families(jobs: Jobs, now: datetime) -> Iterable[Metric]:
     duration = GaugeMetricFamily(
         "llmtrain_job_stage_duration_seconds", "From the stage's first attempt to its end.", labels=[*NAMES, "stage"]
     )
-    for key, found in jobs:
+    for key, found in _there(jobs):
         info.add_metric([*key, found.stage, found.state], 1)
         for kind, status in found.conditions:
             for value in STATUSES:

@@ -30,7 +30,7 @@ LIVE_A_SECOND, NEWS_A_SECOND = 3, 16
 
 The bills of a thousand jobs are sixteen writes a second.
 """
-GROWING = {"podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds"}
+GROWING = {"podSeconds", "billedSeconds", "acceleratorSeconds", "costMicroUsd", "aliveSeconds", "ended"}
 """Of a pod that lives."""
 YOUNG_SECONDS = 5
 """A pod that was placed more recently makes no write of its own: its bill is part of the next, a look later at most."""
@@ -123,7 +123,8 @@ def lasting(status: Mapping[str, Any]) -> Object:
     left of a budget; its reason does not.
     """
     kept = less(status, {"comparison", "forecast", "etaSeconds", "accelerators"})
-    ledger = less(status.get("ledger", {}), {"totalMicroUsd", "costUsd", "counted", "settled", "burnMicroUsdPerHour"})
+    sums = {"totalMicroUsd", "costUsd", "costNowMicroUsd", "costNowUsd", "counted", "settled", "burnMicroUsdPerHour"}
+    ledger = less(status.get("ledger", {}), sums)
     old = [mark for mark in ledger.get("highWater", []) if mark.get("aliveSeconds", 0) >= YOUNG_SECONDS]
     ledger["highWater"] = [less(mark, GROWING) for mark in old]
     told = {"headEnd", "completeTime", "placedTime", "heldSince"}

@@ -123,6 +123,7 @@ def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, No
         minimum_seconds=price.minimumSeconds,
         accelerators=held,
         doubted=bool(pod.doubt),
+        ended=span.final,
         **_amounts(seconds, billed, held, price.microUsdPerHour),
     )
 
@@ -148,9 +149,12 @@ def raised(before: HighWater | None, now: HighWater) -> HighWater:
         return now
     alive = max(before.alive_seconds, now.alive_seconds)
     higher, doubted = before if before.pod_seconds > now.pod_seconds else now, before.doubted or now.doubted
-    if higher.alive_seconds == alive and higher.doubted == doubted:
-        return higher
-    return higher.model_copy(update={"alive_seconds": alive, "doubted": doubted})
+    told = {"alive_seconds": alive, "doubted": doubted, "ended": now.ended}
+    return (
+        higher
+        if all(getattr(higher, name) == value for name, value in told.items())
+        else higher.model_copy(update=told)
+    )
 
 
 def vanished_entry(mark: HighWater) -> LedgerEntry:

@@ -84,7 +84,7 @@ class Snapshots:
         found, now = self.jobs.get(key), self.clock()
         if found is None or found.gone is not None:
             return
-        self.jobs[key] = Snapshot(found.uid, found.figures, now)
+        self.jobs[key] = Snapshot(found.uid, found.figures.gone(), now)
         if any(total.pod_seconds or total.cost_micro_usd for total in found.figures.totals.values()):
             self._departed.setdefault(key[0], Departed(now)).leave(found.uid, found.figures.bill, now)
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from llmtrain.api.status import JobStatus
 from llmtrain.cli import inside, jobs
-from llmtrain.cli.live import draw, span, view_of
+from llmtrain.cli.live import View, draw, span, view_of
 from llmtrain.cli.main import app
 from tests.unit.report.job import finished, running
 
@@ -97,7 +97,7 @@ def test_without_kubectl_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_list_shows_stage_cost_and_budget(kubectl: Kubectl) -> None:
     kubectl.says({"items": [finished(), running()]})
     done = run("list", "-A")
-    assert re.search(r"team-a +docs-gpt +Training +Running +2 +\$0.267358 +\$0.29 +\$40.00", done.stdout)
+    assert re.search(r"team-a +docs-gpt +Training +Running +2 +\$0.267358 +\$0.267358 +\$0.29 +\$40.00", done.stdout)
     kubectl.says({"items": []})
     assert "no jobs" in run("list").stdout
 
@@ -254,14 +254,19 @@ def test_the_shell_completes_names_of_jobs(kubectl: Kubectl) -> None:
 
 
 def drawn(job: dict[str, Any], now: datetime = NOW) -> str:
+    return drawn_view(view_of(job, now, None), now)
+
+
+def drawn_view(view: View, now: datetime = NOW) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(draw(view_of(job, now, None), now))
+    console.print(draw(view, now))
     return console.export_text()
 
 
 def test_a_frame_shows_progress_cost_and_the_time_left() -> None:
     frame = drawn(running())
-    assert "team-a/docs-gpt  $0.2674 of $40.00, forecast $0.29  $7.98/h  2 GPUs  stage done in 3m20s" in frame
+    money = "cost $0.2674 of $40.00, cost now $0.2674, forecast $0.29  $7.98/h"
+    assert f"team-a/docs-gpt  {money}  2 GPUs  stage done in 3m20s" in frame
     assert re.search(r"Training +Running +[━╸╺ ]+ +600,000/1,000,000 tokens +3m00s +\$0.2660", frame)
     assert "Training: loss 3.21  tok/s 2000" in frame
     assert re.search(r"Curation +Succeeded", frame)
@@ -274,18 +279,20 @@ def test_a_frame_says_what_is_waited_for_and_what_it_costs() -> None:
     assert "waiting: Unschedulable: Insufficient nvidia.com/gpu, $1.5000 for pods held" in drawn(job)
 
 
-def test_the_cost_ticks_between_two_writes_and_stands_still_without_pods() -> None:
-    """Training's worker: 266,000 microdollars in 120 s, so 2,216.67 a second."""
+def test_cost_now_ticks_between_two_writes_and_says_why_it_falls() -> None:
+    """Training's worker: 266,000 microdollars in 120 s, so 2,216.67 a second. The cost does not tick, so it never falls."""
     first = view_of(running(), NOW, None)
-    assert first.cost_micro(NOW) == 267358
+    assert first.cost_now(NOW) == 267358
     same = view_of(running(), NOW + timedelta(seconds=10), first)
-    assert same.cost_micro(NOW + timedelta(seconds=12)) == 267358 + 26600
+    assert same.cost_now(NOW + timedelta(seconds=12)) == 267358 + 26600
     later = running()
     later["status"]["ledger"]["totalMicroUsd"] += 20000
     third = view_of(later, NOW + timedelta(seconds=14), same)
-    assert third.cost_micro(NOW + timedelta(seconds=14)) == 287358
+    assert third.cost_now(NOW + timedelta(seconds=14)) == 287358
+    assert third.correction == "0.0110 USD less: pods had ended before this was counted"
+    assert third.correction in drawn_view(third)
     over = view_of(finished(), NOW + timedelta(seconds=20), third)
-    assert over.cost_micro(NOW + timedelta(hours=1)) == 267358
+    assert over.cost_now(NOW + timedelta(hours=1)) == 267358
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_person_sees_progress_cost_and_time_left_and_then_the_bill(environment
     live, _, after = written.rpartition(SHOW)
     lines = [line.rstrip() for line in ESCAPE.sub("", live).replace("\r", "\n").splitlines()]
     shown = "\n".join(lines)
-    assert re.search(r"^team-a/docs-gpt  \$0\.\d{4} of \$40\.00.*\$7\.98/h", shown, re.MULTILINE)
+    assert re.search(r"^team-a/docs-gpt  cost \$0\.2674 of \$40\.00, cost now \$0\.\d{4}.*", shown, re.MULTILINE)
     assert re.search(r"^Training +Running +[━╸╺]{4,} +600,000/1,000,000 tokens +\S+ +\$0\.2660$", shown, re.MULTILINE)
     assert re.search(r"^Curation +Succeeded +━{4,} .* \$0\.0014$", shown, re.MULTILINE)
     assert "Training: loss 3.21  tok/s 2000" in shown

@@ -136,6 +136,22 @@ async def test_estimate_forecast_and_breach_probability_are_told() -> None:
     assert status.comparison[0].whole_usd is not None
 
 
+async def test_a_job_that_is_gone_leaves_its_counters_for_an_hour_and_no_gauge() -> None:
+    """It is not Deleting any more: nobody waits for it, and it burns and forecasts nothing."""
+    watched = Watched(budget={"limitUsd": "50"})
+    await watched.run.run_training(100)
+    watched.run.cluster.objects[(JOBS, "team-a", "gpt")]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    await watched.run.turn()
+    assert {dict(key)["state"] for key in watched.samples("llmtrain_job_info")} == {"Deleting"}
+    while (JOBS, "team-a", "gpt") in watched.run.cluster.objects:
+        await watched.run.drain_step()
+    assert watched.total("llmtrain_job_cost_usd_total", **JOB) == recorded_micro_usd(watched.run.cluster) / 1e6 > 0
+    gauges = {family.name for family in watched.registry.collect() if family.type == "gauge" and family.samples}
+    assert {name for name in gauges if name.startswith("llmtrain_job_")} == set()
+    watched.run.cluster.tick(3601)
+    assert watched.samples("llmtrain_job_cost_usd_total") == {}
+
+
 async def test_no_counter_falls_while_the_job_runs_and_over_restarts() -> None:
     watched, last = Watched(), dict[Any, float]()
     names = ("cost_usd", "pod_seconds", "accelerator_seconds", "waste_usd", "energy_joules")

@@ -56,7 +56,12 @@ def running() -> dict[str, Any]:
         "progress": progress,
     }
     job["status"]["stages"] = [*job["status"]["stages"][:2], training, {"name": "Evaluation", "state": "Pending"}]
-    mark = {"uid": "p1", **{k: v for k, v in ENTRIES[1].items() if k != "pods"}, "microUsdPerHour": 7980000}
-    job["status"]["ledger"] |= {"entries": ENTRIES[:1], "highWater": [mark]}
+    mark = {
+        "uid": "p1",
+        **{k: v for k, v in ENTRIES[1].items() if k != "pods"},
+        "microUsdPerHour": 7980000,
+        "aliveSeconds": 120,
+    }
+    job["status"]["ledger"] |= {"entries": ENTRIES[:1], "highWater": [mark], "burnMicroUsdPerHour": 7980000}
     job["status"]["conditions"] = []
     return job

@@ -101,7 +101,8 @@ def test_estimate_and_forecast_stand_beside_the_cost() -> None:
     rows = cells(render(facts_of(finished(), None), "now")).rows
     assert ["estimate", "$0.20", "$0.31", "$0.55"] in rows
     assert ["forecast", "$0.27", "$0.29", "$0.33"] in rows
-    assert ["so far", "", "$0.267358", ""] in rows
+    assert ["cost", "", "$0.267358", ""] in rows
+    assert ["cost now", "", "$0.267358", ""] in rows
 
 
 def test_the_page_fetches_nothing_and_forbids_it() -> None:
