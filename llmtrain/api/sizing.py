@@ -1,8 +1,7 @@
 """The job's model as numbers, and `preset: auto`: the compute-optimal size for a number of tokens or of FLOPs.
 
-Loss L(N, D) = E + A / N^alpha + B / D^beta with the constants that Besiroglu et al. 2024 (arXiv 2404.10102) fitted to
-Chinchilla's runs; training costs 6 N D. Minimal loss at given cost needs alpha A / N^alpha = beta B / D^beta, which
-is 17 to 23 tokens a parameter between 1e20 and 1e25 FLOPs. N counts all parameters, as in Hoffmann et al. 2022.
+By `llmtrain.scaling.law` with the constants that Besiroglu et al. 2024 (arXiv 2404.10102) fitted to Chinchilla's runs:
+17 to 23 tokens a parameter between 1e20 and 1e25 FLOPs. N counts all parameters, as in Hoffmann et al. 2022.
 """
 
 import math
@@ -22,8 +21,7 @@ from llmtrain.api.model import (
     Preset,
 )
 from llmtrain.api.presets import PRESETS
-
-A, B, ALPHA, BETA = 482.01, 2085.43, 0.3478, 0.3658
+from llmtrain.scaling.law import BESIROGLU
 
 SMALLEST_WIDTH, LARGEST_WIDTH = 64, 32768
 MOST_LAYERS = 256
@@ -36,14 +34,12 @@ TIED_BELOW = 4_000_000_000
 
 def optimal_parameters(tokens: float) -> float:
     """N whose optimal number of tokens is this."""
-    return math.pow(ALPHA * A / (BETA * B) * math.pow(tokens, BETA), 1 / ALPHA)
+    return BESIROGLU.parameters_for(tokens)
 
 
 def optimal_tokens(flops: float) -> float:
     """D of the least loss that 6 N D = `flops` can buy."""
-    product = flops / 6
-    ratio = math.pow(ALPHA * A / (BETA * B), 1 / (ALPHA + BETA))
-    return product / (ratio * math.pow(product, BETA / (ALPHA + BETA)))
+    return BESIROGLU.best_split(flops)[1]
 
 
 def aspect(count: float) -> float:

@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.cli.estimate import PlanFiles, number, spread
+from llmtrain.cli.estimate import PlanFiles
 from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
+from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law, split_cells
+from llmtrain.cli.numbers import number, spread
 from llmtrain.cost.comparison import Comparison, Pair
 from llmtrain.cost.comparison import compare as compare_plans
 from llmtrain.cost.errors import InputError
@@ -20,8 +23,10 @@ from llmtrain.cost.plans import Plan
 from llmtrain.pages.compare import compare_page
 from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import tokens_per_second, with_speed
+from llmtrain.pricing.outcome import job_outcome, same_money
 from llmtrain.pricing.plans import plan_of
 from llmtrain.pricing.views import comparison_view
+from llmtrain.scaling.outcome import Expectation, Outcome, Split, Text
 
 
 class Output(StrEnum):
@@ -43,6 +48,8 @@ def compare(
     plans: PlanFiles = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or html.")] = Output.TABLE,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the job.")] = "default",
+    scaling_law: LawFile = None,
+    bytes_per_token: BytesPerToken = None,
 ) -> None:
     """What the same training costs on every plan, rented or owned, and from where on owning is the cheaper.
 
@@ -50,7 +57,7 @@ def compare(
     """
     with complaints():
         given = _given(job, file, namespace, plans or [])
-        typer.echo(rendered(compared(given), output))
+        typer.echo(rendered(compared(given), output, losses_of(given, *read_law(scaling_law, bytes_per_token))))
 
 
 def _given(job: str | None, file: Path | None, namespace: str, plans: Sequence[Path]) -> Given:
@@ -77,17 +84,41 @@ def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
     return [plans[name] for name in dict.fromkeys([own, *wanted]) if name in plans]
 
 
-def rendered(found: Comparison, output: Output) -> str:
+@dataclass(frozen=True)
+class Losses:
+    """What the training comes to, and by which law."""
+
+    expected: Expectation
+    outcome: Outcome
+
+    def bought(self, found: Comparison) -> Mapping[str, Split]:
+        """By plan, the best that the job's own dollars buy there."""
+        return same_money(found, self.expected, self.outcome)
+
+
+def losses_of(given: Given, expected: Expectation, text: Text) -> Losses | None:
+    """None where no law tells what the training comes to."""
+    found = job_outcome(given.spec, expected, text)
+    return None if found is None else Losses(expected, found)
+
+
+def rendered(found: Comparison, output: Output, losses: Losses | None = None) -> str:
     """The comparison as text."""
+    loss = losses.outcome if losses else None
+    bought = losses.bought(found) if losses else {}
     if output is Output.JSON:
-        return json.dumps(comparison_view(found), indent=2)
-    return compare_page(found) if output is Output.HTML else _tables(found)
+        return json.dumps(comparison_view(found, loss, bought), indent=2)
+    return compare_page(found, loss, bought) if output is Output.HTML else _tables(found, loss, bought)
 
 
-def _tables(found: Comparison) -> str:
+def _tables(found: Comparison, loss: Outcome | None, bought: Mapping[str, Split]) -> str:
     out = io.StringIO()
     console = Console(file=out, width=130, markup=False, emoji=False)
     console.print(_plans(found))
+    if loss is not None:
+        console.print(_losses(loss, bought))
+        for warning in loss.warnings:
+            console.print(f"warning: {warning}", markup=False, highlight=False)
     for pair in found.pairs:
         console.print(_pair(pair))
     for plan, reason in found.skipped:
@@ -111,6 +142,14 @@ def _plans(found: Comparison) -> Table:
             number(each.usd_per_1e21_flops),
             number(each.usd_per_million_tokens),
         )
+    return table
+
+
+def _losses(loss: Outcome, bought: Mapping[str, Split]) -> Table:
+    table = loss_table(loss)
+    table.add_section()
+    for plan, split in bought.items():
+        table.add_row(f"this training's money on {plan}, best split", *split_cells(split))
     return table
 
 

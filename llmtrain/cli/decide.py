@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from llmtrain.cli.cells import cell, drawing
-from llmtrain.cli.estimate import number, spread
 from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.numbers import number, spread
 from llmtrain.cost.errors import InputError
 from llmtrain.decision.analysis import Decision, Result
 from llmtrain.decision.analysis import decide as decided

@@ -13,13 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api.kubeyaml import dump_all
+from llmtrain.cli.cells import cell
 from llmtrain.cli.inputs import Given, complaints, job_from_file, only_job
+from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law
+from llmtrain.cli.numbers import spread
 from llmtrain.cost.estimate import Estimate
-from llmtrain.cost.ranges import Range
 from llmtrain.local.calibration import CPU, Calibration, read
 from llmtrain.pricing.job import Known, estimate_job
+from llmtrain.pricing.outcome import job_outcome
 from llmtrain.pricing.plans import plan_of
 from llmtrain.pricing.views import estimate_view
+from llmtrain.scaling.outcome import Outcome
 
 PlanFiles = Annotated[list[Path] | None, typer.Option("--plans", help="File with ComputePlans; may be repeated.")]
 
@@ -49,8 +53,12 @@ def estimate(
     calibration: Annotated[
         Path | None, typer.Option(help="Speeds measured by `llmtrain run-local --calibrate`.")
     ] = None,
+    scaling_law: LawFile = None,
+    bytes_per_token: BytesPerToken = None,
 ) -> None:
-    """Hours, dollars and kWh of every stage before anything runs, as p10, p50 and p90. No cluster is needed.
+    """Hours, dollars and kWh of every stage before anything runs, as p10, p50 and p90, and the loss to expect.
+
+    No cluster is needed.
 
     Example: `llmtrain estimate -f job.yaml --plans plans.yaml`
     """
@@ -62,7 +70,8 @@ def estimate(
         today = datetime.now(UTC).date()
         known = Known(input_bytes=input_bytes) if calibration is None else _known(given, read(calibration), input_bytes)
         found = estimate_job(given.name, given.spec, given.plans, today, known)
-    typer.echo(rendered(found, output))
+        loss = job_outcome(given.spec, *read_law(scaling_law, bytes_per_token))
+    typer.echo(rendered(found, output, loss))
 
 
 def _known(given: Given, calibration: Calibration, input_bytes: float | None) -> Known:
@@ -75,25 +84,27 @@ def _known(given: Given, calibration: Calibration, input_bytes: float | None) ->
     return Known(input_bytes, calibration.measured(accelerator), calibration.curation_bytes_per_core_second)
 
 
-def rendered(found: Estimate, output: Output) -> str:
+def rendered(found: Estimate, output: Output, loss: Outcome | None = None) -> str:
     """The estimate as text."""
     if output is Output.JSON:
-        return json.dumps(estimate_view(found), indent=2)
+        return json.dumps(estimate_view(found, loss), indent=2)
     if output is Output.YAML:
-        return yaml.safe_dump(estimate_view(found), sort_keys=False, allow_unicode=True)
-    return _tables(found)
+        return yaml.safe_dump(estimate_view(found, loss), sort_keys=False, allow_unicode=True)
+    return _tables(found, loss)
 
 
-def _tables(found: Estimate) -> str:
+def _tables(found: Estimate, loss: Outcome | None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=118, markup=False, emoji=False)
     console.print(_stages(found))
     console.print(_facts(found), markup=False, highlight=False)
+    if loss is not None:
+        console.print(loss_table(loss))
     assumptions = Table("assumption", "value", "source", "date", title="What this rests on")
-    for each in found.assumptions:
-        assumptions.add_row(each.name, each.value, each.source, each.date)
+    for each in (*found.assumptions, *(loss.assumptions if loss else ())):
+        assumptions.add_row(each.name, each.value, cell(each.source), each.date)
     console.print(assumptions)
-    for warning in found.warnings:
+    for warning in (*found.warnings, *(loss.warnings if loss else ())):
         console.print(f"warning: {warning}", markup=False, highlight=False)
     return out.getvalue().rstrip()
 
@@ -108,18 +119,6 @@ def _stages(found: Estimate) -> Table:
     table.add_row("Total", "", "", *map(spread, totals))
     table.add_row("with development", "", "", "", "", spread(found.development_usd), "")
     return table
-
-
-def spread(value: Range) -> str:
-    """Three numbers in one cell."""
-    return " / ".join(number(each) for each in (value.p10, value.p50, value.p90))
-
-
-def number(value: float) -> str:
-    """Three significant digits, thousands apart."""
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _facts(found: Estimate) -> str:

@@ -1,5 +1,7 @@
 """The comparison as a page: verdicts, all plans, the curves, the tornado, and where each number comes from."""
 
+from collections.abc import Mapping
+
 from llmtrain.cost.comparison import Comparison, Pair, PlanResult
 from llmtrain.cost.owned import OwnedInputs, camel, owned_cost
 from llmtrain.cost.ranges import Range
@@ -7,6 +9,7 @@ from llmtrain.cost.rent_or_own import Rent, cost_by_month, levelised_at
 from llmtrain.pages.charts import Axis, Chart, Line, Mark, Span, bars_svg, svg
 from llmtrain.pages.sources import Sources
 from llmtrain.pages.style import STYLE
+from llmtrain.scaling.outcome import Outcome, Split
 from llmtrain.text import escaped
 
 LOWEST_USE = 0.15
@@ -14,13 +17,16 @@ HIGHEST_USE = 1.25
 PRICE_POINTS = 120
 
 
-def compare_page(comparison: Comparison) -> str:
-    """One HTML file."""
+def compare_page(
+    comparison: Comparison, outcome: Outcome | None = None, same_money: Mapping[str, Split] | None = None
+) -> str:
+    """One HTML file; with `outcome` the expected loss, with `same_money` the best that the job's dollars buy by plan."""
     sources = Sources()
     body = [
         f"<h1>Rent or own: {escaped(comparison.job)}</h1>",
         _summary(comparison),
         _plans(comparison, sources),
+        _losses(outcome, same_money or {}),
         *[_pair(pair, index, sources) for index, pair in enumerate(comparison.pairs)],
         _skipped(comparison),
         sources.section(),
@@ -65,6 +71,29 @@ def _plans(comparison: Comparison, sources: Sources) -> str:
     head = "".join(f"<th>{escaped(column)}</th>" for column in columns)
     rows = "".join(_plan_row(result, sources) for result in comparison.results)
     return f'<h2>The same training on every plan</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+
+
+def _losses(outcome: Outcome | None, same_money: Mapping[str, Split]) -> str:
+    if outcome is None:
+        return ""
+    named = [("this training", outcome.planned), ("best split of the same compute", outcome.best)]
+    named += [(f"this training's money on {plan}, best split", split) for plan, split in same_money.items()]
+    columns = ("", "parameters", "tokens", "tokens per parameter", "nats per token", "bits per byte")
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    rows = "".join(_loss_row(name, split) for name, split in named)
+    warnings = "".join(f"<p>{escaped(warning)}.</p>" for warning in outcome.warnings)
+    items = "".join(
+        f"<li>{escaped(a.name)}: {escaped(a.value)} ({escaped(a.source)})</li>" for a in outcome.assumptions
+    )
+    table = f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    return f"<h2>What loss the money buys</h2>{table}{warnings}<ul>{items}</ul>"
+
+
+def _loss_row(name: str, split: Split) -> str:
+    sizes = f"<td>{split.parameters:.3g}</td><td>{split.tokens:.3g}</td><td>{split.tokens_per_parameter:.3g}</td>"
+    return (
+        f"<tr><td>{escaped(name)}</td>{sizes}<td>{_range(split.loss)}</td><td>{_range(split.bits_per_byte)}</td></tr>"
+    )
 
 
 def _plan_row(result: PlanResult, sources: Sources) -> str:

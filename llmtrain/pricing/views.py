@@ -1,5 +1,6 @@
 """Estimates and comparisons as plain data with stable names: what `-o json` prints and the page carries."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,14 +10,16 @@ from llmtrain.cost.owned import camel
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.rent_or_own import Verdict
 from llmtrain.cost.tornado import Bar
+from llmtrain.pricing.outcome import outcome_view, split_view
+from llmtrain.scaling.outcome import Outcome, Split
 
 View = dict[str, Any]
 ESTIMATE_SCHEMA = "llmtrain.dev/estimate/v1"
 COMPARISON_SCHEMA = "llmtrain.dev/comparison/v1"
 
 
-def estimate_view(estimate: Estimate) -> View:
-    """Schema `llmtrain.dev/estimate/v1`; hours of the wall clock, US dollars, kWh."""
+def estimate_view(estimate: Estimate, outcome: Outcome | None = None) -> View:
+    """Schema `llmtrain.dev/estimate/v1`; hours of the wall clock, US dollars, kWh; the loss where it is expected."""
     return {
         "schema": ESTIMATE_SCHEMA,
         "job": estimate.job,
@@ -32,8 +35,9 @@ def estimate_view(estimate: Estimate) -> View:
             "multiplier": quantiles(estimate.development_multiplier),
             "usd": quantiles(estimate.development_usd),
         },
-        "assumptions": [asdict(assumption) for assumption in estimate.assumptions],
-        "warnings": list(estimate.warnings),
+        "outcome": None if outcome is None else outcome_view(outcome),
+        "assumptions": [asdict(each) for each in (*estimate.assumptions, *(outcome.assumptions if outcome else ()))],
+        "warnings": [*estimate.warnings, *(outcome.warnings if outcome else ())],
     }
 
 
@@ -69,20 +73,27 @@ def _stage(stage: StageEstimate) -> View:
     }
 
 
-def comparison_view(comparison: Comparison) -> View:
-    """Schema `llmtrain.dev/comparison/v1`: the training on every plan, every owned plan against every rented one."""
+def comparison_view(
+    comparison: Comparison, outcome: Outcome | None = None, same_money: Mapping[str, Split] | None = None
+) -> View:
+    """Schema `llmtrain.dev/comparison/v1`: the training on every plan, every owned plan against every rented one.
+
+    With `outcome` the loss that the training comes to, with `same_money` the best that its dollars buy on each plan.
+    """
+    bought = same_money or {}
     return {
         "schema": COMPARISON_SCHEMA,
         "job": comparison.job,
         "trainFlops": comparison.train_flops,
         "tokens": comparison.tokens,
-        "plans": [_result(result) for result in comparison.results],
+        "outcome": None if outcome is None else outcome_view(outcome),
+        "plans": [_result(result, bought.get(result.plan.name)) for result in comparison.results],
         "rentOrOwn": [_pair(pair) for pair in comparison.pairs],
         "skipped": [{"plan": plan, "reason": reason} for plan, reason in comparison.skipped],
     }
 
 
-def _result(result: PlanResult) -> View:
+def _result(result: PlanResult, bought: Split | None) -> View:
     plan = result.plan
     return {
         "plan": plan.name,
@@ -100,6 +111,7 @@ def _result(result: PlanResult) -> View:
         "usdPer1e21Flops": round(result.usd_per_1e21_flops, 6),
         "usdPerMillionTokens": round(result.usd_per_million_tokens, 9),
         "source": {"name": plan.quote.name, "date": plan.quote.date},
+        "sameMoneyBestSplit": None if bought is None else split_view(bought),
     }
 
 

@@ -301,3 +301,87 @@ def test_without_plans_and_cluster_the_missing_option_is_named(
 def test_a_name_and_a_file_at_once_are_refused(files: tuple[str, str]) -> None:
     assert "either the name of a job or a manifest" in refusal("compare", "llama", "-f", files[0])
     assert "either the name of a job or a manifest" in refusal("compare")
+
+
+GIVEN_LAW: dict[str, Any] = {
+    "constants": {"irreducible": 1.69, "a": 406.4, "b": 410.7, "alpha": 0.34, "beta": 0.28, "sigma": 0.02},
+    "bytesPerToken": 4.0,
+}
+
+
+@pytest.mark.parametrize("command", ["estimate", "compare"])
+def test_the_loss_that_the_money_buys_is_expected_with_its_range(files: tuple[str, str], command: str) -> None:
+    arguments = (command, "-f", files[0], "--plans", files[1])
+    found = json.loads(answer(*arguments, "-o", "json"))["outcome"]
+    loss = 1.8172 + 482.01 / 6_738_415_616**0.3478 + 2085.43 / 2e12**0.3658
+    assert found["lossNatsPerToken"]["p50"] == pytest.approx(loss, rel=1e-5)
+    assert found["lossNatsPerToken"]["p10"] < loss < found["lossNatsPerToken"]["p90"]
+    assert found["bitsPerByte"]["p50"] == pytest.approx(loss / 0.693147 / 4.2, rel=1e-4)
+    assert found["tokensPerParameter"] == pytest.approx(2e12 / 6_738_415_616, rel=1e-4)
+    best = found["bestSplit"]
+    assert best["parameters"] * best["tokens"] == pytest.approx(2e12 * 6_738_415_616, rel=1e-6)
+    assert "over-trained" in found["warnings"][0]
+    table = answer(*arguments)
+    assert all(text in table for text in ("Expected loss", "best split of the same", "over-trained", "bits per byte"))
+
+
+def test_the_same_money_buys_the_more_loss_where_work_is_cheaper(files: tuple[str, str]) -> None:
+    found = json.loads(answer("compare", "-f", files[0], "--plans", files[1], "-o", "json"))
+    rented, owned = (plan["sameMoneyBestSplit"] for plan in found["plans"])
+    assert rented["lossNatsPerToken"] == found["outcome"]["bestSplit"]["lossNatsPerToken"]
+    assert owned["lossNatsPerToken"]["p50"] < rented["lossNatsPerToken"]["p50"]
+    page = answer("compare", "-f", files[0], "--plans", files[1], "-o", "html")
+    assert "What loss the money buys" in page
+
+
+def test_a_law_of_ones_own_is_taken_instead(files: tuple[str, str], tmp_path: Path) -> None:
+    law = tmp_path / "law.yaml"
+    law.write_text(yaml.safe_dump(GIVEN_LAW))
+    found = json.loads(answer("estimate", "-f", files[0], "--plans", files[1], "--scaling-law", str(law), "-o", "json"))
+    loss = 1.69 + 406.4 / 6_738_415_616**0.34 + 410.7 / 2e12**0.28
+    assert found["outcome"]["lossNatsPerToken"]["p50"] == pytest.approx(loss, rel=1e-5)
+    assert found["outcome"]["bitsPerByte"]["p50"] == pytest.approx(loss / 0.693147 / 4.0, rel=1e-4)
+
+
+def test_runs_are_fitted_where_they_are_given(files: tuple[str, str], tmp_path: Path) -> None:
+    sizes = [(n, d) for n in (1e8, 1e9, 1e10) for d in (1e10, 1e11, 1e12)]
+    runs = [{"parameters": n, "tokens": d, "loss": 1.2 + 406.4 / n**0.34 + 410.7 / d**0.34} for n, d in sizes]
+    law = tmp_path / "law.json"
+    law.write_text(json.dumps({"schema": "llmtrain.dev/scaling-law/v1", "runs": runs}))
+    found = json.loads(answer("estimate", "-f", files[0], "--plans", files[1], "--scaling-law", str(law), "-o", "json"))
+    loss = 1.2 + 406.4 / 6_738_415_616**0.34 + 410.7 / 2e12**0.34
+    assert found["outcome"]["lossNatsPerToken"]["p50"] == pytest.approx(loss, rel=0.01)
+    assert found["outcome"]["law"]["source"] == "fitted to 9 runs"
+
+
+@pytest.mark.parametrize(
+    ("law", "field"),
+    [
+        (GIVEN_LAW | {"constants": GIVEN_LAW["constants"] | {"gamma": 1}}, "constants.gamma"),
+        (GIVEN_LAW | {"constants": GIVEN_LAW["constants"] | {"alpha": -0.3}}, "constants.alpha"),
+        (GIVEN_LAW | {"constants": {"a": 1}}, "constants.irreducible"),
+        ({"bytesPerToken": 4}, "constants"),
+        ({"runs": [{"parameters": 1e6, "tokens": 1e7, "loss": 3}]}, "runs"),
+        ({"runs": [{"parameters": 1e6, "tokens": -1e7, "loss": 3}]}, "runs[0].tokens"),
+        (GIVEN_LAW | {"schema": "llmtrain.dev/estimate/v1"}, "schema"),
+        ([], "must be one object"),
+    ],
+)
+def test_a_law_that_is_none_is_refused_by_its_field(
+    files: tuple[str, str], tmp_path: Path, law: Any, field: str
+) -> None:
+    (tmp_path / "law.yaml").write_text(yaml.safe_dump(law))
+    said = refusal("estimate", "-f", files[0], "--plans", files[1], "--scaling-law", str(tmp_path / "law.yaml"))
+    assert field in said
+
+
+def test_bytes_per_token_must_be_above_zero(files: tuple[str, str]) -> None:
+    assert "--bytes-per-token" in refusal("estimate", "-f", files[0], "--plans", files[1], "--bytes-per-token", "-1")
+
+
+def test_no_loss_is_expected_of_a_training_that_goes_on_from_another(files: tuple[str, str]) -> None:
+    manifest = yaml.safe_load(Path(files[0]).read_text())
+    manifest["spec"]["training"]["continueFrom"] = {"artifact": "0123456789abcdef"}
+    Path(files[0]).write_text(yaml.safe_dump(manifest))
+    assert json.loads(answer("estimate", "-f", files[0], "--plans", files[1], "-o", "json"))["outcome"] is None
+    assert "Expected loss" not in answer("compare", "-f", files[0], "--plans", files[1])
