@@ -12,14 +12,17 @@ import typer
 from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
-from llmtrain.ledger.focus import focus_csv
+from llmtrain.ledger.focus import FocusError, focus_csv
 from llmtrain.ledger.former import FORMER_CONFIG_MAP
+from llmtrain.ledger.grouping import LabelError, checked_label, grouped
 from llmtrain.ledger.invoice import Difference, InvoiceError, differences, ledger_sums, read_invoice
 from llmtrain.ledger.lines import Line, former_flaws, lines_of
+from llmtrain.ledger.skus import skus_of, unknown_plans, with_skus
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; empty: all.")]
 Saved = Annotated[
-    Path | None, typer.Option("--from", help="Objects saved by `kubectl get llmjob,cm -o json` instead of a cluster.")
+    Path | None,
+    typer.Option("--from", help="Objects saved by `kubectl get llmjob,cm,computeplans -o json` instead of a cluster."),
 ]
 Home = Annotated[
     str,
@@ -52,6 +55,10 @@ def register(app: typer.Typer) -> None:
 def export(
     namespace: Namespace = "",
     form: Annotated[Format, typer.Option("--format", "-o", help="Own columns, or those of FOCUS 1.2.")] = Format.CSV,
+    group_by: Annotated[
+        str,
+        typer.Option(metavar="LABEL", help="Add up the jobs that have one value of this label, such as cost-centre."),
+    ] = "",
     saved: Saved = None,
     home: Home = HOME,
 ) -> None:
@@ -59,9 +66,44 @@ def export(
 
     Example: `llmtrain ledger export -n team-a -o focus > bill.csv`
     """
+    label = _label(group_by)
     lines = read(namespace, saved, home)
-    text = ledger_csv(lines) if form is Format.CSV else focus_csv(lines, datetime.now(UTC))
-    typer.echo(text, nl=False)
+    if form is Format.FOCUS:
+        lines = _with_skus(lines, saved)
+    lines = grouped(lines, label) if label else lines
+    typer.echo(ledger_csv(lines, label) if form is Format.CSV else _focus(lines), nl=False)
+
+
+def _label(text: str) -> str:
+    try:
+        return checked_label(text) if text else ""
+    except LabelError as error:
+        raise _refuse(f"--group-by: {error}") from error
+
+
+def _focus(lines: list[Line]) -> str:
+    try:
+        return focus_csv(lines, datetime.now(UTC))
+    except FocusError as error:
+        raise _refuse(str(error)) from error
+
+
+def _with_skus(lines: list[Line], saved: Path | None) -> list[Line]:
+    """Lines with what their plans are. Where that cannot be known it is told, and the bill is written all the same."""
+    try:
+        plans = kubectl_json("get", "computeplans")["items"] if saved is None else _from_file(saved)
+    except KubectlError as error:
+        typer.secho(f"plans cannot be read: {error}", err=True)
+        plans = []
+    skus, flaws = skus_of(plans)
+    known = with_skus(lines, skus)
+    for flaw in flaws:
+        typer.secho(flaw, err=True)
+    for plan in unknown_plans(known) if skus else []:
+        typer.secho(
+            f"not known whether ComputePlan {plan} is reserved or spot: its PricingCategory is Standard", err=True
+        )
+    return known
 
 
 def show(namespace: Namespace = "", saved: Saved = None, home: Home = HOME) -> None:
@@ -125,8 +167,18 @@ def _from_file(saved: Path) -> list[dict[str, Any]]:
         body = json.loads(saved.read_text())
     except (OSError, ValueError) as error:
         raise _refuse(f"{saved}: {error}") from error
-    items: list[dict[str, Any]] = body.get("items", [body]) if isinstance(body, dict) else body
+    items = body.get("items", [body]) if isinstance(body, dict) else body
+    if not isinstance(items, list) or not all(map(_is_object, items)):
+        raise _refuse(f"{saved}: no objects of Kubernetes; save what `kubectl get llmjob,cm,computeplans -o json` says")
     return items
+
+
+def _is_object(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("metadata"), dict)
+        and isinstance(item["metadata"].get("name"), str)
+    )
 
 
 def _from_cluster(namespace: str, home: str) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
+from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.lines import Line
 
 SPLIT = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
 COLUMNS = (
     "namespace", "job", "jobUid", "stage", "role", "plan", "tenure", "state", "startTime", "endTime", "pods",
     "podSeconds", "billedSeconds", "acceleratorSeconds", "costUsd", "energyJoules", *(f"{kind}Seconds" for kind in SPLIT),
+    "rowId",
 )  # fmt: skip
 
 
@@ -28,13 +30,17 @@ def write(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
     return out.getvalue()
 
 
-def ledger_csv(lines: Iterable[Line]) -> str:
-    """Our own columns."""
-    return write(COLUMNS, map(_row, lines))
+def ledger_csv(lines: Iterable[Line], label: str = "") -> str:
+    """Our own columns; one more for the label that the lines were added up by, if they were."""
+    if not label:
+        return write(COLUMNS, map(_row, lines))
+    column = f"label:{label}"
+    return write((*COLUMNS, column), (_row(line) | {column: line.labels.get(label, "")} for line in lines))
 
 
 def _row(line: Line) -> dict[str, str]:
     row = {
+        "rowId": row_id(line),
         "namespace": line.namespace,
         "job": line.job,
         "jobUid": line.uid,

@@ -35,6 +35,8 @@ LABEL_NAMESPACE = f"{GROUP}/namespace"
 LABEL_NAMESPACE_UID = f"{GROUP}/namespace-uid"
 LABEL_MONTH = f"{GROUP}/ledger-month"
 LABEL_PAGE = f"{GROUP}/ledger-page"
+MOST_LABELS = 32
+"""Of a job, that are kept."""
 CARRIED = "carried-over"
 """In place of the month of what was carried over."""
 
@@ -47,7 +49,7 @@ Amount = Annotated[int, Field(ge=0, le=MOST)]
 Parts = Annotated[dict[Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")], Amount], Field(max_length=16)]
 Labels = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=317)], Annotated[str, Field(max_length=63)]],
-    Field(max_length=32),
+    Field(max_length=MOST_LABELS),
 ]
 
 
@@ -212,6 +214,12 @@ def _newer(text: str) -> str:
 def _told(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_url=False)
     return "; ".join(f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in faults[:4])
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The first of a job's labels that are not ours."""
+    others = sorted(item for item in labels.items() if not item[0].startswith(f"{GROUP}/"))
+    return dict(others[:MOST_LABELS])
 
 
 def added_up(rows: Iterable[Row]) -> list[Row]:

@@ -1,87 +1,217 @@
-"""The ledger in the columns of FOCUS 1.2, the FinOps Open Cost and Usage Specification.
+"""The ledger in the columns of FOCUS 1.2, the FinOps Open Cost and Usage Specification: all of them, null where there is nothing.
 
-One charge a line. Its price is what the ledger billed, so list, contracted, effective and billed cost are one number.
-Lines without times, of what was carried over, take the period that is asked for.
+One charge a row. Its price is what the ledger billed, so list, contracted, effective and billed cost are one number. What is
+bought for later is on no row: a reserved plan's hours are charged as they are used, at its price. Lines without times, of
+what was carried over, take the period that is asked for.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from llmtrain.api import GROUP
 from llmtrain.ledger.csvfile import exact_usd, write
+from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.lines import SETTLED, UNVERIFIED, Line
+from llmtrain.ledger.unitprice import Priced, priced_charge, priced_hours
 
 COLUMNS = (
-    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
-    "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart",
-    "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName",
-    "ListCost", "ListUnitPrice", "PricingCategory", "PricingCurrency", "PricingQuantity", "PricingUnit", "ProviderName",
-    "PublisherName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName", "SkuId",
-    "SubAccountId", "SubAccountName", "Tags",
+    "AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency",
+    "BillingPeriodEnd", "BillingPeriodStart", "CapacityReservationId", "CapacityReservationStatus", "ChargeCategory",
+    "ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart",
+    "CommitmentDiscountCategory", "CommitmentDiscountId", "CommitmentDiscountName", "CommitmentDiscountQuantity",
+    "CommitmentDiscountStatus", "CommitmentDiscountType", "CommitmentDiscountUnit", "ConsumedQuantity", "ConsumedUnit",
+    "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost",
+    "ListUnitPrice", "PricingCategory", "PricingCurrency", "PricingCurrencyContractedUnitPrice",
+    "PricingCurrencyEffectiveCost", "PricingCurrencyListUnitPrice", "PricingQuantity", "PricingUnit", "ProviderName",
+    "PublisherName", "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory",
+    "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId",
+    "SubAccountName", "SubAccountType", "Tags",
+    "x_RowId", "x_State", "x_Stage", "x_Role", "x_Pods", "x_BilledSeconds", "x_AcceleratorSeconds",
 )  # fmt: skip
-CATEGORY = {"Rented": "Standard", "Owned": "Other"}
-HOUR = Decimal(3600)
+"""Those of FOCUS by the alphabet, then our own."""
+RESERVED = "Reserved"
+CATEGORY = {"Rented": "Standard", "OnDemand": "Standard", RESERVED: "Committed", "Spot": "Dynamic"}
+"""PricingCategory by how it is rented; Other for owned plans, whose hours have a cost and no price."""
+ACCELERATOR_HOURS, POD_HOURS, CHARGES = "Accelerator-Hours", "Pod-Hours", "Charges"
+CORRECTION = "Correction"
+METER = "Compute Usage"
+NO_PLAN = "unpriced"
+"""In place of a plan's name, where the pods had none."""
 TOLD = {SETTLED: "settled", UNVERIFIED: "carried over, unverified"}
+
+
+class FocusError(ValueError):
+    """A line that cannot be a charge; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A line, from when to when it was incurred (UTC, the end is not in it), and in which period it is billed.
+
+    A correction is one of what an earlier period, which is closed, has had. `invoice` is the id of the invoice that it is
+    on, if there is one.
+    """
+
+    line: Line
+    start: datetime
+    end: datetime
+    billing_start: datetime
+    billing_end: datetime
+    correction: bool = False
+    invoice: str = ""
+
+
+def charge_of(line: Line, now: datetime) -> Charge:
+    """The whole line as one charge of the month that it began in; `now` ends what is not over. FocusError names a bad time."""
+    try:
+        start, end = _time(line.start) or month_start(now), _time(line.end) or now
+    except ValueError as error:
+        raise FocusError(f"job {line.namespace}/{line.job}, stage {line.stage}: {error}") from error
+    return Charge(line, start, max(start, end), month_start(start), next_month(start))
 
 
 def focus_csv(lines: Iterable[Line], now: datetime) -> str:
     """Lines as FOCUS rows. `now` ends the charge period of what is not over."""
-    return write(COLUMNS, (focus_row(line, now) for line in lines))
+    return charges_csv(charge_of(line, now) for line in lines)
 
 
-def focus_row(line: Line, now: datetime) -> dict[str, str]:
-    """One charge."""
-    start = _time(line.start) or month_start(now)
-    end = max(start, _time(line.end) or now)
-    cost = exact_usd(line.cost_micro_usd)
-    quantity, unit = pricing_quantity(line)
-    price = str((Decimal(cost) / quantity).quantize(Decimal("0.000001"))) if quantity else "0"
-    what = TOLD.get(line.state, "provisional")
+def charges_csv(charges: Iterable[Charge]) -> str:
+    """Charges as FOCUS rows, in their order. Should two have one id, the later ones say which they are."""
+    seen: Counter[str] = Counter()
+    rows = []
+    for row in map(focus_row, charges):
+        seen[row["x_RowId"]] += 1
+        times = seen[row["x_RowId"]]
+        rows.append(row | {"x_RowId": f"{row['x_RowId']}-{times}"} if times > 1 else row)
+    return write(COLUMNS, rows)
+
+
+def focus_row(charge: Charge) -> dict[str, str]:
+    """One charge; columns that are null are left out."""
+    priced, unit = priced_of(charge.line)
     return {
-        "BilledCost": cost,
-        "BillingAccountId": line.namespace,
-        "BillingAccountName": line.namespace,
+        name: value
+        for part in (_money(charge, priced, unit), _when(charge), _who(charge), _sku(charge.line, unit),
+                     _commitment(charge.line, priced, unit), _own(charge))
+        for name, value in part.items()
+        if value
+    }  # fmt: skip
+
+
+def priced_of(line: Line) -> tuple[Priced, str]:
+    """Price and quantity: accelerator-hours, pod-hours where there is no accelerator, one charge where nothing was billed."""
+    seconds, unit = (line.accelerator_seconds, ACCELERATOR_HOURS) if line.accelerator_seconds else (
+        line.billed_seconds, POD_HOURS)  # fmt: skip
+    priced = priced_hours(line.cost_micro_usd, seconds, line.pods)
+    return (priced, unit) if priced else (priced_charge(line.cost_micro_usd), CHARGES)
+
+
+def _money(charge: Charge, priced: Priced, unit: str) -> dict[str, str]:
+    cost, price = exact_usd(charge.line.cost_micro_usd), f"{priced.unit_price:f}"
+    costs = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
+    prices = (
+        "ContractedUnitPrice",
+        "ListUnitPrice",
+        "PricingCurrencyContractedUnitPrice",
+        "PricingCurrencyListUnitPrice",
+    )
+    return dict.fromkeys(costs, cost) | dict.fromkeys(prices, price) | {
         "BillingCurrency": "USD",
-        "BillingPeriodStart": _text(month_start(start)),
-        "BillingPeriodEnd": _text(next_month(start)),
-        "ChargeCategory": "Usage",
-        "ChargeClass": "",
-        "ChargeDescription": f"{line.stage} {line.role} pods of {line.job or 'deleted jobs'} on {line.plan}, {what}",
-        "ChargeFrequency": "Usage-Based",
-        "ChargePeriodStart": _text(start),
-        "ChargePeriodEnd": _text(end),
-        "ConsumedQuantity": str(line.pod_seconds),
-        "ConsumedUnit": "Seconds",
-        "ContractedCost": cost,
-        "ContractedUnitPrice": price,
-        "EffectiveCost": cost,
-        "InvoiceIssuerName": line.plan,
-        "ListCost": cost,
-        "ListUnitPrice": price,
-        "PricingCategory": CATEGORY.get(line.tenure, "Other"),
         "PricingCurrency": "USD",
-        "PricingQuantity": str(quantity),
+        "PricingQuantity": f"{priced.quantity:f}",
         "PricingUnit": unit,
-        "ProviderName": line.plan,
-        "PublisherName": line.plan,
-        "ResourceId": line.uid,
-        "ResourceName": line.job,
-        "ResourceType": "LLMTrainingJob",
-        "ServiceCategory": "AI and Machine Learning",
-        "ServiceName": f"LLM {line.stage}",
-        "SkuId": line.plan,
-        "SubAccountId": line.namespace,
-        "SubAccountName": line.namespace,
-        "Tags": json.dumps({"job": line.job, "role": line.role, "stage": line.stage, "tenure": line.tenure}),
+        "ConsumedQuantity": f"{Decimal(charge.line.pod_seconds):.6f}",
+        "ConsumedUnit": "Seconds",
+    }  # fmt: skip
+
+
+def _when(charge: Charge) -> dict[str, str]:
+    return {
+        "BillingPeriodStart": _text(charge.billing_start),
+        "BillingPeriodEnd": _text(charge.billing_end),
+        "ChargePeriodStart": _text(charge.start),
+        "ChargePeriodEnd": _text(charge.end),
+        "ChargeCategory": "Usage",
+        "ChargeClass": CORRECTION if charge.correction else "",
+        "ChargeFrequency": "Usage-Based",
+        "InvoiceId": charge.invoice,
     }
 
 
-def pricing_quantity(line: Line) -> tuple[Decimal, str]:
-    """Billed accelerator-hours, or pod-hours where there is no accelerator."""
-    seconds, unit = (line.accelerator_seconds, "Accelerator Hours") if line.accelerator_seconds else (
-        line.billed_seconds, "Pod Hours")  # fmt: skip
-    return (Decimal(seconds) / HOUR).quantize(Decimal("0.000001")), unit
+def _who(charge: Charge) -> dict[str, str]:
+    line = charge.line
+    plan = line.plan or NO_PLAN
+    grouped = ", ".join(f"{key}={value}" for key, value in line.labels.items())
+    whose = line.job or (f"jobs with {grouped}" if grouped else "deleted jobs")
+    what = "correction" if charge.correction else TOLD.get(line.state, "provisional")
+    space = ("BillingAccount", "SubAccount")
+    return {f"{kind}{part}": line.namespace for kind in space for part in ("Id", "Name")} | {
+        "BillingAccountType": "Namespace",
+        "SubAccountType": "Namespace",
+        "ChargeDescription": f"{line.stage} {line.role} pods of {whose} on {plan}, {what}",
+        "InvoiceIssuerName": plan,
+        "ProviderName": plan,
+        "PublisherName": plan,
+        "ResourceId": line.uid,
+        "ResourceName": line.job if line.uid else "",
+        "ResourceType": "LLMTrainingJob" if line.uid else "",
+        "Tags": tags(line),
+    }  # fmt: skip
+
+
+def tags(line: Line) -> str:
+    """The job's labels as they are, and what the ledger tells lines apart by, under a prefix of ours."""
+    own = {"job": line.job, "role": line.role, "stage": line.stage, "tenure": line.tenure}
+    return _json(dict(line.labels) | {f"{GROUP}/{key}": value for key, value in own.items() if value})
+
+
+def _sku(line: Line, unit: str) -> dict[str, str]:
+    plan = line.plan or NO_PLAN
+    details: dict[str, str | int] = {"x_Tenure": line.tenure, "x_Commitment": line.commitment}
+    if unit == ACCELERATOR_HOURS:
+        details |= {"GpuCount": 1, "x_Accelerator": line.accelerator}
+    return {
+        "PricingCategory": CATEGORY.get(line.commitment or line.tenure, "Other"),
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": f"LLM {line.stage}",
+        "ServiceSubcategory": "Machine Learning",
+        "SkuId": plan,
+        "SkuMeter": METER,
+        "SkuPriceDetails": _json({key: value for key, value in details.items() if value}),
+        "SkuPriceId": "/".join(part for part in (plan, line.tenure, unit) if part),
+    }
+
+
+def _commitment(line: Line, priced: Priced, unit: str) -> dict[str, str]:
+    """What the hours of a reserved plan were drawn from: the plan is the commitment."""
+    if RESERVED not in (line.commitment, line.tenure):
+        return {}
+    return {
+        "CommitmentDiscountCategory": "Usage",
+        "CommitmentDiscountId": f"{GROUP}/computeplans/{line.plan}/{unit}",
+        "CommitmentDiscountName": line.plan,
+        "CommitmentDiscountQuantity": f"{priced.quantity:f}",
+        "CommitmentDiscountStatus": "Used",
+        "CommitmentDiscountType": RESERVED,
+        "CommitmentDiscountUnit": unit,
+    }
+
+
+def _own(charge: Charge) -> dict[str, str]:
+    line = charge.line
+    return {
+        "x_RowId": row_id(line, _text(charge.billing_start), CORRECTION if charge.correction else ""),
+        "x_State": line.state,
+        "x_Stage": line.stage,
+        "x_Role": line.role,
+        "x_Pods": str(line.pods),
+        "x_BilledSeconds": str(line.billed_seconds),
+        "x_AcceleratorSeconds": str(line.accelerator_seconds),
+    }
 
 
 def month_start(time: datetime) -> datetime:
@@ -92,6 +222,10 @@ def month_start(time: datetime) -> datetime:
 def next_month(time: datetime) -> datetime:
     """First moment of the month after."""
     return datetime(time.year + time.month // 12, time.month % 12 + 1, 1, tzinfo=UTC)
+
+
+def _json(values: dict[str, str] | dict[str, str | int]) -> str:
+    return json.dumps(values, sort_keys=True) if values else ""
 
 
 def _time(text: str) -> datetime | None:

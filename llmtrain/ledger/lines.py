@@ -4,7 +4,7 @@ What was carried over from where tenants could have edited it names no job, and 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,11 +13,13 @@ from llmtrain.api.status import Amounts, HighWater, JobStatus, LedgerEntry, Spli
 from llmtrain.ledger.document import (
     FORMAT_CONFIG_MAP,
     LABEL_KIND,
+    Booking,
     CarriedOver,
     Document,
     DocumentError,
     MonthPage,
     Row,
+    own_labels,
     read_document,
 )
 from llmtrain.ledger.former import FORMER_CONFIG_MAP, FORMER_KEY, FormerBook, is_moved
@@ -28,7 +30,11 @@ SETTLED, PROVISIONAL, UNVERIFIED = "Settled", "Provisional", "CarriedOver"
 
 @dataclass(frozen=True)
 class Line:
-    """Amounts in integer seconds and microdollars. `job` is empty for what was carried over; times as in the API."""
+    """Amounts in integer seconds and microdollars. `job` is empty for what was carried over; times as in the API.
+
+    `booked` is the uid of the pod that was booked by itself, as its job had gone before it. `labels` are the job's own.
+    `commitment` and `accelerator` are of the plan, empty where it is not known.
+    """
 
     namespace: str
     job: str
@@ -47,6 +53,10 @@ class Line:
     start: str = ""
     end: str = ""
     split: Split = field(default_factory=Split)
+    booked: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    commitment: str = ""
+    accelerator: str = ""
 
 
 def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
@@ -125,17 +135,23 @@ def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus) -> Lin
         start=stage.start_time or "",
         end=stage.completion_time or "",
         split=settled.split if settled else Split(),
+        labels=own_labels(metadata.get("labels") or {}),
     )
 
 
 def booked_lines(page: MonthPage, there: Collection[str]) -> list[Line]:
     """Lines of jobs that were deleted, less those with these uids; and of pods whose jobs had gone before them."""
     return [
-        _row_line(page.namespace, booking.job, booking.job_uid, SETTLED, row)
+        _booked_line(page.namespace, booking, row)
         for booking in page.bookings
         if booking.uid not in there
         for row in booking.rows
     ]
+
+
+def _booked_line(namespace: str, booking: Booking, row: Row) -> Line:
+    line = _row_line(namespace, booking.job, booking.job_uid, SETTLED, row)
+    return replace(line, booked=booking.uid if booking.kind == "Pod" else "", labels=booking.labels)
 
 
 def carried_lines(document: CarriedOver) -> list[Line]:

@@ -5,14 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmtrain.api import GROUP
 from llmtrain.api.status import LedgerEntry, Split, StageStatus
-from llmtrain.ledger.document import Booking, Row
+from llmtrain.ledger.document import Booking, Row, own_labels
 from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.observation import Job
-
-MOST_LABELS = 32
 
 
 def booking_of_job(job: Job, rejections: Rejections) -> Booking:
@@ -63,12 +60,6 @@ def row_of(entry: LedgerEntry, stage: StageStatus | None, where: str, rejections
         words = "; ".join(f"`{'.'.join(map(str, fault['loc']))}` {fault['msg']}" for fault in faults)
         rejections.note(Kind.JOB_STATUS, where, f"an entry of its ledger cannot be booked: {words}")
         return None
-
-
-def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The first of the job's labels that are not ours."""
-    others = sorted(item for item in labels.items() if not item[0].startswith(f"{GROUP}/"))
-    return dict(others[:MOST_LABELS])
 
 
 def _time(text: str | None) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from llmtrain.cli.kubectl import KubectlError
 from llmtrain.cli.main import app
+from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.invoice import InvoiceError, differences, ledger_sums, read_invoice
 from llmtrain.ledger.lines import former_flaws, lines_of
 
@@ -141,8 +142,100 @@ def test_the_focus_rows_have_every_mandatory_column_and_the_same_sum(saved: str)
     assert (curation["BillingPeriodStart"], curation["BillingPeriodEnd"]) == ("2026-03-01T00:00:00Z",
                                                                               "2026-04-01T00:00:00Z")  # fmt: skip
     training = next(row for row in found if row["ResourceName"] == "gpt" and row["BilledCost"] == "7.000001")
-    assert (training["PricingQuantity"], training["PricingUnit"]) == ("2.000000", "Accelerator Hours")
-    assert json.loads(training["Tags"])["role"] == "worker"
+    assert (training["PricingQuantity"], training["PricingUnit"]) == ("2.000000000000", "Accelerator-Hours")
+    assert json.loads(training["Tags"])["llmtrain.dev/role"] == "worker"
+
+
+PLANS = [
+    {"kind": "ComputePlan", "metadata": {"name": "h100"}, "spec": {
+        "tenure": "Rented", "accelerator": {"product": "H100-SXM-80GB"},
+        "rented": {"commitment": "Reserved", "acceleratorHourUsd": "3.5"}}},
+    {"kind": "ComputePlan", "metadata": {"name": "broken"}, "spec": {"tenure": "Borrowed"}},
+]  # fmt: skip
+
+
+def file_of(folder: Path, body: Any) -> str:
+    file = folder / "saved.json"
+    file.write_text(json.dumps(body))
+    return str(file)
+
+
+def test_focus_rows_say_how_their_plans_are_rented_and_which_plans_nobody_knows(tmp_path: Path) -> None:
+    saved = file_of(tmp_path, {"items": [JOB, BOOK, *PLANS]})
+    done = CliRunner().invoke(app, ["ledger", "export", "--format", "focus", "--from", saved])
+    found = {row["SkuId"]: row for row in rows(done.stdout)}
+    assert {plan: row["PricingCategory"] for plan, row in found.items()} == {"cpu": "Standard", "h100": "Committed"}
+    assert json.loads(found["h100"]["SkuPriceDetails"])["x_Commitment"] == "Reserved"
+    assert "ComputePlan broken: `tenure`" in done.stderr
+    assert "not known whether ComputePlan cpu is reserved or spot" in done.stderr
+
+
+def test_plans_that_may_not_be_read_are_told_and_the_bill_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, Any] = {"llmjob -n team-a": [JOB], "computeplans": "Error from server (Forbidden)"}
+    objects_of(monkeypatch, answers)
+    arguments = ["ledger", "export", "-n", "team-a", "-o", "focus", "--operator-namespace", ""]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stderr) == (0, "plans cannot be read: Error from server (Forbidden)\n")
+    assert {row["PricingCategory"] for row in rows(done.stdout)} == {"Standard"}
+    answers["computeplans"] = PLANS
+    assert {row["PricingCategory"] for row in rows(CliRunner().invoke(app, arguments).stdout)} == {
+        "Standard",
+        "Committed",
+    }
+
+
+def labelled(uid: str, name: str, **labels: str) -> dict[str, Any]:
+    return JOB | {"metadata": {"namespace": "team-a", "name": name, "uid": uid, "labels": labels}}
+
+
+@pytest.mark.parametrize("form", ["csv", "focus"])
+def test_the_bill_by_cost_centre_adds_up(form: str, tmp_path: Path) -> None:
+    jobs = [labelled("u1", "a", team="nlp"), labelled("u2", "b", team="nlp"), labelled("u3", "c", team="ops"),
+            labelled("u4", "d"), page("u7", "old", 500)]  # fmt: skip
+    file = file_of(tmp_path, {"items": jobs})
+    whole = rows(run("ledger", "export", "-o", form, "--from", file)[1])
+    found = rows(run("ledger", "export", "-o", form, "--group-by", "team", "--from", file)[1])
+    amount = {"csv": "costUsd", "focus": "BilledCost"}[form]
+    assert sum(Decimal(row[amount]) for row in found) == sum(Decimal(row[amount]) for row in whole)
+    named = [row["label:team"] if form == "csv" else json.loads(row["Tags"]).get("team", "") for row in found]
+    assert {name: named.count(name) for name in named} == {"nlp": 3, "ops": 3, "": 4}
+    ids = [row["rowId" if form == "csv" else "x_RowId"] for row in (*whole, *found)]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("label", ["cost centre", "llmtrain.dev/job"])
+def test_what_is_no_label_of_a_job_is_refused_by_name(label: str, saved: str) -> None:
+    code, text = run("ledger", "export", "--group-by", label, "--from", saved)
+    assert (code, f"--group-by: '{label}'" in text) == (2, True)
+
+
+@pytest.mark.parametrize("body", [[1], {"items": 5}, "text", None, {"items": [{"kind": "LLMTrainingJob"}]}])
+def test_a_file_without_objects_is_refused_by_name(body: Any, tmp_path: Path) -> None:
+    code, text = run("ledger", "export", "--from", file_of(tmp_path, body))
+    assert (code, "saved.json: no objects of Kubernetes" in text) == (2, True)
+
+
+def test_a_line_keeps_its_labels_and_its_id_when_its_job_is_deleted() -> None:
+    alive = labelled("u1", "gpt", team="nlp", **{"llmtrain.dev/job": "x"})
+    alive["status"] = JOB["status"] | {"ledger": {"entries": [entry("Training", "head", "h100", 500)]}}
+    booked = page("u1", "gpt", 500)
+    text = booked["data"]["ledger.json"].replace('"rows"', '"labels": {"team": "nlp"}, "rows"')
+    booked["data"]["ledger.json"] = text
+    (before,), (after,) = lines_of([alive]), lines_of([booked])
+    assert dict(before.labels) == dict(after.labels) == {"team": "nlp"}
+    assert row_id(before) == row_id(after)
+
+
+def test_a_pod_that_was_booked_by_itself_is_a_line_beside_its_jobs() -> None:
+    books = [page("u1", "gpt", 500), page("p1", "gpt", 3, number=2)]
+    books[1]["data"]["ledger.json"] = (
+        books[1]["data"]["ledger.json"]
+        .replace('"kind": "Job"', '"kind": "Pod"')
+        .replace('"jobUid": "p1"', '"jobUid": "u1"')
+    )
+    found = lines_of(books)
+    assert [(line.uid, line.booked, line.cost_micro_usd) for line in found] == [("u1", "", 500), ("u1", "p1", 3)]
+    assert len({row_id(line) for line in found}) == 2
 
 
 def test_december_ends_in_the_next_year() -> None:
