@@ -2,6 +2,7 @@
 
 Its status is a ledger of reservations: a job may spend what it has reserved here, and what all have reserved and spent
 never exceeds the limit, because every reservation is one write that is refused where somebody else was faster.
+It counts by calendar month, whatever its period is, so that another period finds what was spent.
 """
 
 from enum import StrEnum
@@ -86,16 +87,20 @@ class TrainingBudgetSpec(Model):
         [], description="Shares of the limit, 0 to 1, at which a condition warns."
     )
     on_breach: OnBreach = Field(OnBreach.SUSPEND, description="What happens to a job that would exceed it.")
-    job_selector: LabelSelector = Field(LabelSelector(), description="Jobs that count; empty: all of the namespace.")
+    job_selector: LabelSelector = Field(
+        LabelSelector(),
+        description="Jobs that count; empty: all of the namespace. One that has reserved stays bound until it is deleted, "
+        "whatever its labels or this say by then.",
+    )
 
 
 class Reservation(StatusModel):
-    """One job's part: what it has spent in this period, and what it may spend beyond that."""
+    """One job's part: what it has spent in this calendar month, and what it may spend beyond that."""
 
     uid: Key = Field(description="The job's uid.")
     job: Key = Field(description="The job's name.")
-    baseline_micro_usd: int = Field(0, description="What the job had spent before this period, microdollars.")
-    spent_micro_usd: int = Field(0, description="Spent in this period, microdollars.")
+    baseline_micro_usd: int = Field(0, description="What the job had spent before this month, microdollars.")
+    spent_micro_usd: int = Field(0, description="Spent in this month, microdollars.")
     reserved_micro_usd: int = Field(0, description="Reserved beyond that, microdollars.")
     update_time: Time = Field("", description="When the job last wrote this.")
 
@@ -110,12 +115,26 @@ class Reservation(StatusModel):
         return self.baseline_micro_usd + self.held
 
 
+class MonthSpent(StatusModel):
+    """What was spent of a budget in a calendar month that is over."""
+
+    month: Key = Field("", description="The month, UTC, as `2026-11`; empty: all months before those of this year.")
+    micro_usd: int = Field(0, description="Microdollars, by jobs that live and jobs that are deleted.")
+
+
 class TrainingBudgetStatus(StatusModel):
     """The reservations, and what follows from them."""
 
     observed_generation: int = Field(0, description="Generation of the spec that this speaks of.")
     period_start: Time = Field("", description="First moment of the period that is counted.")
-    booked_micro_usd: int = Field(0, description="Spent in this period by jobs that are deleted, microdollars.")
+    month_start: Time = Field(
+        "",
+        description="First moment of the month that `bookedMicroUsd` and the reservations speak of; absent: `periodStart`.",
+    )
+    booked_micro_usd: int = Field(0, description="Spent in this month by jobs that are deleted, microdollars.")
+    earlier: Annotated[list[MonthSpent], Field(max_length=16)] = Field(
+        [], description="Months that are over; those since `periodStart` count."
+    )
     reservations: Annotated[list[Reservation], Field(max_length=2048)] = Field([], description="One a job.")
     spent_usd: Key = Field("0.00", description="Spent in this period, US dollars.")
     reserved_usd: Key = Field("0.00", description="Reserved by jobs, US dollars.")
@@ -123,11 +142,22 @@ class TrainingBudgetStatus(StatusModel):
     conditions: Annotated[list[Condition], Field(max_length=8)] = Field([], description="The summary.")
 
     @property
+    def this_month(self) -> int:
+        """Microdollars spent in this month."""
+        return self.booked_micro_usd + sum(item.spent_micro_usd for item in self.reservations)
+
+    @property
     def spent(self) -> int:
         """Microdollars spent in this period."""
-        return self.booked_micro_usd + sum(item.spent_micro_usd for item in self.reservations)
+        over = sum(one.micro_usd for one in self.earlier if one.month >= self.period_start[: len("2026-11")])
+        return over + self.this_month
+
+    @property
+    def reserved(self) -> int:
+        """Microdollars that jobs have reserved beyond what they have spent."""
+        return sum(item.reserved_micro_usd for item in self.reservations)
 
     @property
     def held(self) -> int:
         """Microdollars spent or reserved in this period."""
-        return self.booked_micro_usd + sum(item.held for item in self.reservations)
+        return self.spent + self.reserved

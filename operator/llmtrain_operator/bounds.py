@@ -84,12 +84,14 @@ def _apart(turn: Turn, stage: StageStatus) -> int:
 def _room(turn: Turn) -> int | None:
     """Microdollars for further pods: what may be spent less what is settled and what pods alive may still come to."""
     granted = [limit.granted for limit in binding(turn)]
-    return min(granted) - settled_micro_usd(turn.status.ledger) - _alive(turn) if granted else None
+    return min(granted) - longest_bills(turn) if granted else None
 
 
-def _alive(turn: Turn) -> int:
+def longest_bills(turn: Turn) -> int:
+    """What the job's whole bill comes to at the most, microdollars, if nobody but their kubelets ends its pods, and none is added."""
     settled = set(turn.status.ledger.settled)
-    return sum(longest_bill(turn, pod) for pod in turn.seen.pods if pod.uid not in settled)
+    alive = sum(longest_bill(turn, pod) for pod in turn.seen.pods if pod.uid not in settled)
+    return settled_micro_usd(turn.status.ledger) + alive
 
 
 def longest_bill(turn: Turn, pod: PodState) -> int:

@@ -14,6 +14,7 @@ from llmtrain_operator.exposure import LOOK_SECONDS, exposure, price_for, save_s
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.roleprices import price_of
+from llmtrain_operator.spentbefore import spent_before
 from llmtrain_operator.turn import Turn
 
 SHORTEST_RUN_SECONDS = 60
@@ -48,17 +49,22 @@ def limits(turn: Turn) -> list[Limit]:
 def _shared(turn: Turn, budget: BudgetState) -> Limit:
     entry = budget.entry(turn.seen.job.uid)
     attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
-    granted = entry.ceiling if entry else attainable
-    return Limit(f"`spec.limitUsd` of TrainingBudget `{budget.name}`", granted, attainable, budget.spec.on_breach)
+    granted = budget.granted(entry) if entry else attainable
+    return Limit(
+        f"`spec.limitUsd` of TrainingBudget `{budget.name}`", granted, max(granted, attainable), budget.spec.on_breach
+    )
 
 
 def baseline(turn: Turn, budget: BudgetState) -> int:
-    """What the job had spent before the budget's period, or before the budget was there, microdollars."""
+    """What the job had spent before the month that the budget counts, microdollars; what it spent in it counts, also before the
+    budget was there.
+    """
     entry = budget.entry(turn.seen.job.uid)
-    if entry:
-        return entry.baseline_micro_usd
-    created = str(turn.seen.job.raw["metadata"].get("creationTimestamp", ""))
-    return 0 if created >= budget.status.period_start else turn.status.ledger.total_micro_usd
+    if entry is None:
+        return spent_before(turn, budget.status.period_start)
+    if budget.is_of_earlier_month(entry):
+        return max(entry.baseline_micro_usd, spent_before(turn, budget.status.month_start))
+    return entry.baseline_micro_usd
 
 
 def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:

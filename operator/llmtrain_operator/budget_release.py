@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from llmtrain.api import API_VERSION
 from llmtrain.api.trainingbudget import Reservation
-from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, without_entry
+from llmtrain_operator.billing import format_time
+from llmtrain_operator.budget_state import body_of, read_budget, without_entry
 from llmtrain_operator.client import ApiError, Cluster
 from llmtrain_operator.exposure import settled_micro_usd
 from llmtrain_operator.observation import Job
@@ -29,11 +30,12 @@ async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> Non
     A budget that cannot be read or written for good keeps its reservation, and no other does; the log says so. ApiError
     where none can be listed, or where asking again may help.
     """
-    found, settled = await cluster.find(BUDGETS, job.namespace, ""), settled_micro_usd(job.status.ledger)
+    found = await cluster.find(BUDGETS, job.namespace, "")
+    final = settled_micro_usd(job.status.ledger), format_time(now)
     for raw in found.items:
         name = raw["metadata"]["name"]
         try:
-            await end_reservation(cluster, job.namespace, name, job.uid, lambda *_: settled, now)
+            await end_reservation(cluster, job.namespace, name, job.uid, lambda _: final, now)
         except (ApiError, ValidationError) as error:
             if isinstance(error, ApiError) and error.code not in NEVER:
                 raise
@@ -47,13 +49,13 @@ async def end_reservation(
     namespace: str,
     name: str,
     uid: str,
-    bill: Callable[[BudgetState, Reservation], int],
+    bill: Callable[[Reservation], tuple[int, str]],
     now: datetime,
 ) -> int | None:
     """End one job's reservation in one budget; the final bill, microdollars, None where there is no such reservation.
 
-    `bill` says it of the reservation as it is then: the write is refused where somebody was faster, and all is read and tried
-    again. ApiError where it is refused otherwise, or too often; ValidationError where the budget cannot be read.
+    `bill` says it, and when the last of it was spent, of the reservation as it is then: the write is refused where somebody was
+    faster, and all is read and tried again. ApiError where it is refused otherwise, or too often; ValidationError where the budget cannot be read.
     """
     for _ in range(TRIES):
         raw = await cluster.get(BUDGETS, namespace, name)
@@ -61,9 +63,9 @@ async def end_reservation(
         entry = budget.entry(uid) if budget else None
         if budget is None or entry is None:
             return None
-        final = bill(budget, entry)
+        final, ended = bill(entry)
         try:
-            body = body_of(budget, without_entry(budget, uid, final))
+            body = body_of(budget, without_entry(budget, uid, final, ended))
             await cluster.replace(BUDGETS, namespace, name, body, "status")
         except ApiError as error:
             if error.code != 409:

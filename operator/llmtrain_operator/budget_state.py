@@ -1,16 +1,25 @@
 """A TrainingBudget as it was read, and how its status changes: pure functions, one entry a job."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 
-from llmtrain.api.trainingbudget import LabelSelector, Period, Reservation, TrainingBudgetSpec, TrainingBudgetStatus
+from llmtrain.api.job import OnBreach
+from llmtrain.api.trainingbudget import (
+    LabelSelector,
+    MonthSpent,
+    Period,
+    Reservation,
+    TrainingBudgetSpec,
+    TrainingBudgetStatus,
+)
 from llmtrain.cost.money import format_usd, micro_usd
-from llmtrain_operator.billing import format_time
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.conditions import merged
 
 
@@ -46,12 +55,34 @@ class BudgetState:
         own = self.entry(uid)
         return self.limit - self.status.held + (own.held if own else 0)
 
+    def granted(self, entry: Reservation) -> int:
+        """What the whole bill of a job with this reservation may reach, microdollars.
+
+        Where more is held than the limit, as it was lowered, all that have reserved give up the same share of that: together
+        they end within the limit, however soon each of them hears of it.
+        """
+        if self.status.held <= self.limit or not entry.reserved_micro_usd:
+            return entry.ceiling
+        left = max(0, self.limit - self.status.spent)
+        return entry.ceiling - entry.reserved_micro_usd + entry.reserved_micro_usd * left // self.status.reserved
+
+    def is_of_earlier_month(self, entry: Reservation) -> bool:
+        """Whether its job has not written it since the month began."""
+        return entry.update_time < self.status.month_start
+
 
 def read_budget(raw: Mapping[str, Any], now: datetime) -> BudgetState:
-    """Parse a budget; where a new period has begun its count starts anew."""
+    """Parse a budget; where a new month or period has begun its count starts anew."""
     spec = TrainingBudgetSpec.model_validate(raw.get("spec"))
     status = TrainingBudgetStatus.model_validate(raw.get("status") or {})
-    return BudgetState(raw, spec, in_period(status, period_start(spec.period, now)))
+    return BudgetState(raw, spec, in_period(status, spec.period, now))
+
+
+def is_bound(raw: Mapping[str, Any], uid: str) -> bool:
+    """Whether a job has an entry in a budget: it counts there until it is deleted, whatever its labels are by now."""
+    status = raw.get("status")
+    entries = status.get("reservations") if isinstance(status, dict) else None
+    return isinstance(entries, list) and any(isinstance(item, dict) and item.get("uid") == uid for item in entries)
 
 
 def may_select(raw: Mapping[str, Any], labels: dict[str, str]) -> bool:
@@ -73,35 +104,74 @@ def period_start(period: Period, now: datetime) -> str:
     return format_time(datetime(now.year, month, 1, tzinfo=UTC))
 
 
-def in_period(status: TrainingBudgetStatus, start: str) -> TrainingBudgetStatus:
-    """The status in the period that begins at `start`: what was spent before is no longer counted.
+def in_period(status: TrainingBudgetStatus, period: Period, now: datetime) -> TrainingBudgetStatus:
+    """The status at a time: what was spent in months that are over is kept by month, and counts while the period has them.
 
-    Jobs keep what they have reserved: it is the most that they may still spend.
+    Jobs keep what they have reserved: it is the most that they may still spend. A clock that is behind turns nothing back.
     """
-    if start <= status.period_start:
-        return status
-    carried = [
+    since = status.month_start or status.period_start
+    month = max(period_start(Period.MONTH, now), status.month_start)
+    if since < month and (since or status.this_month):
+        status = _carried(status, since, month)
+    return status.model_copy(
+        update={"month_start": month, "period_start": period_start(period, parse_time(month) or now)}
+    )
+
+
+def _carried(status: TrainingBudgetStatus, since: str, month: str) -> TrainingBudgetStatus:
+    entries = [
         item.model_copy(
             update={"baseline_micro_usd": item.baseline_micro_usd + item.spent_micro_usd, "spent_micro_usd": 0}
         )
         for item in status.reservations
     ]
-    fresh = {"period_start": start, "booked_micro_usd": 0, "reservations": carried}
-    return status.model_copy(update=fresh if status.period_start or status.reservations else {"period_start": start})
+    earlier = with_month(status.earlier, _name(since), status.this_month, year=month[:4])
+    return status.model_copy(update={"booked_micro_usd": 0, "reservations": entries, "earlier": earlier})
+
+
+def with_month(earlier: Sequence[MonthSpent], month: str, micro_usd: int, year: str) -> list[MonthSpent]:
+    """Months that are over, with so much more of one of them. Those before this year are one: no period tells them apart."""
+    sums: Counter[str] = Counter()
+    for one in (*earlier, MonthSpent(month=month, micro_usd=micro_usd)):
+        sums[one.month if one.month >= year else ""] += one.micro_usd
+    return [MonthSpent(month=name, micro_usd=sums[name]) for name in sorted(sums) if sums[name]]
+
+
+def _name(start: str) -> str:
+    """The month of a time, as `2026-11`."""
+    return start[: len("2026-11")]
+
+
+def _month_before(start: str) -> str:
+    begin = parse_time(start)
+    return _name(format_time(begin - timedelta(days=1))) if begin else ""
 
 
 def with_entry(budget: BudgetState, entry: Reservation) -> TrainingBudgetStatus:
-    """The status with this job's entry put in or replaced."""
+    """The status with this job's entry put in or replaced.
+
+    By how much the job had spent more before this month than it had noted is of the month before.
+    """
+    before, start = budget.entry(entry.uid), budget.status.month_start
+    late = max(0, entry.baseline_micro_usd - before.baseline_micro_usd) if before else 0
     others = [item for item in budget.status.reservations if item.uid != entry.uid]
-    return shown(budget, budget.status.model_copy(update={"reservations": [*others, entry]}))
+    earlier = with_month(budget.status.earlier, _month_before(start), late, start[:4])
+    return shown(budget, budget.status.model_copy(update={"reservations": [*others, entry], "earlier": earlier}))
 
 
-def without_entry(budget: BudgetState, uid: str, bill: int) -> TrainingBudgetStatus:
-    """The status once a job is gone with this final bill: that stays booked, what it had reserved is free."""
-    entry = budget.entry(uid)
-    booked = budget.status.booked_micro_usd + (max(0, bill - entry.baseline_micro_usd) if entry else 0)
-    others = [item for item in budget.status.reservations if item.uid != uid]
-    return shown(budget, budget.status.model_copy(update={"reservations": others, "booked_micro_usd": booked}))
+def without_entry(budget: BudgetState, uid: str, bill: int, ended: str) -> TrainingBudgetStatus:
+    """The status once a job is gone with this final bill: that stays booked, what it had reserved is free.
+
+    `ended`: when the last of it was spent. It is of that month.
+    """
+    entry, status = budget.entry(uid), budget.status
+    rest = max(0, bill - entry.baseline_micro_usd) if entry else 0
+    others = [item for item in status.reservations if item.uid != uid]
+    if ended < status.month_start:
+        earlier = with_month(status.earlier, _name(ended), rest, status.month_start[:4])
+        return shown(budget, status.model_copy(update={"reservations": others, "earlier": earlier}))
+    booked = status.booked_micro_usd + rest
+    return shown(budget, status.model_copy(update={"reservations": others, "booked_micro_usd": booked}))
 
 
 def shown(budget: BudgetState, status: TrainingBudgetStatus) -> TrainingBudgetStatus:
@@ -126,7 +196,19 @@ def with_conditions(budget: BudgetState, now: datetime) -> TrainingBudgetStatus:
 
 def _within(budget: BudgetState, status: TrainingBudgetStatus) -> tuple[str, str, str]:
     text = f"{status.spent_usd} USD spent, {status.reserved_usd} USD reserved of {budget.spec.limit_usd} USD"
-    return ("True", "WithinLimit", text) if status.held <= budget.limit else ("False", "LimitExceeded", text)
+    if status.held <= budget.limit:
+        return "True", "WithinLimit", text
+    return "False", "LimitExceeded", text + _what_follows(budget, status)
+
+
+def _what_follows(budget: BudgetState, status: TrainingBudgetStatus) -> str:
+    """What becomes of jobs that have reserved more than there is."""
+    if budget.spec.on_breach is OnBreach.WARN:
+        return "; `onBreach: Warn` stops no job"
+    if not status.reserved:
+        return "; nothing starts"
+    share = max(0, budget.limit - status.spent) / status.reserved
+    return f"; nothing starts, and jobs that run may spend {share:.0%} of what they have reserved, then they stop"
 
 
 def _below(budget: BudgetState, status: TrainingBudgetStatus) -> tuple[str, str, str]:

@@ -28,7 +28,7 @@ from llmtrain_operator.observation import (
 from llmtrain_operator.owed import with_cost_now
 from llmtrain_operator.phases import observe_phases
 from llmtrain_operator.placement import observe_placement
-from llmtrain_operator.reservation import free_unused
+from llmtrain_operator.reservation import carry_over, free_unused
 from llmtrain_operator.running import run
 from llmtrain_operator.settlement import doubted, settle, vanished
 from llmtrain_operator.stageplans import name_plans
@@ -92,6 +92,7 @@ def _move(turn: Turn) -> None:
         _advance(turn)
         expire(turn)
         free_unused(turn)
+    carry_over(turn)
     turn.actions += _released(seen, turn.status)
     turn.status.accelerators = accelerators_alive(seen.pods)
     turn.status.ledger.goodput = goodput(turn.status)

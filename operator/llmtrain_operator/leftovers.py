@@ -53,13 +53,13 @@ def after_list(
     return known, gone
 
 
-def final_bill(entry: Reservation, booked: Bill | None, period_start: str) -> int:
+def final_bill(entry: Reservation, booked: Bill | None) -> tuple[int, str]:
     """The job's whole bill, microdollars: what the ledger has, never less than the job itself had written into its reservation.
 
-    What was spent after that is of the period in which the job was deleted, as it is of that month in the ledger. Where that
-    period is over, it is no longer counted.
+    And when the last of it was spent, as far as anybody knows: what the job had not written is of the month in which it was
+    deleted, as it is in the ledger.
     """
     noted = entry.baseline_micro_usd + entry.spent_micro_usd
-    if booked is None or max(entry.update_time, booked.deleted) < period_start:
-        return noted
-    return max(noted, booked.micro_usd)
+    if booked is None:
+        return noted, entry.update_time
+    return max(noted, booked.micro_usd), max(entry.update_time, booked.deleted)

@@ -106,7 +106,7 @@ class Observation:
     network: NetworkSettings = NO_POLICY
     progress: Progress | None = None
     budgets: Sequence[BudgetState] = ()
-    """TrainingBudgets of the namespace that select the job; none where they cannot be read."""
+    """TrainingBudgets of the namespace that select the job or have its reservation; none where they cannot be read."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, and why. Nothing new may rest on it; what runs goes on under its pods' deadlines."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)

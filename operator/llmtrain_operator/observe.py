@@ -18,7 +18,7 @@ from llmtrain_operator.act import CONFIG_MAPS, PODS, is_owned
 from llmtrain_operator.billing import Node
 from llmtrain_operator.blueprints import attempt_of, evaluator_plan_name, plan_name, stages_of
 from llmtrain_operator.border import read, why_not
-from llmtrain_operator.budget_state import BudgetState, may_select, read_budget
+from llmtrain_operator.budget_state import BudgetState, is_bound, may_select, read_budget
 from llmtrain_operator.client import STALE, ApiError, Cluster, Found, Object, is_ahead
 from llmtrain_operator.memory import Memory
 from llmtrain_operator.names import job_selector
@@ -141,7 +141,7 @@ class Observer:
         return presumed | await self.recent.nodes(asked) if asked else presumed
 
     async def _budgets(self, job: Job, unread: dict[str, str]) -> list[BudgetState]:
-        """Budgets that select the job, by name; none where they cannot be read, which is noted."""
+        """Budgets that bind the job, by name; none where they cannot be read, which is noted."""
         holds = any(stage.state in MAY_HAVE_OBJECTS for stage in job.status.stages)
         read = self.recent.budgets_since if holds else self.recent.budgets
         try:
@@ -149,15 +149,13 @@ class Observer:
         except ApiError as error:
             unread[BUDGETS_UNREAD] = f"TrainingBudgets cannot be read: {error}"[:1024]
             return []
-        labels = job.raw["metadata"].get("labels") or {}
-        return sorted(self._parsed_budgets(found, labels, unread), key=lambda budget: budget.name)
+        return sorted(self._parsed_budgets(found, job, unread), key=lambda budget: budget.name)
 
-    def _parsed_budgets(
-        self, found: Sequence[Object], labels: dict[str, str], unread: dict[str, str]
-    ) -> Iterator[BudgetState]:
-        """Those that select a job with these labels; one that may and does not parse is noted, and stops no job that it does not select."""
+    def _parsed_budgets(self, found: Sequence[Object], job: Job, unread: dict[str, str]) -> Iterator[BudgetState]:
+        """Those that select the job, or in which it has reserved; one that may and does not parse is noted, and stops no other job."""
+        labels = job.raw["metadata"].get("labels") or {}
         for raw in found:
-            if not may_select(raw, labels):
+            if not (may_select(raw, labels) or is_bound(raw, job.uid)):
                 continue
             try:
                 yield read_budget(raw, self.clock())

@@ -10,6 +10,7 @@ from datetime import timedelta
 from llmtrain.api.status import StageState, StageStatus
 from llmtrain.api.trainingbudget import Reservation
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.bounds import longest_bills
 from llmtrain_operator.budget import baseline, cluster_prices, committed, limits, shortfall, stage_need
 from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
 from llmtrain_operator.exposure import price_for, settled_micro_usd
@@ -48,7 +49,9 @@ def _wanted(turn: Turn, stage: StageStatus, budget: BudgetState) -> int:
     settled, need = settled_micro_usd(turn.status.ledger), stage_need(turn, stage)
     if not _binding(budget):
         return settled + need
-    share = AGAIN_SHARE if stage.attempt else FIRST_SHARE
+    # An attempt under way is one that was begun before this, one that waits to start is not counted yet.
+    again = stage.attempt > (1 if stage.state is StageState.RUNNING else 0)
+    share = AGAIN_SHARE if again else FIRST_SHARE
     left = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid)) - settled
     return settled + max(need, min(left // share, _whole_life(turn, stage)))
 
@@ -75,10 +78,18 @@ def keep_reserved(turn: Turn, stage: StageStatus) -> None:
         if _lacks(turn, budget, soon):
             attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
             first = budget.entry(turn.seen.job.uid) is None
-            asked = max(later, _wanted(turn, stage, budget)) if first else later
+            asked = max(later, _first(turn, stage, budget)) if first else later
             _extend(turn, budget, asked if asked <= attainable or not _binding(budget) else attainable)
         else:
             _refresh(turn, budget)
+
+
+def _first(turn: Turn, stage: StageStatus, budget: BudgetState) -> int:
+    """The bill to ask for where a budget came to a job that runs: as if it started now, but no more than its pods may come to.
+
+    Their deadlines hold what an earlier budget had granted; one that was deleted and made again grants no more.
+    """
+    return min(_wanted(turn, stage, budget), longest_bills(turn))
 
 
 def reserve_more(turn: Turn, stage: StageStatus, more: Sequence[Price]) -> bool:
@@ -109,6 +120,15 @@ def free_unused(turn: Turn) -> None:
         written = entry.ceiling if entry else baseline(turn, budget)
         if written != spent:
             _hold(turn, budget, spent)
+
+
+def carry_over(turn: Turn) -> None:
+    """In a new month: note what was spent before it, where that is more than was noted; it can be told while the pods are there."""
+    asked = {act.budget for act in turn.actions if isinstance(act, Reserve)}
+    for budget in turn.seen.budgets:
+        entry = budget.entry(turn.seen.job.uid)
+        if entry and budget.name not in asked and baseline(turn, budget) > entry.baseline_micro_usd:
+            _hold(turn, budget, entry.ceiling)
 
 
 def _binding(budget: BudgetState) -> bool:

@@ -75,8 +75,8 @@ class ReservationSweep:
                         await self._end_one(budget, item, bills.get(item.uid))
 
     async def _end_one(self, budget: BudgetState, item: Reservation, booked: Bill | None) -> None:
-        def bill(now: BudgetState, entry: Reservation) -> int:
-            return final_bill(entry, booked, now.status.period_start)
+        def bill(entry: Reservation) -> tuple[int, str]:
+            return final_bill(entry, booked)
 
         final = await end_reservation(self.cluster, budget.namespace, budget.name, item.uid, bill, self.clock())
         if final is not None:

@@ -62,22 +62,21 @@ MARCH, APRIL = "2026-03-31T23:00:00Z", "2026-04-01T01:00:00Z"
 
 
 @pytest.mark.parametrize(
-    ("noted", "booked", "period", "bill"),
+    ("noted", "booked", "bill", "ended"),
     [
-        (MARCH, None, "", 30),
-        (MARCH, Bill(50, MARCH), "", 50),
-        (MARCH, Bill(20, MARCH), "", 30),
-        (MARCH, Bill(50, MARCH), "2026-03-01T00:00:00Z", 50),
-        (MARCH, Bill(50, APRIL), "2026-04-01T00:00:00Z", 50),
-        (APRIL, Bill(50, MARCH), "2026-04-01T00:00:00Z", 50),
-        (MARCH, Bill(50, MARCH), "2026-04-01T00:00:00Z", 30),
-        ("", Bill(50, MARCH), "2026-04-01T00:00:00Z", 30),
+        (MARCH, None, 30, MARCH),
+        (MARCH, Bill(50, MARCH), 50, MARCH),
+        (MARCH, Bill(20, MARCH), 30, MARCH),
+        (MARCH, Bill(50, APRIL), 50, APRIL),
+        (APRIL, Bill(50, MARCH), 50, APRIL),
+        ("", Bill(50, MARCH), 50, MARCH),
+        ("", None, 30, ""),
     ],
 )
-def test_the_bill_is_the_ledgers_unless_it_is_less_than_was_noted_or_of_a_period_that_is_over(
-    noted: str, booked: Bill | None, period: str, bill: int
+def test_the_bill_is_the_ledgers_unless_it_is_less_than_was_noted(
+    noted: str, booked: Bill | None, bill: int, ended: str
 ) -> None:
     entry = Reservation(
         uid="a", job="a", baseline_micro_usd=10, spent_micro_usd=20, reserved_micro_usd=99, update_time=noted
     )
-    assert final_bill(entry, booked, period) == bill
+    assert final_bill(entry, booked) == (bill, ended)
