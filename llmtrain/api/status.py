@@ -53,6 +53,9 @@ class Progress(StatusModel):
     done: int = Field(0, description="Units done.")
     total: int = Field(0, description="Units in all.")
     unit: Word = Field("", description="What is counted: documents, tokens, questions.")
+    share: Word = Field(
+        "", description="Share of the whole stage that is done, 0 to 1, where units are those of a step."
+    )
     loss: Word = Field("", description="Last training loss.")
     tokens_per_second: Word = Field("", description="Training tokens per second.")
     mfu: Word = Field("", description="Model FLOPs utilisation, causal convention, 0 to 1.")
@@ -198,6 +201,7 @@ class StageStatus(StatusModel):
     generation: int = Field(0, description="Generation of the manifest that this attempt began with.")
     nonce: Key = Field("", description="Part of the name of this attempt's Secret.")
     checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
+    share: Word = Field("", description="Share of the stage's work that was done when that was last told, 0 to 1.")
     progress_time: Time | None = Field(None, description="When this attempt last reported something new.")
     node_losses: Annotated[list[NodeLoss], Field(max_length=16)] = Field([], description="Nodes that were lost.")
     start_time: Time | None = Field(None, description="When the first attempt started.")

@@ -135,6 +135,8 @@ def bar(stage: StageStatus) -> RenderableType:
     )
     if progress is None or not progress.total:
         return Text()
+    if progress.share:
+        return ProgressBar(total=1, completed=float(progress.share))
     return ProgressBar(total=progress.total, completed=progress.done)
 
 

@@ -2,14 +2,14 @@
 
 The prior of the speed and its measurement are both lognormal; their product is again one, weighted by precision. One
 minute of steps says little of the hours to come, an hour says nearly all that steady speed can say; restarts and
-evaluations between now and the end stay in doubt.
+evaluations between now and the end stay in doubt. A prior that the measurement contradicts counts for less the more it does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from llmtrain.cost.ranges import ZERO, Range, exactly, exceeds, lognormal, total
+from llmtrain.cost.ranges import Z90, ZERO, Range, exactly, exceeds, lognormal, total
 
 MINUTE_SIGMA = 0.30
 """Spread of the speed of one minute of steps against that of the run: assumption."""
@@ -21,15 +21,30 @@ CALENDAR_SHARE = 0.92
 
 @dataclass(frozen=True)
 class Measurement:
-    """Speed of the running stage: units per second while it stepped, and for how many seconds that was seen."""
+    """Speed of the running stage: units per second, and in how many seconds that was seen.
+
+    `in_all`: over all of its time, with whatever stood still in it; otherwise of its steps alone. `spread`: doubt in the time left
+    because parts of the work differ, standard deviation of the logarithm.
+    """
 
     per_second: float
     seconds: float
+    in_all: bool = False
+    spread: float = 0.0
+
+    @property
+    def variance(self) -> float:
+        """Of the logarithm of the time left."""
+        return CALENDAR_SIGMA**2 + MINUTE_SIGMA**2 * 60 / self.seconds + self.spread**2
 
 
 @dataclass(frozen=True)
 class Running:
-    """The stage at work. `estimate`: its hours by the estimate; `done` and `total` in units (tokens)."""
+    """The stage at work. `estimate`: its hours by the estimate; `done` and `total` in units (tokens).
+
+    `bill`: US dollars that its pods will owe beyond what is spent after so many hours, by minimums and increments; without it
+    every hour costs `usd_per_hour`.
+    """
 
     estimate_hours: Range
     done: float
@@ -37,6 +52,7 @@ class Running:
     elapsed_hours: float
     usd_per_hour: float
     measured: Measurement | None = None
+    bill: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +76,13 @@ def forecast(
 ) -> Forecast:
     """From the bill so far (settled and provisional), the running stage, and the estimates of stages not begun."""
     left = remaining_hours(running) if running else ZERO
-    left_usd = left.scaled(running.usd_per_hour) if running else ZERO
+    left_usd = _billed(running, left) if running else ZERO
     remaining = total([left_usd, *later_usd])
     return Forecast(exactly(spent_usd) + remaining, total([left, *later_hours]), remaining)
+
+
+def _billed(running: Running, left: Range) -> Range:
+    return left.map(running.bill) if running.bill else left.scaled(running.usd_per_hour)
 
 
 def remaining_hours(running: Running) -> Range:
@@ -71,25 +91,36 @@ def remaining_hours(running: Running) -> Range:
         return _minus(running.estimate_hours, running.elapsed_hours)
     left = max(0.0, 1 - running.done / running.total)
     prior = running.estimate_hours.scaled(left)
-    if running.measured is None or running.measured.per_second <= 0 or running.measured.seconds <= 0:
+    seen = running.measured or _measured_by_share(running)
+    if seen is None or seen.per_second <= 0 or seen.seconds <= 0:
         return prior
-    return _narrowed(
-        prior, (running.total - running.done) / running.measured.per_second / 3600, running.measured.seconds
-    )
+    return _narrowed(prior, (running.total - running.done) / seen.per_second / 3600, seen)
 
 
-def _narrowed(prior: Range, steady_hours: float, seen_seconds: float) -> Range:
-    """Posterior of the hours left, given the hours that steady speed would take."""
-    if steady_hours <= 0:
+def _measured_by_share(running: Running) -> Measurement | None:
+    """What is done over the time that it took is a speed as well."""
+    seconds = running.elapsed_hours * 3600
+    return Measurement(running.done / seconds, seconds, in_all=True) if running.done > 0 and seconds > 0 else None
+
+
+def _narrowed(prior: Range, hours: float, seen: Measurement) -> Range:
+    """Posterior of the hours left, given the hours that the measured speed would take."""
+    if hours <= 0:
         return ZERO
-    measured_median = steady_hours / CALENDAR_SHARE
-    measured_variance = CALENDAR_SIGMA**2 + MINUTE_SIGMA**2 * 60 / seen_seconds
-    prior_variance = prior.sigma**2
-    if prior.p50 <= 0 or prior_variance == 0:
-        return lognormal(measured_median, math.sqrt(measured_variance))
-    weight = measured_variance / (prior_variance + measured_variance)
-    median = math.exp(weight * math.log(prior.p50) + (1 - weight) * math.log(measured_median))
-    return lognormal(median, math.sqrt(weight * prior_variance))
+    median = hours if seen.in_all else hours / CALENDAR_SHARE
+    if prior.p50 <= 0 or prior.sigma == 0:
+        return lognormal(median, math.sqrt(seen.variance))
+    believed = _believed_variance(prior, median, seen.variance)
+    weight = seen.variance / (believed + seen.variance)
+    middle = math.exp(weight * math.log(prior.p50) + (1 - weight) * math.log(median))
+    return lognormal(middle, math.sqrt(weight * believed))
+
+
+def _believed_variance(prior: Range, median: float, variance: float) -> float:
+    """The prior's; where a measurement lies outside p10 to p90, up to what would just have it inside, the more the better it knows."""
+    own = prior.sigma**2
+    inside = (math.log(median / prior.p50) / Z90) ** 2
+    return own + max(0.0, inside - own) * max(0.0, 1 - variance / own)
 
 
 def _minus(hours: Range, elapsed: float) -> Range:

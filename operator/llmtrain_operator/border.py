@@ -159,12 +159,20 @@ def _members(value: Any) -> Any:
     return value
 
 
+def _share(value: Any) -> Any:
+    """A share by which time is divided: a plain number from 0 to 1, or nothing."""
+    if isinstance(value, str) and value and not re.fullmatch(r"0(\.\d{1,9})?|1(\.0{1,9})?", value, re.ASCII):
+        raise ValueError("is no number from 0 to 1")
+    return value
+
+
 class Told(Progress):
     """An answer of `/progress`, within what a status may hold."""
 
     done: Count = 0
     total: Count = 0
     unit: Word = ""
+    share: Annotated[Number, BeforeValidator(_share)] = ""
     loss: Number = ""
     tokens_per_second: Annotated[Number, BeforeValidator(_speed)] = ""
     mfu: Number = ""

@@ -12,6 +12,7 @@ from llmtrain.cost.estimate import Estimate, StageEstimate
 from llmtrain.cost.money import micro_usd
 from llmtrain.cost.ranges import Range
 from llmtrain.pricing.job import estimate_job
+from llmtrain_operator.measuring import share_left
 from llmtrain_operator.turn import Inputs, Turn
 
 
@@ -40,14 +41,6 @@ def remaining_upper_micro_usd(turn: Turn, stage: StageStatus) -> int | None:
     """p90 of what the stage still costs, microdollars; the part that is done and kept is left out."""
     found = stage_estimate(turn, stage.name)
     return None if found is None else micro_usd(f"{found.usd.p90 * share_left(stage):.6f}")
-
-
-def share_left(stage: StageStatus) -> float:
-    """Share of the stage's work that is not done, 0 to 1."""
-    progress = stage.progress
-    if progress is None or progress.total <= 0:
-        return 1.0
-    return min(1.0, max(0.0, 1 - progress.done / progress.total))
 
 
 def update_estimate(turn: Turn) -> None:

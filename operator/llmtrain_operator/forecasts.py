@@ -1,16 +1,24 @@
 """The bill at completion while the job runs, and the probability that it would break the budget."""
 
-from llmtrain.api.outlook import JobForecast
-from llmtrain.api.status import Progress, StageState, StageStatus
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from llmtrain.api.outlook import JobForecast, Quantiles
+from llmtrain.api.status import StageState, StageStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
-from llmtrain.cost.forecast import Forecast, Measurement, Running, forecast
+from llmtrain.cost.forecast import Forecast, Running, forecast
 from llmtrain.cost.money import MICRO, format_usd
-from llmtrain.cost.ranges import Range
-from llmtrain_operator.billing import parse_time
-from llmtrain_operator.blueprints import is_elastic, least_workers
+from llmtrain.cost.ranges import ZERO, Range
+from llmtrain.ledger.now import cost_now_micro_usd
+from llmtrain_operator.blueprints import evaluator_count, is_elastic, least_workers
 from llmtrain_operator.budget import cluster_prices, evaluator_prices, limits
-from llmtrain_operator.estimates import job_estimate, quantiles, share_left
+from llmtrain_operator.estimates import job_estimate, quantiles
+from llmtrain_operator.exposure import price_for
+from llmtrain_operator.measuring import measured, share_done, share_left, worked_seconds
+from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
@@ -18,13 +26,31 @@ OVER = (StageState.SUCCEEDED, StageState.FAILED)
 
 
 def update_forecast(turn: Turn) -> None:
-    """The forecast of a job with an estimate that is not over; the last one stands once it is, less a limit that is there no more."""
-    if turn.stage is None or turn.stage.state is StageState.FAILED or turn.seen.job.deleted:
-        if turn.status.forecast is not None and turn.status.forecast.budget_usd and not limits(turn):
-            turn.status.forecast = turn.status.forecast.model_copy(update={"budget_usd": "", "breach_probability": ""})
+    """The forecast of a job with an estimate; of one that is over its bill, for nothing more comes."""
+    if _is_over(turn):
+        turn.status.forecast = _bill(turn)
         return
     found = job_estimate(turn)
     turn.status.forecast = _budget_alone(turn) if isinstance(found, InputError) else forecast_status(turn, found)
+
+
+def _is_over(turn: Turn) -> bool:
+    """No stage will do any more work."""
+    stage = turn.stage
+    if stage is None or turn.seen.job.deleted or stage.state is StageState.FAILED:
+        return True
+    return stage.outcome is not None and stage.outcome.state is StageState.FAILED
+
+
+def _bill(turn: Turn) -> JobForecast:
+    """Cost now, without a range and without time left."""
+    micro = cost_now_micro_usd(turn.status.ledger)
+    usd, tightest = format_usd(micro), _tightest(turn)
+    shown = JobForecast(usd=Quantiles(p10=usd, p50=usd, p90=usd))
+    if tightest is None:
+        return shown
+    broken = float(micro > tightest)
+    return shown.model_copy(update={"budget_usd": format_usd(tightest), "breach_probability": f"{broken:.3f}"})
 
 
 def _budget_alone(turn: Turn) -> JobForecast | None:
@@ -40,15 +66,19 @@ def _tightest(turn: Turn) -> int | None:
 def forecast_status(turn: Turn, estimate: Estimate) -> JobForecast:
     """What the bill will be, narrowed by the measured speed of the running stage."""
     running = next((s for s in turn.status.stages if s.state is StageState.RUNNING), None)
-    later = [s for s in turn.status.stages if s.state not in OVER and s is not running]
-    spent = turn.status.ledger.total_micro_usd / MICRO
+    later = [s for s in turn.status.stages if s is not running and not _is_done(s)]
     found = forecast(
-        spent,
+        cost_now_micro_usd(turn.status.ledger) / MICRO,
         _running(turn, estimate, running) if running else None,
-        [_left(estimate, s, "usd") for s in later],
-        [_left(estimate, s, "hours") for s in later],
+        [_left_usd(turn, estimate, s) for s in later],
+        [_left_hours(estimate, s) for s in later],
     )
     return _told(turn, found)
+
+
+def _is_done(stage: StageStatus) -> bool:
+    """Its work is: its pods may have yet to go."""
+    return stage.state in OVER or (stage.outcome is not None and stage.outcome.state in OVER)
 
 
 def _told(turn: Turn, found: Forecast) -> JobForecast:
@@ -69,43 +99,63 @@ def duration(found: Forecast) -> str:
     return f"{days}d{hours}h" if days else f"{hours}h{rest}m" if hours else f"{rest}m"
 
 
-def _left(estimate: Estimate, stage: StageStatus, quantity: str) -> Range:
+def _left_hours(estimate: Estimate, stage: StageStatus) -> Range:
     found = estimate.stage(stage.name.value)
-    value: Range = getattr(found, quantity) if found else Range(0, 0, 0)
-    return value.scaled(share_left(stage))
+    return found.hours.scaled(share_left(stage)) if found else ZERO
+
+
+def _left_usd(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
+    """Of a stage that has no cluster: at least what its next one is billed for so long, by its plans' minimums."""
+    found = estimate.stage(stage.name.value)
+    if found is None:
+        return ZERO
+    prices = cluster_prices(turn, stage) + evaluator_prices(turn, stage, evaluator_count(turn.spec, stage.name))
+    least = _left_hours(estimate, stage).map(lambda hours: _usd(prices, hours))
+    usd = found.usd.scaled(share_left(stage))
+    return Range(max(usd.p10, least.p10), max(usd.p50, least.p50), max(usd.p90, least.p90))
+
+
+def _usd(prices: Iterable[Price], hours: float) -> float:
+    """US dollars of new pods that are billed for so long."""
+    return sum(price_for(price, math.ceil(hours * 3600)) for price in prices) / MICRO
 
 
 def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | None:
     found = estimate.stage(stage.name.value)
     if found is None:
         return None
-    begun = parse_time(stage.phases.placed_time) or turn.now
-    elapsed = max(0.0, (turn.now - begun).total_seconds())
-    progress = stage.progress or Progress()
+    done = share_done(stage)
     return Running(
         estimate_hours=found.hours,
-        done=float(progress.done),
-        total=float(progress.total),
-        elapsed_hours=elapsed / 3600,
-        usd_per_hour=sum(price.microUsdPerHour for price in _prices(turn, stage)) / MICRO,
-        measured=_measured(progress, elapsed),
+        done=done or 0.0,
+        total=0.0 if done is None else 1.0,
+        elapsed_hours=worked_seconds(stage, turn.now) / 3600,
+        usd_per_hour=0.0,
+        measured=measured(stage, turn.now),
+        bill=partial(_more_usd, _alive(turn, stage), _missing(turn, stage)),
     )
 
 
-def _prices(turn: Turn, stage: StageStatus) -> list[Price]:
-    """Of the pods that are paid for: an elastic stage's workers are those that were placed."""
-    crew = cluster_prices(turn, stage)
+def _alive(turn: Turn, stage: StageStatus) -> list[tuple[Price, int]]:
+    """Pods that are placed and have not ended: price, and seconds so far."""
+    spans = ((pod, pod.span(turn.seen.nodes, turn.now)) for pod in turn.pods_of(stage))
+    return [(pod.price, span.seconds) for pod, span in spans if span.start is not None and not span.final]
+
+
+def _more_usd(alive: Sequence[tuple[Price, int]], missing: Sequence[Price], hours: float) -> float:
+    """US dollars beyond cost now if all of them are billed for so many more hours."""
+    more = math.ceil(hours * 3600)
+    owed = sum(price_for(price, seconds + more) - price_for(price, seconds) for price, seconds in alive)
+    return owed / MICRO + _usd(missing, hours)
+
+
+def _missing(turn: Turn, stage: StageStatus) -> list[Price]:
+    """Prices of pods that are not placed yet and that the stage needs: of an elastic one, workers without which it does not run."""
+    placed = Counter(pod.role for pod in turn.pods_of(stage) if pod.node and not pod.over)
+    crew, beside = cluster_prices(turn, stage), evaluator_prices(turn, stage, len(stage.evaluators))
+    if not crew:
+        return beside[placed[EVALUATOR] :]
+    workers = crew[1:]
     if is_elastic(turn.spec, stage.name):
-        placed = sum(bool(pod.node) and not pod.over for pod in turn.crew_of(stage) if not pod.is_head)
-        crew = crew[: 1 + max(placed, least_workers(turn.spec, stage.name))]
-    return crew + evaluator_prices(turn, stage, len(stage.evaluators))
-
-
-def _measured(progress: Progress, elapsed: float) -> Measurement | None:
-    """Tokens per second, and for how long that was seen."""
-    try:
-        speed = float(progress.tokens_per_second or 0)
-    except ValueError:
-        return None
-    seconds = float(progress.working_seconds or elapsed)
-    return Measurement(speed, seconds) if speed > 0 and seconds > 0 else None
+        workers = workers[: least_workers(turn.spec, stage.name)]
+    return crew[placed[HEAD] : 1] + workers[placed[WORKER] :] + beside[placed[EVALUATOR] :]

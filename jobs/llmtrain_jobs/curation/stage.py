@@ -18,7 +18,7 @@ from llmtrain_jobs.curation.contamination import Hit
 from llmtrain_jobs.curation.decide import Verdicts, decide
 from llmtrain_jobs.curation.flow import Duplicates, Flow
 from llmtrain_jobs.curation.gates import check_readable, check_requirements
-from llmtrain_jobs.curation.inputs import curation_fingerprint
+from llmtrain_jobs.curation.inputs import benchmark_files, curation_fingerprint
 from llmtrain_jobs.curation.judge import (
     CONTAMINATED,
     EXACT,
@@ -35,7 +35,7 @@ from llmtrain_jobs.curation.publish import counts_of, publish, write_files, writ
 from llmtrain_jobs.curation.repeats import repeated_paragraphs, staying, without_repeats
 from llmtrain_jobs.curation.report import Findings, report_files
 from llmtrain_jobs.curation.shards import index_of
-from llmtrain_jobs.curation.telling import Teller
+from llmtrain_jobs.curation.telling import Teller, steps_of
 
 
 def run(context: Context) -> Result:
@@ -50,7 +50,7 @@ def run_with(context: Context, make_pool: Callable[[Context], Pool]) -> Result:
     manifest, working = context.store.manifest("curation", key), 0.0
     if manifest is None:
         pool = make_pool(context)
-        teller = Teller(context)
+        teller = Teller(context, steps_of(spec.curation, bool(benchmark_files(spec))))
         try:
             counts = curate(Flow(context, pool, teller), key)
         finally:

@@ -1,5 +1,7 @@
 """The forecast narrows with what was measured and agrees with closed forms at its ends."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,8 @@ PRIOR = lognormal(10.0, 0.34)
 
 
 def running(done: float, measured: Measurement | None = None) -> Running:
-    return Running(PRIOR, done, 1000.0, elapsed_hours=1.0, usd_per_hour=8.0, measured=measured)
+    """Without a measurement nothing is known of how long it has run, either."""
+    return Running(PRIOR, done, 1000.0, elapsed_hours=0.0, usd_per_hour=8.0, measured=measured)
 
 
 def test_without_a_measurement_the_estimate_is_scaled_to_what_is_left() -> None:
@@ -37,6 +40,30 @@ def test_a_measurement_never_widens_the_range_and_stays_between_estimate_and_spe
     by_speed = 1000 / speed / 3600 / CALENDAR_SHARE
     assert left.p90 / left.p10 <= PRIOR.p90 / PRIOR.p10 * (1 + 1e-9)
     assert min(by_speed, PRIOR.p50) * (1 - 1e-9) <= left.p50 <= max(by_speed, PRIOR.p50) * (1 + 1e-9)
+
+
+def test_what_is_done_over_the_time_it_took_is_a_measurement() -> None:
+    """Estimated to take an hour, it takes twenty: after an hour nineteen are left, and 1,000 dollars are not enough at 100 an hour."""
+    for elapsed, done in ((1, 0.05), (5, 0.25), (19, 0.95)):
+        found = forecast(100.0 * elapsed, Running(Range(0.5, 1, 2.4), done, 1.0, elapsed, 100.0), [], [])
+        assert found.remaining_hours.p50 == pytest.approx(20 - elapsed, rel=0.06)
+        assert found.remaining_hours.p10 < 20 - elapsed < found.remaining_hours.p90
+        assert found.breach_probability(1000) > 0.99
+
+
+def test_a_measurement_that_begins_to_know_better_moves_the_forecast_without_a_leap() -> None:
+    """From the second on at which it knows as much as the estimate that it contradicts."""
+    known = [
+        remaining_hours(running(0, Measurement(per_second=0.01, seconds=seconds))).p50
+        for seconds in (44.0, 46.0, 48.0, 50.0)
+    ]
+    assert all(after / before < 1.5 for before, after in pairwise(known))
+
+
+def test_pods_are_billed_by_their_minimum() -> None:
+    """Half an hour is left, an hour is paid for."""
+    least = Running(exactly(0.5), 0, 1.0, 0.0, 8.0, bill=lambda hours: 8.0 * max(1.0, hours))
+    assert forecast(0.0, least, [], []).usd == exactly(8.0)
 
 
 def test_the_bill_at_completion_is_spent_plus_the_rest() -> None:

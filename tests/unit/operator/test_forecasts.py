@@ -1,0 +1,174 @@
+"""The forecast: share of the whole stage, its own speed, minimums, and nothing to come once the job is over."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from llmtrain_operator.measuring import measured, note_done, note_share, share_left
+from llmtrain_operator.recent import PLANS
+
+from llmtrain.api.status import JobStatus, Phases, Progress, Stage, StageState, StageStatus
+from tests.unit.operator.fake_cluster import START, stamp
+from tests.unit.operator.scenario import GPU_PLAN, Scenario, job_spec
+
+KNOWN = GPU_PLAN | {"accelerator": {"product": "H100-SXM-80GB"}}
+
+
+def scenario(**spec: Any) -> Scenario:
+    run = Scenario(**spec)
+    run.cluster.objects[(PLANS, "", "gpu")]["spec"] = KNOWN
+    return run
+
+
+async def curating() -> Scenario:
+    """Curation of a large training runs."""
+    run = scenario(training=job_spec()["training"] | {"tokens": 2_000_000_000_000})
+    await run.run_stage()
+    await run.until_pods()
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn(2)
+    return run
+
+
+async def hear(run: Scenario, **told: Any) -> JobStatus:
+    """The status once the head has told this."""
+    head = next(name for name in run.pods if name.endswith("head"))
+    run.memory.progress, run.memory.progress_of = Progress(**told), run.cluster.pod(head)["metadata"]["uid"]
+    run.memory.woken = True
+    await run.turn()
+    return run.status
+
+
+def p50(status: JobStatus) -> float:
+    assert status.forecast is not None
+    return float(status.forecast.usd.p50)
+
+
+async def test_a_forecast_does_not_swing_with_the_steps_of_curation() -> None:
+    """Each step counts its own parts from nothing; the stage goes on. It had swung from 774 to 85 dollars and back."""
+    run, seconds, seen = await curating(), 0, []
+    steps = [("prepare", 0, 0.0), ("prepare", 50, 0.4), ("prepare", 100, 0.8), ("dedup", 0, 0.8), ("dedup", 100, 0.9),
+             ("encode", 0, 0.9), ("encode", 100, 0.99)]  # fmt: skip
+    for step, done, share in steps:
+        while seconds < share * 36_000:
+            run.cluster.tick(60)
+            seconds += 60
+        status = await hear(
+            run, done=done, total=100, unit="parts", detail=step, share=f"{share:.6f}", working_seconds=seconds
+        )
+        seen.append(p50(status))
+    assert all(max(one, other) / min(one, other) < 1.05 for one, other in pairwise(seen[2:]))
+    assert seen[-1] == pytest.approx(seen[2], rel=0.05)
+
+
+async def test_a_curation_that_is_slower_than_its_estimate_is_measured() -> None:
+    """After ten hours a tenth is done: ninety are left, whatever was estimated."""
+    run = await curating()
+    run.cluster.tick(36_000)
+    status = await hear(run, done=10, total=100, unit="parts", share="0.100000", working_seconds=36_000)
+    assert status.forecast is not None
+    curation = next(s for s in status.stages if s.name is Stage.CURATION)
+    assert curation.share == "0.100000"
+    assert status.estimate is not None
+    later = sum((float(s.hours.p50) for s in status.estimate.stages if s.name in ("Training", "Evaluation")), 0.0)
+    assert float(status.forecast.remaining_hours.p50) - later == pytest.approx(90, rel=0.15)
+
+
+def stage(name: Stage, **fields: Any) -> StageStatus:
+    return StageStatus(name=name, state=StageState.RUNNING, phases=Phases(placed_time=stamp(START)), **fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "left"),
+    [
+        (Stage.CURATION, [{"done": 1, "total": 2, "unit": "workers"}], 1.0),
+        (Stage.CURATION, [{"done": 90, "total": 100, "unit": "parts"}], 1.0),
+        (Stage.CURATION, [{"share": "0.25"}], 0.75),
+        (Stage.CURATION, [{"share": "0.8"}, {"done": 1, "total": 2, "unit": "workers"}, {"share": "0.1"}], 0.2),
+        (Stage.TRAINING, [{"done": 80, "total": 100, "unit": "tokens"}, {"done": 1, "total": 2, "unit": "workers"}], 0.2),
+        (Stage.TRAINING, [{"done": 80, "total": 100, "unit": "tokens"}, {"done": 70, "total": 100, "unit": "tokens"}], 0.3),
+        (Stage.EVALUATION, [{"done": 1, "total": 4, "unit": "tasks"}], 0.75),
+    ],
+    ids=["workers", "old-image", "share", "found-again", "restart", "lost-work", "tasks"],
+)  # fmt: skip
+def test_the_share_is_of_the_stage(name: Stage, told: list[dict[str, Any]], left: float) -> None:
+    one = stage(name)
+    for words in told:
+        one.progress = Progress(**words)
+        note_share(one, one.progress)
+    assert share_left(one) == pytest.approx(left)
+
+
+def test_a_status_of_before_has_its_share_in_its_progress() -> None:
+    assert share_left(stage(Stage.TRAINING, progress=Progress(done=3, total=4, unit="tokens"))) == 0.25
+
+
+def test_speed_is_the_stages_own_word_or_what_is_done_over_its_time() -> None:
+    spoken = stage(Stage.TRAINING, progress=Progress(done=10, total=100, tokens_per_second="2", working_seconds=50))
+    found = measured(spoken, START)
+    assert found is not None
+    assert (found.per_second, found.seconds, found.in_all) == (0.02, 50, False)
+    silent = stage(Stage.CURATION, progress=Progress(share="0.5", working_seconds=100), share="0.5", run_seconds=400)
+    found = measured(silent, START)
+    assert found is not None
+    assert (found.per_second, found.seconds, found.in_all) == (0.001, 500, True)
+    assert measured(stage(Stage.CURATION, progress=Progress(done=1, total=2, unit="parts")), START) is None
+
+
+def test_a_stage_that_has_succeeded_has_done_all_of_it() -> None:
+    one = stage(Stage.TRAINING, progress=Progress(done=95, total=100, unit="tokens"))
+    note_done(one)
+    assert (one.progress and one.progress.done, share_left(one)) == (100, 0.0)
+
+
+async def test_a_job_that_is_over_forecasts_its_bill_and_has_no_time_left() -> None:
+    run = scenario(budget={"limitUsd": "50"})
+    for _ in range(3):
+        await run.run_stage()
+    await run.until_pods()
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn(2)
+    run.cluster.tick(100)
+    await hear(run, done=1, total=3, unit="tasks")
+    run.end_head()
+    await run.drain()
+    await run.turn(2)
+    status = run.status
+    assert status.state == "Succeeded"
+    assert status.forecast is not None
+    bill = status.ledger.cost_usd
+    assert (status.forecast.usd.p10, status.forecast.usd.p50, status.forecast.usd.p90) == (bill, bill, bill)
+    assert (status.forecast.eta, status.forecast.remaining_hours.p50, status.eta_seconds) == ("", "", None)
+    assert (status.forecast.budget_usd, status.forecast.breach_probability) == ("50.00", "0.000")
+    evaluation = status.stages[-1].progress
+    assert evaluation is not None
+    assert (evaluation.done, evaluation.total) == (3, 3)
+
+
+async def test_a_job_that_failed_or_is_deleted_forecasts_its_bill() -> None:
+    run = scenario(retry={"limit": 0})
+    await run.run_training(100)
+    run.cluster.end_pod(next(name for name in run.pods if name.endswith("head")), 64)
+    await run.drain()
+    await run.turn(2)
+    assert run.status.state == "Failed"
+    assert run.status.forecast is not None
+    assert run.status.forecast.usd.p90 == run.status.ledger.cost_usd
+
+
+async def test_minimums_are_in_the_forecast() -> None:
+    """Two accelerators for a few minutes of training, of which a day is paid for."""
+    run = scenario()
+    plan = KNOWN | {"rented": {"acceleratorHourUsd": "4.00", "minimumSeconds": 86_400}}
+    run.cluster.objects[(PLANS, "", "gpu")]["spec"] = plan
+    await run.turn(2)
+    assert p50(run.status) >= 3 * 4 * 24  # two of training, one of evaluation
+    await run.run_training(60)
+    status = await hear(run, done=500_000, total=1_000_000, unit="tokens", tokens_per_second="5000", working_seconds=60)
+    assert p50(status) == pytest.approx(3 * 4 * 24, rel=0.01)
+    assert status.forecast is not None
+    assert float(status.forecast.usd.p90) == pytest.approx(3 * 4 * 24, rel=0.01)
