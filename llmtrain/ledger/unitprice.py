@@ -5,9 +5,8 @@ explains the cost within the rounding of its pods is the plan's own, wherever al
 cost / price, written with as many decimals as it takes for the product to be the cost again, also in double precision.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 
 from llmtrain.cost.money import HOUR, MICRO, WIDE
@@ -55,29 +54,25 @@ def priced_charge(cost_micro_usd: int) -> Priced:
 def _price(cost: Fraction, hours: Fraction, pods: int) -> Decimal:
     """The shortest that explains the cost within half a microdollar a pod, and its hours within half a second."""
     rounding = Fraction(pods, 2 * MICRO)
-    for price in _decimals(cost / hours, 0):
-        exact = Fraction(price)
-        if exact and abs(exact * hours - cost) < rounding and abs(cost / exact - hours) < HALF_SECOND:
-            return max(price, _decimal(exact, PRICE_PLACES), key=_places)
+    low = max(Fraction(0), (cost - rounding) / hours, cost / (hours + HALF_SECOND))
+    high = min((cost + rounding) / hours, cost / (hours - HALF_SECOND))
+    mean = cost / hours
+    for places in range(MOST_PLACES + 1):
+        whole = round(mean * 10**places)
+        if low * 10**places < whole < high * 10**places:
+            return _decimal(Fraction(whole, 10**places), max(places, PRICE_PLACES))
     raise ArithmeticError(f"no price of {MOST_PLACES} decimals makes {float(hours)} hours cost {float(cost)} USD")
 
 
 def _quantity(cost: Fraction, price: Fraction) -> Decimal:
-    for quantity in _decimals(cost / price, LEAST_PLACES):
-        if abs(Fraction(quantity) * price - cost) <= CLOSE:
-            return quantity
+    """Cost / price, with the fewest decimals that give the cost again."""
+    exact = cost / price
+    for places in range(LEAST_PLACES, MOST_PLACES + 1):
+        if abs(round(exact * 10**places) * price - cost * 10**places) <= CLOSE * 10**places:
+            return _decimal(exact, places)
     raise ArithmeticError(f"no quantity of {MOST_PLACES} decimals costs {float(cost)} USD at {float(price)} USD")
 
 
-def _decimals(value: Fraction, places: int) -> Iterator[Decimal]:
-    """The value rounded to ever more decimals."""
-    return (_decimal(value, more) for more in range(places, MOST_PLACES + 1))
-
-
 def _decimal(value: Fraction, places: int) -> Decimal:
-    exact = WIDE.divide(Decimal(value.numerator), Decimal(value.denominator))
-    return exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, WIDE)
-
-
-def _places(value: Decimal) -> int:
-    return -int(value.as_tuple().exponent)
+    """The value with so many decimals, rounded half to even."""
+    return Decimal(round(value * 10**places)).scaleb(-places, WIDE)
