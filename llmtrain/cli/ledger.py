@@ -13,6 +13,7 @@ from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
 from llmtrain.ledger.focus import FocusError, focus_csv
+from llmtrain.ledger.focusschema import schema
 from llmtrain.ledger.former import FORMER_CONFIG_MAP
 from llmtrain.ledger.grouping import LabelError, checked_label, grouped
 from llmtrain.ledger.invoice import Difference, InvoiceError, differences, ledger_sums, read_invoice
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The bill of jobs, line by line.")
     group.command("export")(export)
     group.command("show")(show)
+    group.command("schema")(focus_schema)
     app.add_typer(group, name="ledger")
     app.command("reconcile-invoice")(reconcile_invoice)
 
@@ -72,6 +74,14 @@ def export(
         lines = _with_skus(lines, saved)
     lines = grouped(lines, label) if label else lines
     typer.echo(ledger_csv(lines, label) if form is Format.CSV else _focus(lines), nl=False)
+
+
+def focus_schema() -> None:
+    """The metadata of FOCUS exports: an id of their form, and what each column holds, as JSON.
+
+    Example: `llmtrain ledger schema > bill.schema.json`
+    """
+    typer.echo(json.dumps(schema(), indent=2))
 
 
 def _label(text: str) -> str:

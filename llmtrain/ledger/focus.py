@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from llmtrain.api import GROUP
+from llmtrain.cost.money import WIDE
 from llmtrain.ledger.csvfile import exact_usd, write
 from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.lines import SETTLED, UNVERIFIED, Line
@@ -93,13 +94,16 @@ def charges_csv(charges: Iterable[Charge]) -> str:
 def focus_row(charge: Charge) -> dict[str, str]:
     """One charge; columns that are null are left out."""
     priced, unit = priced_of(charge.line)
-    return {
-        name: value
-        for part in (_money(charge, priced, unit), _when(charge), _who(charge), _sku(charge.line, unit),
-                     _commitment(charge.line, priced, unit), _own(charge))
-        for name, value in part.items()
-        if value
-    }  # fmt: skip
+    parts = (
+        _money(charge, priced, unit),
+        _when(charge),
+        _who(charge.line),
+        {"ChargeDescription": described(charge, priced, unit)},
+        _sku(charge.line, unit),
+        _commitment(charge.line, priced, unit),
+        _own(charge),
+    )
+    return {name: value for part in parts for name, value in part.items() if value}
 
 
 def priced_of(line: Line) -> tuple[Priced, str]:
@@ -142,17 +146,22 @@ def _when(charge: Charge) -> dict[str, str]:
     }
 
 
-def _who(charge: Charge) -> dict[str, str]:
+def described(charge: Charge, priced: Priced, unit: str) -> str:
+    """What was paid for, at which price, and how sure that is."""
     line = charge.line
+    labels = ", ".join(f"{key}={value}" for key, value in line.labels.items())
+    many = f"jobs with {labels}" if labels else "deleted jobs" if line.state == UNVERIFIED else "jobs"
+    sure = "correction" if charge.correction else TOLD.get(line.state, "provisional")
+    price = f"{priced.unit_price.normalize(WIDE):f} USD"
+    return f"{line.stage} {line.role} pods of {line.job or many} on {line.plan or NO_PLAN} at {price} per {unit[:-1]}, {sure}"
+
+
+def _who(line: Line) -> dict[str, str]:
     plan = line.plan or NO_PLAN
-    grouped = ", ".join(f"{key}={value}" for key, value in line.labels.items())
-    whose = line.job or (f"jobs with {grouped}" if grouped else "deleted jobs")
-    what = "correction" if charge.correction else TOLD.get(line.state, "provisional")
     space = ("BillingAccount", "SubAccount")
     return {f"{kind}{part}": line.namespace for kind in space for part in ("Id", "Name")} | {
         "BillingAccountType": "Namespace",
         "SubAccountType": "Namespace",
-        "ChargeDescription": f"{line.stage} {line.role} pods of {whose} on {plan}, {what}",
         "InvoiceIssuerName": plan,
         "ProviderName": plan,
         "PublisherName": plan,

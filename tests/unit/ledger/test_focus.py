@@ -173,6 +173,23 @@ def test_tags_are_the_jobs_labels_as_they_are_and_ours_have_a_prefix() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "Training worker pods of docs-gpt on h100 at 3.99 USD per Accelerator-Hour, settled"),
+        (
+            {"state": "Provisional", "cost_micro_usd": 0},
+            "pods of docs-gpt on h100 at 0 USD per Accelerator-Hour, provisional",
+        ),
+        ({"job": "", "labels": {"team": "nlp"}}, "pods of jobs with team=nlp on h100"),
+        ({"job": ""}, "pods of jobs on h100"),
+        ({"job": "", "state": "CarriedOver", "plan": ""}, "pods of deleted jobs on unpriced at 3.99 USD"),
+    ],
+)
+def test_the_description_says_what_was_paid_for_at_which_price(more: dict[str, Any], words: str) -> None:
+    assert words in row(line(**more))["ChargeDescription"]
+
+
 def test_what_was_carried_over_is_of_no_resource_and_takes_the_month_that_is_asked_for() -> None:
     found = row(line(job="", uid="", state="CarriedOver", start="", end=""))
     assert not {"ResourceId", "ResourceName", "ResourceType"} & set(found)
