@@ -19,6 +19,7 @@ MODULES = (
     "run_local",
     "export",
     "ledger",
+    "runs",
 )
 ALONE = ("estimate", "compare", "npv", "decide")
 """Commands whose module has their name and holds no other: a script that asks them does not wait for the rest."""
