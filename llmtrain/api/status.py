@@ -125,6 +125,7 @@ class WorkerState(StatusModel):
     last_pod: PhaseSeconds | None = Field(
         None, description="What it did with the slot's pod before this one, whose bill may still be open."
     )
+    replaced_for: Word = Field("", description="Why the slot's pod before this one ended, in one word.")
 
 
 class NodeLoss(StatusModel):
@@ -257,7 +258,26 @@ class Split(StatusModel):
     working: int = Field(0, description="The stage's work moved forward.")
     redone: int = Field(0, description="Work that a lost attempt had done already.")
     checkpointing: int = Field(0, description="Work stood still for a checkpoint.")
-    stopping: int = Field(0, description="After the work was over; also what a plan bills beyond the pod's end.")
+    stopping: int = Field(
+        0, description="After the work was over. Of pods that earlier operators settled, also what `minimum` has now."
+    )
+    minimum: int = Field(0, description="Beyond the pod's end: what its plan's minimum or increment adds.")
+
+
+class NodeWaste(StatusModel):
+    """What settled pods on one node were billed for and was not work."""
+
+    node: Key = Field("", description="Name of the node; empty: nodes beyond those that are told, or not known.")
+    billed_seconds: int = Field(0, description="Billed seconds.")
+    cost_micro_usd: int = Field(0, description="Microdollars.")
+
+
+class CauseWaste(StatusModel):
+    """What settled pods were billed for and was not work, for one cause."""
+
+    cause: Word = Field("", description="Why, in one word; empty: causes beyond those that are told.")
+    billed_seconds: int = Field(0, description="Billed seconds.")
+    cost_micro_usd: int = Field(0, description="Microdollars.")
 
 
 class LedgerEntry(Amounts):
@@ -298,6 +318,12 @@ class Ledger(StatusModel):
     )
     high_water: Annotated[list[HighWater], Field(max_length=8192)] = Field([], description="Pods not yet settled.")
     counted: Annotated[list[Counted], Field(max_length=256)] = Field([], description="What the counters have told.")
+    waste_by_node: Annotated[list[NodeWaste], Field(max_length=65)] = Field(
+        [], description="Waste of settled pods by node, the dearest 64 apart; pods of before this field are not in it."
+    )
+    waste_by_cause: Annotated[list[CauseWaste], Field(max_length=33)] = Field(
+        [], description="The same waste by what it came of, the dearest 32 apart."
+    )
     total_micro_usd: int = Field(
         0, description="Cost: what is settled, and what pods alive owe at least, microdollars. It never falls."
     )

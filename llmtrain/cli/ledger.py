@@ -1,6 +1,8 @@
 """The bill outside the cluster: `llmtrain ledger export` and `llmtrain reconcile-invoice`."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -10,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
+from llmtrain.cli.waste import Output, waste_json, waste_table
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
 from llmtrain.ledger.focus import FocusError, focus_csv
@@ -19,6 +22,7 @@ from llmtrain.ledger.grouping import LabelError, checked_label, grouped
 from llmtrain.ledger.invoice import Difference, InvoiceError, differences, ledger_sums, read_invoice
 from llmtrain.ledger.lines import Line, former_flaws, lines_of
 from llmtrain.ledger.skus import skus_of, unknown_plans, with_skus
+from llmtrain.ledger.waste import By, wasted
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; empty: all.")]
 Saved = Annotated[
@@ -50,6 +54,7 @@ def register(app: typer.Typer) -> None:
     group.command("export")(export)
     group.command("show")(show)
     group.command("schema")(focus_schema)
+    group.command("waste")(waste)
     app.add_typer(group, name="ledger")
     app.command("reconcile-invoice")(reconcile_invoice)
 
@@ -130,6 +135,24 @@ def show(namespace: Namespace = "", saved: Saved = None, home: Home = HOME) -> N
     typer.echo(f"{'':<24} {'total':<42} {exact_usd(sum(sums.values())):>16} USD")
 
 
+def waste(
+    namespace: Namespace = "",
+    by: Annotated[By, typer.Option("--by", help="What to add up by: node, cause or job.")] = By.JOB,
+    output: Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON.")] = Output.TABLE,
+    saved: Saved = None,
+    home: Home = HOME,
+) -> None:
+    """What was paid for and was not work: per node, per cause of the start or stop that it was spent on, or per job.
+
+    Settled bills alone. Every way adds up to the same; what a status does not tell apart is a row in parentheses.
+
+    Example: `llmtrain ledger waste -n team-a --by node`
+    """
+    with _readable():
+        rows = wasted(objects(namespace, saved, home), by)
+    typer.echo(waste_json(rows, by) if output is Output.JSON else waste_table(rows, by), nl=False)
+
+
 def reconcile_invoice(
     invoice: Annotated[Path, typer.Argument(help="CSV with an amount and what it is for, such as `plan,costUsd`.")],
     namespace: Namespace = "",
@@ -166,8 +189,20 @@ def told(difference: Difference) -> str:
 
 def read(namespace: str, saved: Path | None, home: str) -> list[Line]:
     """Lines of the cluster's jobs and ledgers, or of a saved list of objects."""
+    with _readable():
+        return lines_of(objects(namespace, saved, home))
+
+
+def objects(namespace: str, saved: Path | None, home: str) -> list[dict[str, Any]]:
+    """The cluster's jobs and ledgers, or a saved list of objects."""
+    return _from_cluster(namespace, home) if saved is None else _from_file(saved)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """An exit that names the document of the ledger that cannot be read."""
     try:
-        return lines_of(_from_cluster(namespace, home) if saved is None else _from_file(saved))
+        yield
     except DocumentError as error:
         raise _refuse(str(error)) from error
 

@@ -4,13 +4,13 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
+from llmtrain.ledger.goodput import KINDS
 from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.lines import Line
 
-SPLIT = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
 COLUMNS = (
     "namespace", "job", "jobUid", "stage", "role", "plan", "tenure", "state", "startTime", "endTime", "pods",
-    "podSeconds", "billedSeconds", "acceleratorSeconds", "costUsd", "energyJoules", *(f"{kind}Seconds" for kind in SPLIT),
+    "podSeconds", "billedSeconds", "acceleratorSeconds", "costUsd", "energyJoules", *(f"{kind}Seconds" for kind in KINDS),
     "rowId",
 )  # fmt: skip
 
@@ -58,4 +58,4 @@ def _row(line: Line) -> dict[str, str]:
         "costUsd": exact_usd(line.cost_micro_usd),
         "energyJoules": str(line.energy_joules),
     }
-    return row | {f"{kind}Seconds": str(getattr(line.split, kind)) for kind in SPLIT}
+    return row | {f"{kind}Seconds": str(getattr(line.split, kind)) for kind in KINDS}

@@ -67,7 +67,7 @@ def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
     """
     objects = list(items)
     jobs = [item for item in objects if item.get("kind") == "LLMTrainingJob"]
-    documents = [_document(item) for item in objects if _is_document(item)]
+    documents = documents_of(objects)
     there = {job["metadata"]["uid"] for job in jobs}
     carried = {document.namespace for document in documents if isinstance(document, CarriedOver)}
     found = [line for job in jobs for line in job_lines(job)]
@@ -77,6 +77,11 @@ def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
         if _is_former(item) and item["metadata"]["namespace"] not in carried:
             found += former_lines(item)
     return sorted(found, key=lambda line: (line.namespace, line.job, line.start, line.stage, line.role, line.state))
+
+
+def documents_of(items: Iterable[Mapping[str, Any]]) -> list[Document]:
+    """The ledger's documents among these objects. DocumentError for one that cannot be read."""
+    return [_document(item) for item in items if _is_document(item)]
 
 
 def _is_document(item: Mapping[str, Any]) -> bool:

@@ -62,10 +62,12 @@ def with_it(slot: WorkerState, phases: Phases) -> PhaseSeconds:
     return PhaseSeconds(**{part: max(0, getattr(phases, part) - getattr(without, part)) for part in PARTS})
 
 
-def hand_over(slot: WorkerState, phases: Phases) -> None:
-    """The slot gets its next pod. The last one may be billed much later, on a node that does not answer."""
+def hand_over(slot: WorkerState, phases: Phases, reason: str = "") -> None:
+    """The slot gets its next pod. The last one, which ended for this reason, may be billed much later, on a node that does not
+    answer.
+    """
     slot.last_pod, slot.elsewhere = with_it(slot, phases), so_far(phases)
-    slot.incarnation += 1
+    slot.incarnation, slot.replaced_for = slot.incarnation + 1, reason
 
 
 def indices(text: str) -> list[int]:

@@ -2,7 +2,8 @@
 
 A pod may run for days before it is settled. Of its time these are certain before: what it waited and pulled, what the head
 told of work done again and of checkpoints, and how it is being taken down. The rest is work or start-up; which, its end
-tells. Nothing told ever falls: where a provisional part was too high, the counter stands until it is caught up.
+tells, as it does whether the plan's minimum was more than it used. Nothing told ever falls: where a provisional part was too
+high, or was told as another kind, the counters stand until that is caught up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
 
 Key = tuple[Stage, str, str, str]
-CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind != "starting")
+CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind not in ("starting", "minimum"))
 """Parts that no later report makes smaller."""
 
 
@@ -50,9 +51,9 @@ def certain(pod: PodState, mark: HighWater, shares: Shares) -> Told:
     if start is None:
         return Told({}, 0)
     span = Interval(start, start + timedelta(seconds=mark.pod_seconds), final=False)
-    split = wastesplit.split_pod(pod.raw, span, mark.pod_seconds, shares.of(pod))
-    energy = joules(pod.power, mark.pod_seconds, split)
-    return Told(_worth(split, mark.micro_usd_per_hour), energy)
+    parts = wastesplit.parts_of(pod.raw, span, shares.of(pod))
+    energy = joules(pod.power, mark.pod_seconds, parts["working"] + parts["redone"])
+    return Told(_worth(parts, mark.micro_usd_per_hour), energy)
 
 
 def key_of(item: Amounts | Counted) -> Key:
@@ -60,9 +61,8 @@ def key_of(item: Amounts | Counted) -> Key:
     return item.stage, item.role, item.plan, item.tenure
 
 
-def _worth(split: Split, hour: int) -> Mapping[str, int]:
+def _worth(parts: Mapping[str, int], hour: int) -> Mapping[str, int]:
     """Price of each part that is certain, microdollars, less the half that rounding the whole bill may take."""
-    parts = wastesplit.seconds_of(split)
     return {kind: max(0, (2 * parts[kind] * hour - 3600) // 7200) for kind in CERTAIN}
 
 
@@ -73,10 +73,14 @@ def _add(sums: dict[Key, Told], item: Amounts, more: Told) -> None:
 
 
 def _raise(sums: dict[Key, Told], before: Counted) -> None:
-    """Nothing that was told falls."""
+    """Nothing that was told falls, and what was told as one kind and is of another by now is not told again."""
     now = sums.get(key_of(before), Told({}, 0))
     old = wastesplit.seconds_of(before.waste)
     parts = {kind: max(old[kind], now.waste.get(kind, 0)) for kind in wastesplit.KINDS}
+    surplus = sum(max(0, old[kind] - now.waste.get(kind, 0)) for kind in wastesplit.WASTE)
+    for kind in reversed(wastesplit.WASTE):
+        held = min(surplus, parts[kind] - old[kind])
+        parts[kind], surplus = parts[kind] - held, surplus - held
     sums[key_of(before)] = Told(parts, max(before.energy_joules, now.energy_joules))
 
 

@@ -107,7 +107,7 @@ def _move(turn: Turn) -> None:
 def _decide_invalid(seen: Observation) -> Decision:
     """A spec that does not parse (an older CRD let it in): nothing is created, everything there is taken down."""
     status = seen.job.status.duplicate()
-    status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.certain)
+    status.ledger = settle(status.ledger, seen.pods, seen.nodes, seen.certain, history=status.history)
     status.ledger.counted = counted(status.ledger, seen.pods, None)
     status.ledger = with_cost_now(status.ledger, seen.job.status.ledger, seen.pods, seen.nodes, seen.now)
     summarize_invalid(status, seen)
@@ -129,7 +129,8 @@ def _billed(seen: Observation, spec: JobSpec) -> Turn:
     observe_phases(turn)
     tell_skew(turn)
     observe_placement(turn)
-    turn.status.ledger = settle(turn.status.ledger, seen.pods, seen.nodes, seen.certain, turn.stage, unbooked(turn))
+    ledger, history = turn.status.ledger, turn.status.history
+    turn.status.ledger = settle(ledger, seen.pods, seen.nodes, seen.certain, turn.stage, unbooked(turn), history)
     return turn
 
 

@@ -15,7 +15,7 @@ from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.blueprints import is_elastic, least_workers, worker_count
 from llmtrain_operator.bounds import make_room
 from llmtrain_operator.budget import cluster_prices
-from llmtrain_operator.idle_release import lot_of, pause
+from llmtrain_operator.idle_release import GIVEN_BACK, lot_of, pause
 from llmtrain_operator.placement import held_micro_usd, placed_at
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.reservation import reserve_more
@@ -138,6 +138,6 @@ def _slot(before: WorkerState | None, index: int, stage: StageStatus) -> WorkerS
     """A slot that comes, or comes back under its next incarnation."""
     if before is None:
         return WorkerState(index=index, elsewhere=so_far(stage.phases))
-    hand_over(before, stage.phases)
+    hand_over(before, stage.phases, GIVEN_BACK)
     before.released += 1
     return before

@@ -51,7 +51,7 @@ def _succeed(turn: Turn, stage: StageStatus, slot: WorkerState, pod: PodState) -
         last = pod.result()
         _give_up(turn, stage, slot, f"{message}: {last.message}" if last and last.message else message)
         return
-    slot.incarnation += 1
+    slot.incarnation, slot.replaced_for = slot.incarnation + 1, failure.reason
     slot.rejections = slot.rejections + 1 if pod.rejected else 0
     count_node_loss(stage, pod.node if pod.rejected else "")
     turn.tell("EvaluatorReplaced", f"{message}; incarnation {slot.incarnation} follows", warning=True)

@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.status import Split
 from llmtrain.cost.assumptions import KW_PER_TFLOPS, LOAD_SHARE, RENTED_PUE
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.plans import chip_of
@@ -48,7 +47,7 @@ def _server_kilowatts(plan: PlanSpec) -> float:
     return chip.server_kw if chip.server_kw is not None else chip.peak_tflops * KW_PER_TFLOPS
 
 
-def joules(power: Power, seconds: int, split: Split) -> int:
-    """Of a pod that lived so long: full load while it stepped, also over work that was done before."""
-    busy = min(seconds, split.working + split.redone)
+def joules(power: Power, seconds: int, stepped: int) -> int:
+    """Of a pod that lived so many seconds: full load while it `stepped`, also over work that was done before."""
+    busy = min(seconds, stepped)
     return power.load * busy + power.idle * (seconds - busy)

@@ -8,18 +8,30 @@ unsettled, its finalizer stripped by hand, is billed up to then; so is one whose
 because its kubelet rejected it after a restart.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
-from llmtrain.api.status import HighWater, Ledger, LedgerEntry, Phases, Split, Stage, StageStatus
+from llmtrain.api.status import (
+    AttemptRecord,
+    HighWater,
+    Ledger,
+    LedgerEntry,
+    Phases,
+    Split,
+    Stage,
+    StageStatus,
+)
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, bill
 from llmtrain_operator.clocks import clock_off
+from llmtrain_operator.incidents import CLOCK_OFF, MINIMUM, REJECTED, VANISHED, Incidents
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
 from llmtrain_operator.provisional import certain_seconds
+from llmtrain_operator.wastebook import WasteBook
 
 Key = tuple[str, str, str, str]
 
@@ -31,12 +43,15 @@ def settle(
     now: datetime,
     stage: StageStatus | None = None,
     later: Collection[str] = (),
+    history: Sequence[AttemptRecord] = (),
 ) -> Ledger:
     """The ledger after this observation; the one passed in is left alone.
 
-    `stage`: the one whose phases are known. `later`: uids of pods that are not booked yet though they have ended.
+    `stage`: the one whose phases are known. `later`: uids of pods that are not booked yet though they have ended. `history`:
+    attempts that are over; what was wasted may be theirs.
     """
     entries = {_key(entry): entry.model_copy() for entry in ledger.entries}
+    waste, incidents = WasteBook(ledger), Incidents(stage, history, nodes, now)
     marks = {mark.uid: mark for mark in ledger.high_water}
     alive, shares = {pod.uid for pod in pods}, Shares(stage)
     settled = [uid for uid in ledger.settled if uid in alive]
@@ -49,14 +64,27 @@ def settle(
             # wrong, and of a pod that was never seen alive there is nothing to bill but what nobody saw.
             settled.append(pod.uid)
         elif span.final and pod.uid not in later:
-            seen = before if before is not None and _says_less(pod, span, before) else None
-            _book(entries, vanished_entry(seen) if seen else final_entry(pod, span, nodes, shares.of(pod)))
+            if before is not None and _says_less(pod, span, before):
+                one = vanished_entry(before)
+                waste.book(one, pod.node, _unseen(REJECTED if pod.rejected else CLOCK_OFF))
+            else:
+                one = final_entry(pod, span, nodes, shares.of(pod))
+                waste.book(one, pod.node, partial(incidents.cause, pod))
+            _book(entries, one)
             settled.append(pod.uid)
         else:
             marks[pod.uid] = raised(before, mark_of(pod, span, now, nodes))
     for uid in [uid for uid in marks if uid not in alive]:
-        _book(entries, vanished_entry(marks.pop(uid)))
-    return _total(ledger, list(entries.values()), settled, list(marks.values()))
+        one = vanished_entry(marks.pop(uid))
+        waste.book(one, "", _unseen(VANISHED))
+        _book(entries, one)
+    after = ledger.model_copy(update=waste.update())
+    return _total(after, list(entries.values()), settled, list(marks.values()))
+
+
+def _unseen(cause: str) -> Callable[[str], str]:
+    """Causes by kind of waste, of a pod that does not tell what it did."""
+    return lambda kind: MINIMUM if kind == "minimum" else cause
 
 
 def _says_less(pod: PodState, span: Interval, before: HighWater) -> bool:
@@ -102,7 +130,7 @@ def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases
         cost_micro_usd=owed.micro_usd,
         split=split,
         cost_split=wastesplit.money(split, owed.micro_usd),
-        energy_joules=joules(pod.power, owed.seconds, split),
+        energy_joules=joules(pod.power, owed.seconds, split.working + split.redone),
     )
 
 
@@ -162,8 +190,8 @@ def vanished_entry(mark: HighWater) -> LedgerEntry:
     owed = priced(mark, max(mark.alive_seconds, mark.pod_seconds))
     fields = {name: getattr(owed, name) for name in ("stage", "role", "plan", "tenure", "pod_seconds",
               "billed_seconds", "accelerator_seconds", "cost_micro_usd")}  # fmt: skip
-    split, cost = Split(starting=owed.billed_seconds), Split(starting=owed.cost_micro_usd)
-    return LedgerEntry(pods=1, split=split, cost_split=cost, **fields)
+    split = Split(starting=owed.pod_seconds, minimum=owed.billed_seconds - owed.pod_seconds)
+    return LedgerEntry(pods=1, split=split, cost_split=wastesplit.money(split, owed.cost_micro_usd), **fields)
 
 
 def _key(item: LedgerEntry) -> Key:

@@ -1,7 +1,8 @@
-"""Where a pod's billed seconds went: waiting, pulling, starting, working, redone, checkpointing, stopping.
+"""Where a pod's billed seconds went: waiting, pulling, starting, working, redone, checkpointing, stopping, minimum.
 
 Times of the pod object say when it waited, pulled and was told to stop; the head says how long the work moved forward.
-The parts add up to the billed seconds by construction: each takes what the ones before it left.
+The parts add up to the billed seconds by construction: each takes what the ones before it left, and what the plan bills
+beyond the pod's end is `minimum`.
 """
 
 from collections.abc import Mapping
@@ -9,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Phases, Split
+from llmtrain.ledger.goodput import KINDS as KINDS
+from llmtrain.ledger.goodput import WASTE as WASTE
 from llmtrain_operator.billing import Interval, deletion_time
 from llmtrain_operator.clocks import condition_time, correction, parse_time
 from llmtrain_operator.containers import Pod, stage_status, terminated, told
-
-KINDS = ("waiting", "pulling", "starting", "working", "redone", "checkpointing", "stopping")
-WASTE = tuple(kind for kind in KINDS if kind != "working")
 
 
 @dataclass
@@ -31,9 +31,14 @@ class _Rest:
 
 
 def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
-    """The split of one pod that has ended. What a plan bills beyond the pod's end counts as stopping."""
-    if span.start is None or billed <= 0:
-        return Split(stopping=max(0, billed))
+    """The split of one pod that has ended and is billed for so many seconds."""
+    return Split(**parts_of(pod, span, phases), minimum=max(0, billed - span.seconds))
+
+
+def parts_of(pod: Pod, span: Interval, phases: Phases) -> dict[str, int]:
+    """The seconds of its interval by kind, as plain numbers: they are asked for of every pod at every look."""
+    if span.start is None:
+        return {}
     rest = _Rest(span.seconds)
     wrong = correction(pod, span.end)
     started, off = _started(pod), wrong or timedelta(0)
@@ -49,15 +54,15 @@ def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
     working = rest.take(phases.working)
     redone = rest.take(phases.redone)
     checkpointing = rest.take(phases.checkpointing)
-    return Split(
-        waiting=waiting,
-        pulling=pulling,
-        starting=rest.seconds,
-        working=working,
-        redone=redone,
-        checkpointing=checkpointing,
-        stopping=stopping + billed - span.seconds,
-    )
+    return {
+        "waiting": waiting,
+        "pulling": pulling,
+        "starting": rest.seconds,
+        "working": working,
+        "redone": redone,
+        "checkpointing": checkpointing,
+        "stopping": stopping,
+    }
 
 
 def add(one: Split, other: Split) -> Split:

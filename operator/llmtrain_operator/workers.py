@@ -79,7 +79,7 @@ def _ends_attempt(turn: Turn, failure: Failure) -> bool:
 
 
 def _replace(turn: Turn, stage: StageStatus, slot: WorkerState, failure: Failure, rejected: bool) -> None:
-    hand_over(slot, stage.phases)
+    hand_over(slot, stage.phases, failure.reason)
     slot.rejections = slot.rejections + 1 if rejected else 0
     count_node_loss(stage, failure.node)
     stage.worker_failures += int(failure.kind not in UNCOUNTED)

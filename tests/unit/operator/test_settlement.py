@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmtrain_operator.billing import Node
 from llmtrain_operator.client import ApiError
-from llmtrain_operator.counted import counted
+from llmtrain_operator.counted import counted, key_of
 from llmtrain_operator.provisional import certain_seconds
 from llmtrain_operator.settlement import settle
 
-from llmtrain.api.status import Amounts, Ledger, Phases, Progress, Stage, StageStatus
+from llmtrain.api.status import Amounts, Counted, Ledger, Phases, Progress, Split, Stage, StageStatus
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
+from llmtrain.ledger.goodput import WASTE, waste
 from tests.unit.operator.lifetimes import KINDS, Life, at, billed_by_the_rule, life, micro_usd_by_the_rule, taken_in
 from tests.unit.operator.lifetimes import stamp as clock
 from tests.unit.operator.scenario import Scenario
@@ -120,6 +121,109 @@ def test_the_split_adds_up_to_the_billed_seconds_of_every_pod(seed: int) -> None
         parts = entry.split.to_dict()
         assert min(parts.values()) >= 0
         assert sum(parts.values()) == entry.billed_seconds == billed_by_the_rule(one.last)
+        assert parts["minimum"] == entry.billed_seconds - entry.pod_seconds
+        assert sum(entry.cost_split.to_dict().values()) == entry.cost_micro_usd
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), max_size=20))
+def test_waste_by_node_and_by_cause_is_the_waste_of_the_bill(seed: int, looks: list[int]) -> None:
+    ledger, released, rng = Ledger(), set[str](), random.Random(seed)
+    for second in [*sorted(looks), END]:
+        ledger = look(ledger, lives(seed), released, second, rng)
+        whole = sum(waste(e.split) for e in ledger.entries), sum(waste(e.cost_split) for e in ledger.entries)
+        for rows in (ledger.waste_by_node, ledger.waste_by_cause):
+            assert (sum(row.billed_seconds for row in rows), sum(row.cost_micro_usd for row in rows)) == whole
+    assert whole[0] > 0
+
+
+def one_worker(seconds: int) -> dict[str, Any]:
+    """Runs from its placement on, for so long; its plan bills a minute at least."""
+    frozen = {"plan": "a", "planResourceVersion": "1", "tenure": "Rented", "microUsdPerHour": 3_600_000,
+              "incrementSeconds": 1, "minimumSeconds": 60}  # fmt: skip
+    labels = {"llmtrain.dev/stage": "Training", "llmtrain.dev/attempt": "1", "llmtrain.dev/role": "worker"}
+    ended = {"exitCode": 0, "startedAt": clock(0), "finishedAt": clock(seconds)}
+    return {
+        "metadata": {"name": "w", "uid": "w", "finalizers": ["llmtrain.dev/settle"], "labels": labels,
+                     "annotations": {"llmtrain.dev/price": json.dumps(frozen)}},
+        "spec": {"nodeName": "n", "containers": [{"name": "stage"}]},
+        "status": {"phase": "Succeeded", "startTime": clock(0),
+                   "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": clock(0)}],
+                   "containerStatuses": [{"name": "stage", "state": {"terminated": ended}}]},
+    }  # fmt: skip
+
+
+def test_what_a_plan_bills_beyond_a_short_pods_end_is_its_minimum() -> None:
+    stage = StageStatus(name=Stage.TRAINING, attempt=1, phases=Phases(working=20, head_end=clock(20)))
+    entry = settle(Ledger(), [taken_in(one_worker(22))], {}, at(500), stage).entries[0]
+    assert entry.split == Split(working=20, stopping=2, minimum=38)
+    assert entry.cost_split == Split(working=20_000_000 // 1000, stopping=2_000_000 // 1000, minimum=38_000_000 // 1000)
+
+
+def test_the_minimum_of_a_pod_that_vanished_is_told_apart_too() -> None:
+    body = one_worker(22)
+    body["status"] |= {"phase": "Running", "containerStatuses": [
+        {"name": "stage", "ready": True, "state": {"running": {"startedAt": clock(0)}}}]}  # fmt: skip
+    seen = settle(Ledger(), [taken_in(body)], {}, at(22), STAGE)
+    entry = settle(seen, [], {}, at(500), STAGE).entries[0]
+    assert entry.split == Split(starting=22, minimum=38)
+    assert sum(entry.cost_split.to_dict().values()) == entry.cost_micro_usd == 60_000
+
+
+def as_before(ledger: Ledger) -> Ledger:
+    """As an operator left it that knew no `minimum`, and told it as `stopping`."""
+    body = json.loads(json.dumps(ledger.to_dict()))
+    splits = [entry[name] for entry in body["entries"] for name in ("split", "costSplit")]
+    for split in [*splits, *(told["waste"] for told in body["counted"])]:
+        split["stopping"] = split.get("stopping", 0) + split.pop("minimum", 0)
+    del body["wasteByNode"], body["wasteByCause"]
+    return Ledger.model_validate(body)
+
+
+def told_of(ledger: Ledger) -> dict[str, int]:
+    return {kind: sum(getattr(one.waste, kind) for one in ledger.counted) for kind in WASTE}
+
+
+def test_counters_of_an_older_operator_neither_fall_nor_tell_the_minimum_twice() -> None:
+    stage = StageStatus(name=Stage.TRAINING, attempt=1, phases=Phases(working=20, head_end=clock(20)))
+    first = settle(Ledger(), [taken_in(one_worker(22))], {}, at(500), stage)
+    first.counted = counted(first, [], stage)
+    stored = as_before(first)
+    assert stored.entries[0].split == Split(working=20, stopping=40)
+    # What it has booked keeps its kinds; the next pod's minimum is told as such, once.
+    second = one_worker(22)
+    second["metadata"] |= {"uid": "w2"}
+    after = settle(stored, [taken_in(second)], {}, at(600), stage)
+    after.counted = counted(after, [], stage)
+    assert after.entries[0].split == Split(working=40, stopping=42, minimum=38)
+    assert told_of(after) == dict.fromkeys(WASTE, 0) | {"stopping": 42_000, "minimum": 38_000}
+    # It had told of one pod more than it had booked when it ended: that pod's minimum is told already.
+    ahead = stored.model_copy(update={"entries": []})
+    again = settle(ahead, [taken_in(second)], {}, at(600), stage)
+    again.counted = counted(again, [], stage)
+    assert told_of(again) == told_of(stored)
+
+
+def told_by_key(told: list[Counted]) -> dict[Any, int]:
+    return {key_of(one): waste(one.waste) for one in told}
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), looks=st.lists(st.integers(0, END - 1), min_size=5, max_size=60))
+def test_no_kind_of_told_waste_falls_and_nothing_is_told_as_two_kinds(seed: int, looks: list[int]) -> None:
+    """Clocks are off, and somebody takes finalizers off, so that what was told of a pod is not what it is billed for."""
+    born, rng = lives(seed), random.Random(seed)
+    ledger, released, last, highest = Ledger(), set[str](), dict.fromkeys(WASTE, 0), dict[Any, int]()
+    for number, second in enumerate([*sorted(looks), END]):
+        born = [one for one in born if number % 3 or rng.random() > 0.1]
+        ledger = look(ledger, born, released, second, rng)
+        pods = [taken_in(pod) for one in born if (pod := one.seen_at(second))]
+        for key, true in told_by_key(counted(ledger.model_copy(update={"counted": []}), pods, STAGE)).items():
+            highest[key] = max(highest.get(key, 0), true)
+        ledger.counted = counted(ledger, pods, STAGE)
+        assert all(told_of(ledger)[kind] >= last[kind] for kind in WASTE)
+        last = told_of(ledger)
+        assert told_by_key(ledger.counted) == highest
 
 
 def test_the_split_says_where_the_time_of_a_worker_went() -> None:
@@ -157,7 +261,8 @@ def test_the_split_says_where_the_time_of_a_worker_went() -> None:
         "working": 300,
         "redone": 20,
         "checkpointing": 7,
-        "stopping": 5 + 15,
+        "stopping": 5,
+        "minimum": 15,
     }
     assert entry.billed_seconds == 420
 
