@@ -334,7 +334,10 @@ class Ledger(StatusModel):
     cost_now_usd: Key = Field("", description="The same, US dollars.")
     correction: Line = Field("", description="When, by how much and why cost now was last corrected down.")
     burn_micro_usd_per_hour: int = Field(0, description="Microdollars that the pods alive cost an hour.")
-    goodput: Key = Field("", description="Share of training's billed time that stepped the model forward, 0 to 1.")
+    goodput: Key = Field(
+        "",
+        description="Goodput of billed time of Training: working over billed seconds of its settled heads and workers, 0 to 1.",
+    )
 
 
 class Waiting(StatusModel):

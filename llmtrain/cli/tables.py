@@ -10,6 +10,7 @@ from llmtrain.api.status import Amounts, JobStatus, StageStatus
 from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.live import span
 from llmtrain.cost.money import format_usd
+from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
 from llmtrain.text import LONGEST, lines, plain
 
 
@@ -71,7 +72,7 @@ def report(status: JobStatus) -> str:
     scores = Table("score", "value", title="Scores")
     for stage in status.stages:
         for name, value in sorted(stage.scores.items()):
-            scores.add_row(cell(f"{stage.name.value}: {name}"), cell(value))
+            scores.add_row(cell(f"{stage.name.value}: {score_name(stage.name, name)}"), cell(value))
     console.print(scores)
     for condition in status.conditions:
         if condition.type in ("Accepted", "Succeeded") and condition.message:
@@ -80,7 +81,8 @@ def report(status: JobStatus) -> str:
 
 
 def stage_table(status: JobStatus) -> Table:
-    """One row a stage: time, pod-hours, accelerator-hours, dollars, goodput."""
+    """One row a stage: time, pod-hours, accelerator-hours, dollars, goodput of billed time; goodput of dollars above them."""
+    dollars = shown(goodput_of_dollars(status.ledger))
     table = Table(
         "stage",
         "state",
@@ -88,13 +90,12 @@ def stage_table(status: JobStatus) -> Table:
         "pod-hours",
         "GPU-hours",
         "USD",
-        "goodput",
-        title=cell(f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}"),
+        "goodput of billed time",
+        title=cell(f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}, goodput of dollars {dollars}"),
     )
     for stage in status.stages:
         items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
         mine = [item for item in items if item.stage is stage.name]
-        billed = sum(item.billed_seconds for item in mine)
         table.add_row(
             stage.name.value,
             "Reused" if stage.reused else stage.state.value,
@@ -102,7 +103,7 @@ def stage_table(status: JobStatus) -> Table:
             f"{sum(item.pod_seconds for item in mine) / 3600:.4f}",
             f"{sum(item.accelerator_seconds for item in mine) / 3600:.4f}",
             format_usd(sum(item.cost_micro_usd for item in mine)),
-            f"{stage.working_pod_seconds / billed:.2f}" if billed and stage.working_pod_seconds else "-",
+            shown(goodput_of_billed_time(status.ledger.entries, stage.name)),
         )
     return table
 

@@ -168,8 +168,8 @@ ONE_JOB = Dashboard(
                       f"namespace_name:llmtrain_job_pod_hours:sum{{{ONE}}}", decimals=3),
                 _stat("USD per pod-hour", "Cost over pod-hours.", "currencyUSD",
                       f"namespace_name:llmtrain_job_usd_per_pod_hour:ratio{{{ONE}}}", decimals=4),
-                _stat("Goodput", "Share of the bill that was work.", "percentunit",
-                      f"1 - namespace_name:llmtrain_job_waste_per_cost:ratio{{{ONE}}}", decimals=1),
+                _stat("Goodput of dollars", "Share of the bill that was not waste; of pods alive only what is certain counts.",
+                      "percentunit", f"namespace_name:llmtrain_job_goodput_of_dollars:ratio{{{ONE}}}", decimals=1),
                 _stat("Chance to exceed the budget", "By the forecast.", "percentunit",
                       f"llmtrain_job_budget_breach_probability_ratio{{{ONE}}}", decimals=0),
                 Panel(

@@ -62,6 +62,7 @@ MONEY_RULES = (
         "namespace_name:llmtrain_job_waste_per_cost:ratio",
         f"{_sum('llmtrain_job_waste_usd_total', JOB)} / (namespace_name:llmtrain_job_cost_usd:sum > 0)",
     ),
+    Recording("namespace_name:llmtrain_job_goodput_of_dollars:ratio", "1 - namespace_name:llmtrain_job_waste_per_cost:ratio"),
     Recording("namespace:llmtrain_job_usd_per_hour:sum", _sum("llmtrain_job_usd_per_hour", "namespace")),
     Recording("namespace_name:llmtrain_job_accelerators:rate5m", _sum("rate(llmtrain_job_accelerator_seconds_total[5m])", JOB)),
 )  # fmt: skip

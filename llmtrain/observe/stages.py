@@ -43,7 +43,14 @@ FAMILIES = (
     Family("llmtrain_train_restarts_total", "Restarts of the worker group within the attempt."),
     Family("llmtrain_train_checkpoint_stall_seconds_total", "Seconds that training stood still for checkpoints."),
     Family("llmtrain_train_data_wait_seconds_total", "Seconds that training waited for data."),
-    Family("llmtrain_train_goodput_ratio", "Working share of the attempt's time."),
+    Family(
+        "llmtrain_train_step_efficiency_ratio",
+        "Step efficiency: of the seconds of steps and checkpoints, of all attempts, those of steps done for the first time.",
+    ),
+    Family(
+        "llmtrain_train_goodput_ratio",
+        "Former name of llmtrain_train_step_efficiency_ratio, the same number; no goodput of billed time or of dollars.",
+    ),
     Family("llmtrain_train_last_checkpoint_step", "Step of the newest complete checkpoint."),
     Family("llmtrain_train_world_size", "Processes that train together; 0 before the first of them have started."),
     Family("llmtrain_train_eta_seconds", "Seconds until all tokens are seen, at the present speed."),

@@ -9,6 +9,7 @@ from typing import Any
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
+from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
 from llmtrain.report.drawing import bars, curve, short
 from llmtrain.report.facts import Facts
 from llmtrain.text import escaped
@@ -64,7 +65,8 @@ def _head(facts: Facts, made_at: str) -> str:
         (status.state or "Pending", f"state, {status.stage or 'not started'}"),
         (f"{hours:.3f}", "pod-hours"),
         (f"{sum(item.accelerator_seconds for item in facts.amounts) / 3600:.3f}", "accelerator-hours"),
-        (status.ledger.goodput or "-", "goodput of training"),
+        (shown(goodput_of_billed_time(status.ledger.entries, Stage.TRAINING)), "goodput of billed time, training"),
+        (shown(goodput_of_dollars(status.ledger)), "goodput of dollars"),
     ]
     joules = sum(item.energy_joules for item in facts.status.ledger.entries)
     tiles += [(f"{joules / JOULES_PER_KWH:.3f}", "kWh of the accelerators")] if joules else []
@@ -198,7 +200,9 @@ def _learning(facts: Facts) -> str:
 
 def _scores(facts: Facts) -> str:
     rows = [
-        [name, value, stage.name.value] for stage in facts.status.stages for name, value in sorted(stage.scores.items())
+        [score_name(stage.name, name), value, stage.name.value]
+        for stage in facts.status.stages
+        for name, value in sorted(stage.scores.items())
     ]
     return _section("Scores", _table(["score", "value", "stage"], rows)) if rows else ""
 

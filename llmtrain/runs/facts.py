@@ -12,12 +12,13 @@ from llmtrain.api.counts import parameters
 from llmtrain.api.dimensions import ModelConfig
 from llmtrain.api.job import JobSpec
 from llmtrain.api.sizing import model_config
-from llmtrain.api.status import Split, Stage
+from llmtrain.api.status import Stage
 from llmtrain.cost.money import MICRO
+from llmtrain.ledger.goodput import WASTE as WASTE
+from llmtrain.ledger.goodput import score_name
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain.report.facts import Facts
 
-WASTE = tuple(kind for kind in Split.model_fields if kind != "working")
 Curve = tuple[tuple[float, float], ...]
 """Tokens and loss, in the order of the tokens."""
 
@@ -86,7 +87,7 @@ def run_of(facts: Facts) -> Run:
         model=_model(spec, facts.counts) if spec else {},
         losses=_losses(facts),
         scores={
-            f"{stage.name.value}: {name}": value
+            f"{stage.name.value}: {score_name(stage.name, name)}": value
             for stage in facts.status.stages
             for name, value in stage.scores.items()
         },

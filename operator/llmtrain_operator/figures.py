@@ -85,6 +85,8 @@ class Figures:
     waste_micro_usd: tuple[int, ...]
     """By WASTE."""
     cost_now_micro_usd: int
+    goodput_of_billed_time: float | None
+    """Of training."""
     burn_micro_usd_per_hour: int
     pod_prices: tuple[tuple[str, str, str, int], ...]
     """Plan, tenure, role and microdollars per hour of each pod that is not settled."""
@@ -101,7 +103,9 @@ class Figures:
 
     def gone(self) -> "Figures":
         """What is still told of a job whose object is gone: its counters, so that no scrape misses their last values."""
-        return Figures("", "", self.ended, self.bill, self.waste_micro_usd, 0, 0, (), (), (), None, None, (), (), ())
+        return Figures(
+            "", "", self.ended, self.bill, self.waste_micro_usd, 0, None, 0, (), (), (), None, None, (), (), ()
+        )
 
     @property
     def totals(self) -> Mapping[LabelSet, Total]:
@@ -130,6 +134,7 @@ def figures(status: JobStatus) -> Figures:
         bill=bill(status),
         waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
         cost_now_micro_usd=cost_now_micro_usd(status.ledger),
+        goodput_of_billed_time=_number(status.ledger.goodput),
         burn_micro_usd_per_hour=status.ledger.burn_micro_usd_per_hour,
         pod_prices=tuple((mark.plan, mark.tenure, mark.role, mark.micro_usd_per_hour) for mark in marks),
         estimate_usd=_percentiles(status.estimate.usd if status.estimate else None),

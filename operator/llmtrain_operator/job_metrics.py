@@ -61,16 +61,23 @@ def ledger_families(jobs: Jobs) -> Iterable[Metric]:
 
 
 def waste_families(jobs: Jobs) -> Iterable[Metric]:
-    """What pods cost while their stage's work did not move forward, by kind."""
+    """What pods cost while their stage's work did not move forward, by kind; and the share of training's time in which it did."""
     waste = CounterMetricFamily(
         "llmtrain_job_waste_usd",
         "Cost of pods' time that was not work; of pods alive what is certain.",
         labels=[*NAMES, "kind"],
     )
+    goodput = GaugeMetricFamily(
+        "llmtrain_job_goodput_of_billed_time_ratio",
+        "Goodput of billed time of Training: working over billed seconds of its settled heads and workers.",
+        labels=NAMES,
+    )
     for key, found in jobs:
         for kind, micro in zip(WASTE, found.waste_micro_usd, strict=True):
             waste.add_metric([*key, kind], usd(micro))
-    return (waste,)
+        if found.goodput_of_billed_time is not None:
+            goodput.add_metric(key, found.goodput_of_billed_time)
+    return waste, goodput
 
 
 def outlook_families(jobs: Jobs) -> Iterable[Metric]:

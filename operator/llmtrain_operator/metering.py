@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from llmtrain.api.status import JobStatus, Stage
-from llmtrain_operator.names import EVALUATOR
+from llmtrain.ledger.goodput import goodput_of_billed_time, shown
 from llmtrain_operator.podstate import PodState
 
 
@@ -18,13 +18,8 @@ def accelerators_alive(pods: Iterable[PodState]) -> int:
 
 
 def goodput(status: JobStatus) -> str:
-    """Share of training's billed pod-seconds in which it worked; empty before anything was billed.
-
-    Evaluators do not step the model; they are left out.
-    """
-    steps = [e for e in status.ledger.entries if e.stage is Stage.TRAINING and e.role != EVALUATOR]
-    billed, worked = sum(e.billed_seconds for e in steps), sum(e.split.working for e in steps)
-    return f"{worked / billed:.3f}" if billed and worked else ""
+    """Goodput of billed time of training; empty before any of its pods is settled."""
+    return shown(goodput_of_billed_time(status.ledger.entries, Stage.TRAINING), "")
 
 
 def working(status: JobStatus, stage: Stage) -> int:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from llmtrain.ledger.goodput import step_efficiency
 from llmtrain.storage.store import Store, artifact_folder
 
 
@@ -31,10 +32,10 @@ class Accounts:
         self.waiting_for_data += data_seconds
 
     @property
-    def goodput(self) -> float:
-        """Share of the steps' time that moved training forward, 0 to 1."""
-        total = self.working + self.redone + self.checkpointing
-        return self.working / total if total else 1.0
+    def step_efficiency(self) -> float:
+        """Share of the steps' and checkpoints' time that moved training forward, 0 to 1; 1 before the first step."""
+        share = step_efficiency(self.working, self.redone, self.checkpointing)
+        return 1.0 if share is None else share
 
     def to_dict(self) -> dict[str, float]:
         """For storage."""

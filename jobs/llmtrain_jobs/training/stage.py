@@ -174,7 +174,7 @@ def newest_checkpoint(context: Context, key: str) -> Checkpoint | None:
 def scores_of(state: dict[str, Any], newest: Checkpoint, accounts: Accounts) -> dict[str, str]:
     """Numbers for people. The speed is missing where the last attempt had no step left to do."""
     last, facts = state["last"], newest.facts
-    scores = {"loss": f"{facts['loss']:.4f}", "tokens": str(facts["tokens"]), "goodput": f"{accounts.goodput:.4f}",
+    scores = {"loss": f"{facts['loss']:.4f}", "tokens": str(facts["tokens"]), "step_efficiency": f"{accounts.step_efficiency:.4f}",
               "redone_steps": str(accounts.redone_steps), "skipped_steps": str(accounts.skipped_steps),
               "roll_backs": str(state["counts"]["roll_backs"])}  # fmt: skip
     if last:

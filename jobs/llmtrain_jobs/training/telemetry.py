@@ -27,7 +27,8 @@ def metrics_of(state: Mapping[str, Any], total_tokens: int) -> dict[str, float]:
         "data_wait_seconds_total": accounts.waiting_for_data,
         "rollbacks_total": float(state["counts"]["roll_backs"]),
         "restarts_total": float(max(0, state["counts"]["restarts"])),
-        "goodput_ratio": accounts.goodput,
+        "step_efficiency_ratio": accounts.step_efficiency,
+        "goodput_ratio": accounts.step_efficiency,  # its former name
         "last_checkpoint_step": float(state["saved"]),
         "eta_seconds": eta_seconds(last, total_tokens),
         "world_size": float(state["world"]),

@@ -31,7 +31,7 @@ def finished() -> dict[str, Any]:
             stage("Training", artifact="t1", scores={"loss": "2.5"}),
             stage("Evaluation", artifact="e1", scores={"held-out/bits_per_byte": "1.9"}),
         ],
-        "ledger": {"entries": ENTRIES, "totalMicroUsd": 267358, "costUsd": "0.267358", "goodput": "0.8"},
+        "ledger": {"entries": ENTRIES, "totalMicroUsd": 267358, "costUsd": "0.267358", "goodput": "0.833"},
         "estimate": {"usd": {"p10": "0.20", "p50": "0.31", "p90": "0.55"}},
         "forecast": {"usd": {"p10": "0.27", "p50": "0.29", "p90": "0.33"}},
         "comparison": [{"plan": "h100-owned", "tenure": "Owned", "usdPerAcceleratorHour": "1.80", "costUsd": "0.12"}],

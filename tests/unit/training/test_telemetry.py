@@ -38,7 +38,7 @@ def test_a_step_is_work_once_however_often_it_is_done(tmp_path: Path) -> None:
     )
     assert second.waiting_for_data == 4.5
     second.checkpointing = 6.0
-    assert second.goodput == 12 / 24
+    assert second.step_efficiency == 12 / 24
 
 
 def test_metrics_have_their_names_and_progress_counts_this_attempt_alone() -> None:
