@@ -360,8 +360,11 @@ class Comparison(StatusModel):
 
     plan: Key = Field(description="ComputePlan.")
     tenure: Key = Field(description="Rented or Owned.")
-    usd_per_accelerator_hour: Key = Field(description="US dollars per accelerator-hour.")
-    cost_usd: Key = Field(description="US dollars for the same accelerator-seconds.")
+    usd_per_accelerator_hour: Key = Field(description="US dollars per accelerator-hour; empty: it has no accelerator.")
+    cost_usd: Key = Field(
+        description="US dollars for the same pods for as long as they were billed; empty: the plan has no price for them."
+    )
+    reason: Line = Field("", description="Why no more is known of the training on this plan.")
     hours: Quantiles | None = Field(None, description="Hours of the whole training at equal work.")
     whole_usd: Quantiles | None = Field(None, description="US dollars of the whole training at equal work.")
     avoidable_usd: Quantiles | None = Field(None, description="Of these, what would not be spent without this job.")

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,12 +19,11 @@ from llmtrain.cli.numbers import number, spread
 from llmtrain.cost.comparison import Comparison, Pair
 from llmtrain.cost.comparison import compare as compare_plans
 from llmtrain.cost.errors import InputError
-from llmtrain.cost.plans import Plan
 from llmtrain.pages.compare import compare_page
-from llmtrain.pricing.job import run_of
-from llmtrain.pricing.measured import tokens_per_second, with_speed
+from llmtrain.pricing.job import training_of
+from llmtrain.pricing.measured import tokens_per_second
 from llmtrain.pricing.outcome import job_outcome, same_money
-from llmtrain.pricing.plans import plan_of
+from llmtrain.pricing.plans import priced
 from llmtrain.pricing.views import comparison_view
 from llmtrain.scaling.outcome import Expectation, Outcome, Split, Text
 
@@ -67,21 +66,19 @@ def _given(job: str | None, file: Path | None, namespace: str, plans: Sequence[P
 
 
 def compared(given: Given) -> Comparison:
-    """The job's training on the plans that it names in `comparePlans`; on all where it names none."""
-    plans = {name: plan_of(name, spec) for name, spec in given.plans.items()}
-    run = run_of(given.name, given.spec, plans)
-    return compare_plans(with_speed(run, tokens_per_second(given.status)), chosen(given, plans))
+    """The job's training on the plans that it names in `comparePlans`; on all where it names none. Its own is the first.
 
-
-def chosen(given: Given, plans: dict[str, Plan]) -> list[Plan]:
-    """The plan of the training first."""
+    A plan that is not there, or cannot be priced, is left out with its reason, and no other is.
+    """
+    plans, refused = priced(given.plans)
     own = given.spec.training.cluster.plan_ref.name
-    wanted = given.spec.compare_plans or sorted(plans)
-    for index, name in enumerate(wanted):
-        if name not in plans:
-            there = ", ".join(sorted(plans))
-            raise InputError(f"spec.comparePlans[{index}]", f"ComputePlan `{name}` does not exist; there are: {there}")
-    return [plans[name] for name in dict.fromkeys([own, *wanted]) if name in plans]
+    wanted = dict.fromkeys([own, *(given.spec.compare_plans or sorted(given.plans))])
+    run = training_of(given.name, given.spec, plans, refused, tokens_per_second(given.status))
+    found = compare_plans(run, [plans[name] for name in wanted if name in plans])
+    there = ", ".join(sorted(given.plans))
+    missing = {name: f"ComputePlan `{name}` does not exist; there are: {there}" for name in wanted}
+    reasons = [(name, str(refused.get(name, missing[name]))) for name in wanted if name not in plans]
+    return replace(found, skipped=[*found.skipped, *reasons])
 
 
 @dataclass(frozen=True)
@@ -90,16 +87,19 @@ class Losses:
 
     expected: Expectation
     outcome: Outcome
+    own: str
+    """The training's plan."""
 
     def bought(self, found: Comparison) -> Mapping[str, Split]:
-        """By plan, the best that the job's own dollars buy there."""
-        return same_money(found, self.expected, self.outcome)
+        """By plan, the best that the job's own dollars buy there; nothing where its own plan has no price."""
+        known = bool(found.results) and found.results[0].plan.name == self.own
+        return same_money(found, self.expected, self.outcome) if known else {}
 
 
 def losses_of(given: Given, expected: Expectation, text: Text) -> Losses | None:
     """None where no law tells what the training comes to."""
     found = job_outcome(given.spec, expected, text)
-    return None if found is None else Losses(expected, found)
+    return None if found is None else Losses(expected, found, given.spec.training.cluster.plan_ref.name)
 
 
 def rendered(found: Comparison, output: Output, losses: Losses | None = None) -> str:
@@ -160,6 +160,9 @@ def _pair(pair: Pair) -> Table:
     )
     if found.utilization_uncapped is not None and found.utilization is None:
         needed += ": never"
+    if pair.rent.reserved and found.utilization_uncapped is not None:
+        limit = found.utilization_limit
+        needed = "any use" if limit is None or limit >= 1 else f"none, up to {limit:.0%} of the available hours"
     month = "not within its life" if found.month is None else f"month {found.month}"
     table = Table("rent or own", "", title=f"{pair.owned.name} against {pair.rented.name}")
     table.add_row("the cheaper at the use that the plan states", pair.cheaper_at_plan_use)

@@ -10,7 +10,7 @@ import typer
 from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model
-from llmtrain.api.plan import Owned
+from llmtrain.api.plan import Commitment, Owned
 from llmtrain.cli.inputs import complaints, read_text
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.rent_or_own import Rent, Verdict, verdict
@@ -31,6 +31,9 @@ class RentInput(Model):
 
     accelerator_hour_usd: DecimalString = Field(description="US dollars per accelerator-hour.")
     extra_share: DecimalString = Field("0.08", description="Egress, storage and idle tails, as share of the price.")
+    commitment: Commitment = Field(
+        Commitment.ON_DEMAND, description="Reserved: paid for all available hours, used or not."
+    )
 
 
 class NpvInput(Model):
@@ -74,7 +77,9 @@ def calculated(text: str) -> Verdict:
     owned = given.owned
     if given.utilization is not None:
         owned = owned.model_copy(update={"utilization": given.utilization})
-    return verdict(owned_inputs(owned), Rent(float(given.rent.accelerator_hour_usd), float(given.rent.extra_share)))
+    price, extra = float(given.rent.accelerator_hour_usd), float(given.rent.extra_share)
+    reserved = given.rent.commitment is Commitment.RESERVED
+    return verdict(owned_inputs(owned), Rent(price, extra, reserved=reserved))
 
 
 def _as_text(value: Any) -> Any:

@@ -110,9 +110,10 @@ def stage_table(status: JobStatus) -> Table:
 
 def comparison_table(status: JobStatus) -> Table:
     """The training on every plan."""
-    table = Table("plan", "tenure", "USD/GPU-hour", "training USD", title="The same training, rented or owned")
+    table = Table("plan", "tenure", "USD/GPU-hour", "training USD", "", title="The same training, rented or owned")
     for row in status.comparison:
-        table.add_row(*map(cell, (row.plan, row.tenure, row.usd_per_accelerator_hour, row.cost_usd)))
+        shown = (row.tenure, row.usd_per_accelerator_hour, row.cost_usd)
+        table.add_row(cell(row.plan), *(cell(value or "-") for value in shown), cell(row.reason))
     return table
 
 

@@ -1,7 +1,8 @@
 """The same training on every plan: hours, dollars, dollars per work, and where owning becomes the cheaper.
 
 Equal work, not equal hours: another chip takes other hours, and an hour of rent is worth as much owned time as does
-the same work. Allocated dollars are the bill; avoidable dollars are what would not be spent without this job: nothing
+the same work; of preemptible machines more hours are rented, for what was lost is done again. A reservation is paid for
+all hours that there are. Allocated dollars are the bill; avoidable dollars are what would not be spent without this job: nothing
 where hours are reserved, energy where the machines are owned.
 """
 
@@ -9,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmtrain.cost.duration import train_flops, work_hours
+from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import StageEstimate, estimate_stage
 from llmtrain.cost.owned import OwnedInputs, available_hours_month
-from llmtrain.cost.plans import Plan
+from llmtrain.cost.plans import RESERVED, Plan
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.rent_or_own import Rent, Verdict, break_even_rent, verdict
 from llmtrain.cost.tornado import Bar, tornado
-from llmtrain.cost.work import RunSpec, StageSpec, TrainingWork
+from llmtrain.cost.work import RunSpec, StageSpec, TrainingWork, computes_on_cpus
 
 PATHS = (("flat", 0.0), ("falls 28 % a year", 0.14), ("rises 26 % a year", -0.10))
 """Rent over the years; 0.14 orders of magnitude is Epoch's price-performance trend, and rents of H100 rose in 2025-26."""
@@ -44,7 +46,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Pair:
-    """An owned plan against a rented one at equal work."""
+    """An owned plan against a rented one at equal work. `tornado` is of the break-even use, which a reservation does not have."""
 
     owned: Plan
     rented: Plan
@@ -68,8 +70,7 @@ class Pair:
         return self._cheaper_at(min(1.0, self.known_annual_hours / self.available_annual_hours))
 
     def _cheaper_at(self, use: float) -> str:
-        needed = self.verdict.utilization_uncapped
-        return self.owned.name if needed is not None and use >= needed else self.rented.name
+        return self.owned.name if self.verdict.owning_pays_at(use) else self.rented.name
 
 
 @dataclass(frozen=True)
@@ -85,28 +86,45 @@ class Comparison:
 
 
 def compare(run: RunSpec, plans: Sequence[Plan]) -> Comparison:
-    """The training of this job on each plan that could do it."""
-    fit, skipped = _sorted_out(run, plans)
-    results = [_result(run, plan) for plan in fit]
+    """The training of this job on each plan that could do it, once; why not on the others."""
+    results, skipped = list[PlanResult](), list[tuple[str, str]]()
+    for plan in {plan.name: plan for plan in plans}.values():
+        found = on_plan(run, plan)
+        if isinstance(found, str):
+            skipped.append((plan.name, found))
+        else:
+            results.append(found)
     owned = [result for result in results if result.plan.owned is not None]
     rented = [result for result in results if result.plan.owned is None and result.plan.accelerator_hour_usd > 0]
+    paired = run.training.cluster.accelerators > 0
     work = _work(run)
     return Comparison(
         job=run.name,
         train_flops=train_flops(work),
         tokens=work.tokens,
         results=results,
-        pairs=[_pair(own, rent) for own in owned for rent in rented],
+        pairs=[_pair(own, rent) for own in owned for rent in rented] if paired else [],
         skipped=skipped,
     )
 
 
-def _sorted_out(run: RunSpec, plans: Sequence[Plan]) -> tuple[list[Plan], list[tuple[str, str]]]:
-    """Plans that the training can run on, and why not on the others."""
-    if run.training.cluster.accelerators == 0:
-        return list(plans), []
-    skipped = [(plan.name, "it has no accelerator, and the training asks for some") for plan in plans if not plan.chip]
-    return [plan for plan in plans if plan.chip], skipped
+def on_plan(run: RunSpec, plan: Plan) -> PlanResult | str:
+    """The training on one plan, or why nothing is known of it there."""
+    unfit = _unfit(run, plan)
+    try:
+        return unfit or _result(run, plan)
+    except InputError as error:
+        return str(error)
+
+
+def _unfit(run: RunSpec, plan: Plan) -> str:
+    """Why the plan has no price for this training; empty where it has."""
+    asks = run.training.cluster.accelerators > 0
+    if asks and not plan.chip:
+        return "it has no accelerator, and the training asks for some"
+    if not asks and not plan.prices_cores:
+        return "it prices accelerators, and the training asks for none"
+    return ""
 
 
 def _work(run: RunSpec) -> TrainingWork:
@@ -118,7 +136,8 @@ def _work(run: RunSpec) -> TrainingWork:
 
 def _result(run: RunSpec, plan: Plan) -> PlanResult:
     stage = replace(run.training, cluster=replace(run.training.cluster, plan=plan))
-    own_speed = run if plan.chip == run.training.cluster.plan.chip else replace(run, measured=None)
+    same = plan.chip == run.training.cluster.plan.chip or computes_on_cpus(stage.work, stage.cluster)
+    own_speed = run if same else replace(run, measured=None)
     found = estimate_stage(own_speed, stage)
     work_usd = _work_usd(own_speed, stage, found)
     work = _work(run)
@@ -139,7 +158,7 @@ def _work_usd(run: RunSpec, stage: StageSpec, found: StageEstimate) -> float:
 
 
 def _avoidable(plan: Plan, found: StageEstimate) -> Range:
-    if plan.owned is None and plan.commitment != "Reserved":
+    if plan.owned is None and plan.commitment != RESERVED:
         return found.usd
     return found.accelerator_hours.scaled(plan.marginal_hour_usd)
 
@@ -157,9 +176,9 @@ def _pair(own: PlanResult, rented: PlanResult) -> Pair:
         rented=rented.plan,
         rent=rent,
         verdict=found,
-        tornado=tornado(inputs, rent),
+        tornado=[] if rent.reserved else tornado(inputs, rent),
         paths=[_path(inputs, rent, name, fall) for name, fall in PATHS],
-        break_even_rent_usd=break_even_rent(found.cost, inputs.utilization, rent.extra_share),
+        break_even_rent_usd=break_even_rent(found.cost, inputs.utilization, rent),
         break_even_annual_hours=None if needed is None else needed * year,
         known_annual_hours=own.plan.other_annual_hours + own.estimate.accelerator_hours.p50,
         available_annual_hours=year,
@@ -168,12 +187,13 @@ def _pair(own: PlanResult, rented: PlanResult) -> Pair:
 
 def rent_of(own: PlanResult, rented: PlanResult) -> Rent:
     """What is paid for as much work as one owned accelerator-hour does."""
-    return Rent(float(rented.plan.accelerator_hour_usd) * _equal_work(own, rented))
+    price = float(rented.plan.accelerator_hour_usd) * _equal_work(own, rented)
+    return Rent(price, reserved=rented.plan.commitment == RESERVED)
 
 
 def _equal_work(own: PlanResult, rented: PlanResult) -> float:
-    """Rented accelerator-hours that do the work of one owned accelerator-hour."""
-    if own.estimate.accelerator_hours.p50 <= 0 or own.plan.chip == rented.plan.chip:
+    """Rented accelerator-hours that do the work of one owned accelerator-hour; what is done again after a preemption is in them."""
+    if own.estimate.accelerator_hours.p50 <= 0:
         return 1.0
     return rented.estimate.accelerator_hours.p50 / own.estimate.accelerator_hours.p50
 

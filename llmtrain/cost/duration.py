@@ -7,12 +7,21 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.failures import interruptions, slowdown
 from llmtrain.cost.mfu import Situation, calendar_mfu
 from llmtrain.cost.ranges import Range
-from llmtrain.cost.work import CheckWork, Cluster, CurationWork, EvaluationWork, RunSpec, TrainingWork, Work
+from llmtrain.cost.work import (
+    CheckWork,
+    Cluster,
+    CurationWork,
+    EvaluationWork,
+    RunSpec,
+    TrainingWork,
+    Work,
+    computes_on_cpus,
+)
 
 
-def peak_flops(cluster: Cluster) -> float:
+def peak_flops(cluster: Cluster, work: Work) -> float:
     """FLOP/s of all workers together, dense bf16; CPUs by the core."""
-    if cluster.accelerators == 0:
+    if computes_on_cpus(work, cluster):
         return cluster.cores * a.CPU_TFLOPS_PER_CORE * 1e12
     return cluster.accelerators * chip_of(cluster).peak_flops
 
@@ -30,9 +39,10 @@ def training_mfu(run: RunSpec, cluster: Cluster, work: TrainingWork) -> Range:
     """Calendar MFU: measured, or the prior of `mfu.py`."""
     if run.measured is not None:
         return a.STEADY_TO_CALENDAR.scaled(run.measured.mfu)
-    fast = cluster.accelerators > 0 and chip_of(cluster).fast
+    accelerators = 0 if computes_on_cpus(work, cluster) else cluster.accelerators
+    fast = accelerators > 0 and chip_of(cluster).fast
     params = work.model.multiplying_parameters
-    return calendar_mfu(Situation(fast, params, work.model.context, cluster.accelerators, work.recomputed))
+    return calendar_mfu(Situation(fast, params, work.model.context, accelerators, work.recomputed))
 
 
 def train_flops(work: TrainingWork) -> float:
@@ -67,7 +77,7 @@ def work_hours(work: Work, run: RunSpec, cluster: Cluster) -> Range:
             return _training_hours(work, run, cluster)
         case EvaluationWork():
             flops = 2 * work.model.multiplying_parameters * work.tokens
-            return _over(flops / peak_flops(cluster) / 3600, a.EVALUATION_MFU)
+            return _over(flops / peak_flops(cluster, work) / 3600, a.EVALUATION_MFU)
         case CheckWork():
             return a.CHECK_HOURS
 
@@ -81,7 +91,7 @@ def _curation_hours(work: CurationWork, run: RunSpec, cluster: Cluster) -> Range
 
 
 def _training_hours(work: TrainingWork, run: RunSpec, cluster: Cluster) -> Range:
-    seconds_at_peak = train_flops(work) / peak_flops(cluster) * (2 if work.half_speed else 1)
+    seconds_at_peak = train_flops(work) / peak_flops(cluster, work) * (2 if work.half_speed else 1)
     return _over(seconds_at_peak / 3600 * preemption_slowdown(cluster, work), training_mfu(run, cluster, work))
 
 
@@ -117,7 +127,7 @@ def _training_assumptions(work: TrainingWork, run: RunSpec, cluster: Cluster) ->
     ]
     if measured:
         found.append(a.STEADY)
-    if cluster.accelerators:
+    if not computes_on_cpus(work, cluster):
         chip = chip_of(cluster)
         found.append(Assumption(f"peak of {chip.name}", f"{chip.peak_tflops:g} TFLOP/s dense bf16", chip.source))
     else:

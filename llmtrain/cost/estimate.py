@@ -12,7 +12,7 @@ from llmtrain.cost.energy import energy_assumption, kilowatts
 from llmtrain.cost.physics import GIB, memory_per_accelerator
 from llmtrain.cost.plans import Plan, bill_range
 from llmtrain.cost.ranges import Range, total
-from llmtrain.cost.work import Cluster, RunSpec, StageSpec, TrainingWork
+from llmtrain.cost.work import Cluster, RunSpec, StageSpec, TrainingWork, computes_on_cpus
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def estimate_stage(run: RunSpec, stage: StageSpec) -> StageEstimate:
 def model_facts(cluster: Cluster, work: TrainingWork) -> ModelFacts:
     """Parameters, FLOPs, and memory of one accelerator."""
     memory = memory_per_accelerator(work.model, work.shards, work.sequences_per_accelerator, work.recompute)
-    chip = chip_of(cluster) if cluster.accelerators else None
+    chip = None if computes_on_cpus(work, cluster) else chip_of(cluster)
     return ModelFacts(
         parameters=work.model.parameters,
         multiplying_parameters=work.model.multiplying_parameters,

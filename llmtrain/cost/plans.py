@@ -9,6 +9,9 @@ from llmtrain.cost.money import MICRO, amount_micro_usd, billed_seconds, micro_u
 from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain.cost.ranges import Range
 
+RESERVED = "Reserved"
+"""The commitment that is paid for whether or not it is used."""
+
 
 @dataclass(frozen=True)
 class Quote:
@@ -39,11 +42,17 @@ class Plan:
     stale_after_days: int = 90
 
     @property
+    def prices_cores(self) -> bool:
+        """Whether it says what pods without accelerators cost; elsewhere cores come with the accelerators."""
+        stated = self.cpu_hour_usd > 0 or self.memory_gib_hour_usd > 0
+        return self.owned is None and (self.chip is None or stated)
+
+    @property
     def marginal_hour_usd(self) -> float:
         """What one more accelerator-hour takes out of the purse: nothing where it is reserved, energy where owned."""
         if self.owned is not None:
             return owned_cost(self.owned).marginal_hour
-        return 0.0 if self.commitment == "Reserved" else float(self.accelerator_hour_usd)
+        return 0.0 if self.commitment == RESERVED else float(self.accelerator_hour_usd)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,13 @@ class TrainingWork:
     recompute: Recompute = Recompute.SELECTIVE
     recomputed: float = 0.0
     """Share of the blocks that the backward pass computes again."""
+    on_cpus: bool = False
+    """The arithmetic is done on cores, whatever accelerators are held and paid for."""
+
+
+def computes_on_cpus(work: object, cluster: Cluster) -> bool:
+    """Whether cores do the arithmetic: the cluster has nothing else, or the training is told to."""
+    return cluster.accelerators == 0 or (isinstance(work, TrainingWork) and work.on_cpus)
 
 
 @dataclass(frozen=True)

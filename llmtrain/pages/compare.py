@@ -47,6 +47,8 @@ def _summary(comparison: Comparison) -> str:
 def _sentence(pair: Pair) -> str:
     needed = pair.verdict.utilization_uncapped
     names = f"<b>{escaped(pair.owned.name)}</b> against <b>{escaped(pair.rented.name)}</b>"
+    if pair.rent.reserved:
+        return f"{names}: {_reserved(pair)}"
     if needed is None:
         return f"{names}: owning never pays; an owned hour's power alone costs more than rent."
     if needed > 1:
@@ -56,6 +58,16 @@ def _sentence(pair: Pair) -> str:
         f"{names}: owning pays from a use of <b>{needed:.0%}</b> of the available hours on. "
         f"At the use that the plan states {stated} is the cheaper; for this job and other known work alone, {known}."
     )
+
+
+def _reserved(pair: Pair) -> str:
+    paid = "a reservation is paid for all hours, used or not, and owning"
+    limit = pair.verdict.utilization_limit
+    if pair.verdict.utilization_uncapped is None:
+        return f"{paid} never pays."
+    if limit is None or limit >= 1:
+        return f"{paid} is the cheaper at any use."
+    return f"{paid} is the cheaper up to a use of <b>{limit:.0%}</b>; its power costs more from there on."
 
 
 def _plans(comparison: Comparison, sources: Sources) -> str:
@@ -124,7 +136,8 @@ def _pair(pair: Pair, index: int, sources: Sources) -> str:
     inputs = pair.owned.owned
     if inputs is None:
         raise TypeError(f"{pair.owned.name} is not owned")
-    charts = (months_chart(inputs, pair, index), use_chart(inputs, pair, index), price_chart(inputs, pair, index))
+    charts = [months_chart(inputs, pair, index), use_chart(inputs, pair, index)]
+    charts += [] if pair.rent.reserved else [price_chart(inputs, pair, index)]
     figures = "".join(
         f"<figure><figcaption>{escaped(chart.title)}</figcaption>{svg(chart)}</figure>" for chart in charts
     )
@@ -177,15 +190,15 @@ def use_chart(inputs: OwnedInputs, pair: Pair, index: int) -> Chart:
     cost = owned_cost(inputs)
     uses = [LOWEST_USE + step * (1 - LOWEST_USE) / 100 for step in range(101)]
     own = [(use, levelised_at(cost, use)) for use in uses]
-    price = pair.rent.hour_usd()
+    rent = [(use, pair.rent.hour_usd() / (use if pair.rent.reserved else 1)) for use in uses]
     needed = pair.verdict.utilization
-    marks = [] if needed is None or needed < LOWEST_USE else [Mark((needed, price), f"{needed:.1%}")]
+    marks = [] if needed is None or needed < LOWEST_USE else [Mark((needed, rent[0][1]), f"{needed:.1%}")]
     return Chart(
         name=f"use-{index}",
         title="What a used accelerator-hour costs, by the share of available hours that are used",
         x=Axis("use of the available hours", 0, 1, percent=True),
-        y=Axis("US dollars per used hour", 0, max(own[0][1], price) * 1.05, prefix="$"),
-        lines=[Line("own", "own", own), Line("rent", "rent", [(uses[0], price), (1.0, price)])],
+        y=Axis("US dollars per used hour", 0, max(own[0][1], rent[0][1]) * 1.05, prefix="$"),
+        lines=[Line("own", "own", own), Line("rent", "rent", rent if pair.rent.reserved else [rent[0], rent[-1]])],
         marks=marks,
     )
 
@@ -217,6 +230,8 @@ def verdict_use(inputs: OwnedInputs, rent: Rent, price: float) -> float | None:
 
 
 def _tornado(pair: Pair, index: int) -> str:
+    if not pair.tornado:
+        return ""
     spans = [Span(camel(bar.field), bar.at_low, bar.at_high, bar.source) for bar in pair.tornado]
     ends = [end for span in spans for end in (span.low, span.high) if end is not None]
     title = "How far the break-even use moves with each input"
@@ -226,6 +241,8 @@ def _tornado(pair: Pair, index: int) -> str:
 
 
 def _tornado_sources(pair: Pair) -> str:
+    if not pair.tornado:
+        return ""
     rows = "".join(
         f"<tr><td>{escaped(camel(bar.field))}</td><td>{_short(bar.low)} - {_short(bar.high)}</td>"
         f"<td>{_use(bar.at_low)} - {_use(bar.at_high)}</td><td>{escaped(bar.source)}</td></tr>"

@@ -25,5 +25,5 @@ def with_speed(run: RunSpec, speed: float) -> RunSpec:
     work = run.training.work
     if speed <= 0 or not isinstance(work, TrainingWork):
         return run
-    mfu = utilisation(speed, work.model.flops_per_token, peak_flops(run.training.cluster))
+    mfu = utilisation(speed, work.model.flops_per_token, peak_flops(run.training.cluster, work))
     return replace(run, measured=Measured(mfu, f"measured by the job, {speed:.0f} tokens/s"))

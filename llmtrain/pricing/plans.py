@@ -1,5 +1,6 @@
 """ComputePlans as `llmtrain.cost` sees them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,17 @@ def plan_of(name: str, spec: PlanSpec) -> Plan:
     if spec.owned is None:
         raise InputError("spec.rented", f"ComputePlan `{name}` has no price: set `rented` or `owned`, as `tenure` says")
     return _owned(name, spec, spec.owned, accelerator)
+
+
+def priced(specs: Mapping[str, PlanSpec]) -> tuple[dict[str, Plan], dict[str, InputError]]:
+    """Plans by name, and why the others cannot be priced."""
+    found, refused = dict[str, Plan](), dict[str, InputError]()
+    for name, spec in specs.items():
+        try:
+            found[name] = plan_of(name, spec)
+        except InputError as error:
+            refused[name] = error
+    return found, refused
 
 
 def chip_of(accelerator: Accelerator) -> Chip:

@@ -3,7 +3,7 @@
 from llmtrain.api.evaluation import Suite, SuitePreset, Task, TaskKind
 from llmtrain.api.job import JobSpec
 from llmtrain.api.presets import PRESETS
-from llmtrain.api.training import Parallelism, Precision, Sharding
+from llmtrain.api.training import Device, Parallelism, Precision, Sharding
 from llmtrain.api.training import Recompute as ApiRecompute
 from llmtrain.cost.assumptions import TOKENS_PER_QUESTION
 from llmtrain.cost.physics import ModelSize, Recompute
@@ -41,15 +41,17 @@ def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
         1, MICRO_BATCH_TOKENS * context // spec.model.context_length
     )
     recomputed = RECOMPUTED[training.compute.recompute]
+    on_cpus = accelerators == 0 or training.device is Device.CPU
     return TrainingWork(
         model=job_model(spec),
         tokens=float(training.tokens),
         checkpoint_seconds=float(training.checkpoint.interval.typical_seconds),
-        half_speed=accelerators > 0 and training.precision is Precision.FP32,
+        half_speed=not on_cpus and training.precision is Precision.FP32,
         shards=shards(training.parallelism, max(1, accelerators)),
         sequences_per_accelerator=sequences / context,
         recompute=Recompute.FULL if recomputed else Recompute.SELECTIVE,
         recomputed=recomputed,
+        on_cpus=on_cpus,
     )
 
 

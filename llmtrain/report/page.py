@@ -168,8 +168,10 @@ def _comparison(facts: Facts) -> str:
     rows = facts.status.comparison
     if not rows:
         return ""
-    drawn = bars([(f"{row.plan} ({row.tenure})", float(row.cost_usd), f"${row.cost_usd}") for row in rows])
-    return _section("The same training on other plans", "<p>Equal accelerator-seconds at another price.</p>", drawn)
+    known = [(f"{row.plan} ({row.tenure})", float(row.cost_usd), f"${row.cost_usd}") for row in rows if row.cost_usd]
+    unknown = "".join(f"<p>{escaped(row.plan)}: {escaped(row.reason)}.</p>" for row in rows if row.reason)
+    drawn = bars(known) if known else ""
+    return _section("The same training on other plans", "<p>The same pods at another price.</p>", drawn + unknown)
 
 
 def _data(facts: Facts) -> str:

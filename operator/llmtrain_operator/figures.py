@@ -142,7 +142,9 @@ def figures(status: JobStatus) -> Figures:
         budget_usd=_number(forecast.budget_usd if forecast else ""),
         breach_probability=_number(forecast.breach_probability if forecast else ""),
         conditions=tuple((one.type, one.status) for one in status.conditions),
-        counterfactual_usd=tuple((row.plan, row.tenure, float(row.cost_usd)) for row in status.comparison),
+        counterfactual_usd=tuple(
+            (row.plan, row.tenure, float(row.cost_usd)) for row in status.comparison if row.cost_usd
+        ),
         stages=tuple(_spans(status)),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llmtrain.api.plan import PlanSpec
+from llmtrain.api.plan import Commitment, PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.rent_or_own import Rent
@@ -54,7 +54,7 @@ class PlanCollector(Collector):
     def _break_even(self) -> Metric:
         family = GaugeMetricFamily(
             "llmtrain_plan_breakeven_utilization_ratio",
-            "Use from which on the owned plan is cheaper than the cheapest rent of its accelerator.",
+            "Use from which on the owned plan is cheaper than the cheapest rent on demand of its accelerator.",
             labels=["plan"],
         )
         for name, (spec, _) in self._snapshots.plans.items():
@@ -70,7 +70,8 @@ def _share(name: str, spec: PlanSpec, plans: Iterable[tuple[PlanSpec, PlanStatus
     rents = [
         float(status.usd_per_accelerator_hour)
         for other, status in plans
-        if other.rented and other.accelerator and other.accelerator.product == spec.accelerator.product
+        if other.rented and other.rented.commitment is Commitment.ON_DEMAND
+        and other.accelerator and other.accelerator.product == spec.accelerator.product
         and status.usd_per_accelerator_hour
     ]  # fmt: skip
     try:

@@ -122,7 +122,7 @@ def test_the_month_of_break_even_is_the_first_in_which_owning_is_no_dearer(input
 @given(inputs=owned_inputs)
 def test_at_the_break_even_rent_both_hours_cost_the_same(inputs: OwnedInputs) -> None:
     cost = owned_cost(inputs)
-    price = break_even_rent(cost, inputs.utilization, 0.08)
+    price = break_even_rent(cost, inputs.utilization, Rent(1))
     found = verdict(inputs, Rent(price)).utilization_uncapped
     assert found == pytest.approx(inputs.utilization)
     assert levelised_at(cost, inputs.utilization) == pytest.approx(cost.levelised_hour)
@@ -164,3 +164,51 @@ def test_inputs_that_make_no_sense_are_refused_by_the_name_of_their_field(field:
         replace(BASE, **changes)
     assert caught.value.field == name
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("use", [0.05, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize(("price", "cheaper"), [(2.60, "own"), (1.70, "rent")])
+def test_a_reservation_is_paid_for_all_hours_used_or_not(use: float, price: float, cheaper: str) -> None:
+    """NPV of rent = 1.08 p K; of owning = F + v K u, of which F is $2.16 an available hour."""
+    inputs = replace(BASE, utilization=use)
+    found, cost = verdict(inputs, Rent(price, reserved=True)), owned_cost(inputs)
+    assert found.npv_rent_usd == pytest.approx(1.08 * price * cost.hours)
+    assert found.npv_own_usd == pytest.approx(cost.fixed_npv + cost.marginal_hour * cost.hours * use)
+    assert found.owning_pays_at(use) == (found.npv_own_usd <= found.npv_rent_usd) == (cheaper == "own")
+    assert found.utilization == (0.0 if cheaper == "own" else None)
+    assert found.hours is None
+
+
+def test_rent_on_demand_of_the_same_price_is_cheaper_at_half_use() -> None:
+    half = replace(BASE, utilization=0.5)
+    on_demand, reserved = verdict(half, Rent(2.60)), verdict(half, Rent(2.60, reserved=True))
+    assert on_demand.npv_rent_usd == pytest.approx(reserved.npv_rent_usd / 2)
+    assert (on_demand.owning_pays_at(0.5), reserved.owning_pays_at(0.5)) == (False, True)
+
+
+@given(inputs=owned_inputs, price=st.floats(0.05, 20), reserved=st.booleans(), use=st.floats(0.01, 1))
+def test_owning_pays_where_its_present_value_is_no_higher(
+    inputs: OwnedInputs, price: float, reserved: bool, use: float
+) -> None:
+    rent, at = Rent(price, reserved=reserved), replace(inputs, utilization=use)
+    own, rented = npv_own(at, at.useful_life_months), npv_rent(at, rent, at.useful_life_months)
+    assume(abs(own - rented) > 1)
+    assert verdict(inputs, rent).owning_pays_at(use) == (own < rented)
+
+
+@given(inputs=owned_inputs, reserved=st.booleans())
+def test_the_list_price_at_which_both_are_equal_is_that_of_its_kind_of_rent(
+    inputs: OwnedInputs, reserved: bool
+) -> None:
+    price = break_even_rent(owned_cost(inputs), inputs.utilization, Rent(1, reserved=reserved))
+    found = verdict(inputs, Rent(price, reserved=reserved))
+    assert found.npv_own_usd == pytest.approx(found.npv_rent_usd, rel=1e-9)
+
+
+def test_power_alone_may_make_a_busy_owner_dearer_than_a_reservation() -> None:
+    hot = replace(BASE, kwh_usd=0.5)
+    cost = owned_cost(hot)
+    rent = Rent((cost.fixed_per_available_hour + 0.6 * cost.marginal_hour) / 1.08, reserved=True)
+    found = verdict(hot, rent)
+    assert found.utilization_limit == pytest.approx(0.6)
+    assert [found.owning_pays_at(use) for use in (0.0, 0.59, 0.61, 1.0)] == [True, True, False, False]
