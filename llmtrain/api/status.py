@@ -173,6 +173,17 @@ class RolePrice(Rate):
     idle_watts: int = Field(0, description="The same while they wait.")
 
 
+class Pace(StatusModel):
+    """Steps of a training by its present group of workers, over all attempts: what its speed is the mean of."""
+
+    units: int = Field(0, description="Units that these steps did, those done again included.")
+    seconds: int = Field(0, description="Seconds that they took.")
+    total: int = Field(0, description="Units of the whole stage.")
+    group: Line = Field("", description="Elastic training: the workers.")
+    told_units: int = Field(0, description="Units that were done when they were last counted.")
+    told_seconds: int = Field(0, description="Seconds of steps of the attempt by then.")
+
+
 class StageStatus(StatusModel):
     """One stage."""
 
@@ -203,6 +214,8 @@ class StageStatus(StatusModel):
     nonce: Key = Field("", description="Part of the name of this attempt's Secret.")
     checkpoint: Key = Field("", description="Newest complete checkpoint that is known.")
     share: Word = Field("", description="Share of the stage's work that was done when that was last told, 0 to 1.")
+    pace: Pace | None = Field(None, description="Training: steps that its present speed is measured by.")
+    worked_seconds: int = Field(0, description="Seconds in which the work of earlier attempts moved forward.")
     progress_time: Time | None = Field(None, description="When this attempt last reported something new.")
     node_losses: Annotated[list[NodeLoss], Field(max_length=16)] = Field([], description="Nodes that were lost.")
     start_time: Time | None = Field(None, description="When the first attempt started.")

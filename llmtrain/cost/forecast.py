@@ -23,13 +23,13 @@ CALENDAR_SHARE = 0.92
 class Measurement:
     """Speed of the running stage: units per second, and in how many seconds that was seen.
 
-    `in_all`: over all of its time, with whatever stood still in it; otherwise of its steps alone. `spread`: doubt in the time left
-    because parts of the work differ, standard deviation of the logarithm.
+    `calendar`: share of its time that is spent so; 1 where whatever stands still is in the seconds. `spread`: doubt in the time
+    left because parts of the work differ, standard deviation of the logarithm.
     """
 
     per_second: float
     seconds: float
-    in_all: bool = False
+    calendar: float = CALENDAR_SHARE
     spread: float = 0.0
 
     @property
@@ -100,14 +100,14 @@ def remaining_hours(running: Running) -> Range:
 def _measured_by_share(running: Running) -> Measurement | None:
     """What is done over the time that it took is a speed as well."""
     seconds = running.elapsed_hours * 3600
-    return Measurement(running.done / seconds, seconds, in_all=True) if running.done > 0 and seconds > 0 else None
+    return Measurement(running.done / seconds, seconds, calendar=1.0) if running.done > 0 and seconds > 0 else None
 
 
 def _narrowed(prior: Range, hours: float, seen: Measurement) -> Range:
     """Posterior of the hours left, given the hours that the measured speed would take."""
     if hours <= 0:
         return ZERO
-    median = hours if seen.in_all else hours / CALENDAR_SHARE
+    median = hours / seen.calendar
     if prior.p50 <= 0 or prior.sigma == 0:
         return lognormal(median, math.sqrt(seen.variance))
     believed = _believed_variance(prior, median, seen.variance)

@@ -9,7 +9,7 @@ from llmtrain_operator.billing import parse_time
 from llmtrain_operator.blueprints import cluster_of
 from llmtrain_operator.bounds import EXTENSION_SECONDS, extension, more_seconds, next_deadline
 from llmtrain_operator.history import held_seconds
-from llmtrain_operator.measuring import note_share
+from llmtrain_operator.measuring import note_pace, note_share
 from llmtrain_operator.retry import Failure, after_failure
 from llmtrain_operator.stopping import ROTATED
 from llmtrain_operator.turn import Turn
@@ -98,3 +98,4 @@ def take_progress(turn: Turn, stage: StageStatus) -> None:
     tell_group(turn, old.group if old else "", told)
     stage.progress, stage.checkpoint = told, told.checkpoint or stage.checkpoint
     note_share(stage, told)
+    note_pace(stage, told)

@@ -3,14 +3,18 @@
 import math
 from datetime import datetime
 
-from llmtrain.api.status import Progress, Stage, StageStatus
-from llmtrain.cost.forecast import Measurement
+from llmtrain.api.status import Pace, Progress, Stage, StageStatus
+from llmtrain.cost.forecast import CALENDAR_SHARE, Measurement
 from llmtrain_operator.billing import parse_time
 
 RESUMED = (Stage.CURATION, Stage.TRAINING)
 """Stages whose attempts go on from where the last one was."""
 NO_WORK = ("workers",)
 """Units that heads count before the stage's work begins."""
+STEP_SECONDS = 60
+"""So much is known from the speed of one step, however long others took."""
+CALENDAR_SECONDS = 7200
+"""So long a stage is seen before its own share of time at work counts as much as the usual one: assumption."""
 STEP_SPREAD = 0.30
 """Spread of the time that is left by the measured costs of a stage's steps, at its beginning: assumption."""
 UNIT_SPREAD = 0.50
@@ -59,24 +63,71 @@ def share_left(stage: StageStatus) -> float:
     return 1 - (share_done(stage) or 0.0)
 
 
+def note_pace(stage: StageStatus, told: Progress) -> None:
+    """Count training's steps since they were last told; those of another group of workers begin anew."""
+    if stage.name is not Stage.TRAINING or told.unit in NO_WORK or told.total <= 0:
+        return
+    before, stepped = stage.pace, _stepped(told)
+    # Of a first attempt it is known that it began with nothing.
+    marks = before or (
+        Pace(group=told.group) if stage.attempt <= 1 else Pace(told_units=told.done, told_seconds=stepped)
+    )
+    pace = Pace() if marks.group != told.group else marks.model_copy()
+    if told.done >= marks.told_units and stepped >= marks.told_seconds:
+        pace.units += told.done - marks.told_units
+        pace.seconds += stepped - marks.told_seconds
+    pace.group, pace.total, pace.told_units, pace.told_seconds = told.group, told.total, told.done, stepped
+    stage.pace = pace
+
+
+def _stepped(progress: Progress) -> int:
+    """Seconds of this attempt in which steps were made: those of work done again bring it forward as well."""
+    return progress.working_seconds + progress.redone_seconds
+
+
 def measured(stage: StageStatus, now: datetime) -> Measurement | None:
-    """Speed in shares of the stage a second: what it reports itself, else the share that is done over the time it took."""
+    """Speed in shares of the stage a second: that of training's steps, else the share that is done over the time it took."""
     progress, share = stage.progress or Progress(), share_done(stage)
+    steady = _steps_speed(stage, now)
+    if steady is not None:
+        return steady
     seconds = worked_seconds(stage, now)
-    steady = float(progress.tokens_per_second or 0)
-    if steady > 0 and progress.total > 0 and seconds > 0:
-        return Measurement(steady / progress.total, float(progress.working_seconds or seconds))
     if not share or seconds <= 0:
         return None
-    return Measurement(share / seconds, seconds, in_all=True, spread=_spread(stage.name, progress, share))
+    return Measurement(share / seconds, seconds, calendar=1.0, spread=_spread(stage.name, progress, share))
+
+
+def _steps_speed(stage: StageStatus, now: datetime) -> Measurement | None:
+    """Mean over all steps that are known; before there is one, what the last says."""
+    progress, pace = stage.progress or Progress(), stage.pace
+    if pace is not None and pace.units > 0 and pace.seconds > 0:
+        return Measurement(pace.units / pace.seconds / pace.total, pace.seconds, calendar=_calendar(stage, now))
+    last = float(progress.tokens_per_second or 0)
+    if last <= 0 or progress.total <= 0:
+        return None
+    return Measurement(last / progress.total, min(STEP_SECONDS, progress.working_seconds or 1))
+
+
+def _calendar(stage: StageStatus, now: datetime) -> float:
+    """Share of its time in which the work moves forward: the usual one, the less the longer this stage's own is seen."""
+    held, worked = stage.run_seconds + _elapsed(stage, now), stage.worked_seconds + stage.phases.working
+    if held <= 0 or worked <= 0:
+        return CALENDAR_SHARE
+    own = min(1.0, worked / held)
+    weight = held / (held + CALENDAR_SECONDS)
+    return math.exp((1 - weight) * math.log(CALENDAR_SHARE) + weight * math.log(own))
+
+
+def _elapsed(stage: StageStatus, now: datetime) -> float:
+    """Seconds that this attempt's first pod is placed."""
+    begun = parse_time(stage.phases.placed_time)
+    return max(0.0, (now - begun).total_seconds()) if begun else 0.0
 
 
 def worked_seconds(stage: StageStatus, now: datetime) -> float:
     """Seconds that the share took: of this attempt by its head's account, where it has one; of those before, all that was held."""
-    begun = parse_time(stage.phases.placed_time)
-    elapsed = max(0.0, (now - begun).total_seconds()) if begun else 0.0
     worked = float(stage.progress.working_seconds) if stage.progress else 0.0
-    return (worked or elapsed) + (stage.run_seconds if stage.name in RESUMED else 0)
+    return (worked or _elapsed(stage, now)) + (stage.run_seconds if stage.name in RESUMED else 0)
 
 
 def _spread(name: Stage, progress: Progress, share: float) -> float:

@@ -85,6 +85,7 @@ def finish(turn: Turn, stage: StageStatus) -> None:
         outcome = _fruitless_rotation(turn, stage, outcome)
     record = record_attempt(turn.status, stage, outcome, turn.now)
     stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
+    stage.worked_seconds += stage.phases.working
     stage.prices, stage.template, stage.inputs, stage.generation = [], "", {}, 0
     stage.phases = stage.phases.model_copy(update={"placed_time": None, "held_since": None})
     stage.state, stage.outcome, stage.message = outcome.state, None, f"{outcome.reason}: {outcome.message}"[:1024]

@@ -1,10 +1,11 @@
 """The forecast: share of the whole stage, its own speed, minimums, and nothing to come once the job is over."""
 
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from llmtrain_operator.measuring import measured, note_done, note_share, share_left
+from llmtrain_operator.measuring import measured, note_done, note_pace, note_share, share_left
 from llmtrain_operator.recent import PLANS
 
 from llmtrain.api.status import JobStatus, Phases, Progress, Stage, StageState, StageStatus
@@ -109,12 +110,62 @@ def test_speed_is_the_stages_own_word_or_what_is_done_over_its_time() -> None:
     spoken = stage(Stage.TRAINING, progress=Progress(done=10, total=100, tokens_per_second="2", working_seconds=50))
     found = measured(spoken, START)
     assert found is not None
-    assert (found.per_second, found.seconds, found.in_all) == (0.02, 50, False)
+    assert (found.per_second, found.seconds, found.calendar) == (0.02, 50, 0.92)
     silent = stage(Stage.CURATION, progress=Progress(share="0.5", working_seconds=100), share="0.5", run_seconds=400)
     found = measured(silent, START)
     assert found is not None
-    assert (found.per_second, found.seconds, found.in_all) == (0.001, 500, True)
+    assert (found.per_second, found.seconds, found.calendar) == (0.001, 500, 1.0)
     assert measured(stage(Stage.CURATION, progress=Progress(done=1, total=2, unit="parts")), START) is None
+
+
+def trained(*told: tuple[int, int, str], attempts: tuple[int, ...] = ()) -> StageStatus:
+    """A training whose head has told these: tokens done of 1,000, seconds of steps, group. `attempts`: where another one begins."""
+    one = stage(Stage.TRAINING, attempt=1)
+    for number, (done, seconds, group) in enumerate(told):
+        one.attempt += number in attempts
+        one.progress = Progress(
+            done=done, total=1000, unit="tokens", tokens_per_second="9", working_seconds=seconds, group=group
+        )
+        note_pace(one, one.progress)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("one", "tokens", "seconds"),
+    [
+        (trained((100, 50, "")), 100, 50),
+        (trained((100, 50, ""), (300, 100, "")), 300, 100),
+        (trained((300, 100, ""), (250, 10, ""), (350, 40, ""), attempts=(1,)), 400, 130),
+        (trained((300, 100, "0-3"), (310, 110, "0-1")), 10, 10),
+    ],
+    ids=["first", "mean-of-all", "over-a-restart", "another-group"],
+)
+def test_trainings_speed_is_the_mean_of_its_groups_steps(one: StageStatus, tokens: int, seconds: int) -> None:
+    """One slow step says nothing; a restart takes nothing of what is known; other workers are another speed."""
+    found = measured(one, START)
+    assert found is not None
+    assert (found.per_second, found.seconds) == (pytest.approx(tokens / seconds / 1000), seconds)
+
+
+def test_a_head_that_waits_for_workers_leaves_the_speed_as_it_is() -> None:
+    one = trained((100, 50, ""))
+    one.progress = Progress(done=1, total=2, unit="workers")
+    note_pace(one, one.progress)
+    found = measured(one, START)
+    assert found is not None
+    assert found.per_second == pytest.approx(0.002)
+
+
+def test_a_training_that_stands_still_more_than_others_is_expected_to_go_on_so() -> None:
+    """After a long time its own share counts: half of it was no work."""
+    one = trained((100, 100_000, ""))
+    one.phases = Phases(placed_time=stamp(START), working=100_000)
+    found = measured(one, START + timedelta(seconds=200_000))
+    assert found is not None
+    assert found.calendar == pytest.approx(0.5, rel=0.03)
+    found = measured(one, START + timedelta(seconds=100))
+    assert found is not None
+    assert found.calendar == pytest.approx(0.92, rel=0.01)
 
 
 def test_a_stage_that_has_succeeded_has_done_all_of_it() -> None:
