@@ -19,10 +19,14 @@ from llmtrain.api.job import Storage
 from llmtrain.api.kubeyaml import documents
 from llmtrain.api.stageconfig import STAGE_CONTAINER
 from llmtrain.api.status import JobStatus, Stage
+from llmtrain.cli.inputs import cluster_plans
 from llmtrain.cli.inside import read_inside
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
 from llmtrain.cli.live import View, draw, utc_now, view_of
 from llmtrain.cli.tables import job_table, line, report
+from llmtrain.cost.errors import InputError
+from llmtrain.ladder.foretold import Foretold, foretold
+from llmtrain.ladder.manifests import LADDER
 from llmtrain.pricing.inputs import objects
 from llmtrain.report.artifacts import Artifacts, keys_of, read_artifacts
 from llmtrain.report.facts import facts_of
@@ -276,10 +280,22 @@ def report_page(
     with explained():
         job = fetch(name, namespace)
         found = read_inside(job, image) if artifacts == INSIDE else read_at(artifacts, job)
-    page = render(facts_of(job, found), now_text(utc_now()))
+    page = render(facts_of(job, found, foretold_of(job)), now_text(utc_now()))
     file = out or Path(f"{name}.html")
     file.write_text(page)
     typer.echo(f"{file} ({len(page) // 1024 + 1} KiB)")
+
+
+def foretold_of(job: dict[str, Any]) -> Foretold | None:
+    """What the job's ladder has said, where it had one; without it the page stands as well."""
+    meta = job["metadata"]
+    space = of_namespace(meta.get("namespace", ""))
+    try:
+        rungs = kubectl_json("get", "llmjob", "-l", f"{LADDER}={meta['name']}", *space).get("items", [])
+        return foretold(job, rungs, cluster_plans()) if rungs else None
+    except (KubectlError, InputError) as error:
+        typer.echo(f"not on the page: what the job's ladder has foretold: {plain(str(error))}", err=True)
+        return None
 
 
 def read_at(artifacts: str, job: dict[str, Any]) -> Artifacts | None:

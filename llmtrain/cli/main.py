@@ -14,6 +14,7 @@ MODULES = (
     "compare",
     "npv",
     "decide",
+    "ladder",
     "accuracy",
     "plans",
     "run_local",

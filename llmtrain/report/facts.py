@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmtrain.api.status import Amounts, JobStatus, Stage, StageStatus
+from llmtrain.ladder.foretold import Foretold
 from llmtrain.report.artifacts import Artifacts, Point
 
 
@@ -22,6 +23,7 @@ class Facts:
     counts: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    foretold: Foretold | None = None
 
     def stage(self, name: Stage) -> StageStatus | None:
         """The stage's status, if the job has it."""
@@ -33,9 +35,10 @@ class Facts:
         return [*self.status.ledger.entries, *self.status.ledger.high_water]
 
 
-def facts_of(job: Mapping[str, Any], found: Artifacts | None) -> Facts:
-    """From a job object, and what was read of its storage where that is at hand."""
+def facts_of(job: Mapping[str, Any], found: Artifacts | None, foretold: Foretold | None = None) -> Facts:
+    """From a job object, what was read of its storage where that is at hand, and what its ladder has foretold."""
     meta, status = job["metadata"], JobStatus.model_validate(job.get("status") or {})
     missing = ("curves, curation's ledger and the record: the job's storage was not given (--artifacts)",)
     read = found or Artifacts(missing=missing)
-    return Facts(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), job["spec"], status, **vars(read))
+    known = vars(read) | {"foretold": foretold}
+    return Facts(meta["name"], meta.get("namespace", ""), meta.get("uid", ""), job["spec"], status, **known)

@@ -9,6 +9,8 @@ from typing import Any
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
+from llmtrain.cost.ranges import Range
+from llmtrain.ladder.progress import final_loss
 from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
 from llmtrain.report.drawing import bars, curve, short
 from llmtrain.report.facts import Facts
@@ -35,6 +37,7 @@ def _sections(facts: Facts, made_at: str) -> Iterable[str]:
     yield _head(facts, made_at)
     yield _bill(facts)
     yield _expected(facts)
+    yield _foretold(facts)
     yield _time(facts)
     yield _stages(facts)
     yield _comparison(facts)
@@ -134,6 +137,28 @@ def _expected(facts: Facts) -> str:
         for name, usd in (("cost", ledger.cost_usd), ("cost now", ledger.cost_now_usd or ledger.cost_usd))
     ]
     return _section("Expected cost", _table(["", "p10", "p50", "p90"], rows))
+
+
+def _foretold(facts: Facts) -> str:
+    """What the job's ladder has said of it, beside what it came to."""
+    told = facts.foretold
+    if told is None:
+        return ""
+    ended = facts.status.state == "Succeeded"
+    rows = [_foretold_row("loss, nats a token", told.loss, final_loss(facts.status) if ended else None)]
+    if told.usd is not None:
+        cost = facts.status.ledger.total_micro_usd / MICRO if ended else None
+        rows.append(_foretold_row("US dollars", told.usd, cost))
+    note = f"<p>By {told.runs} small runs (<code>llmtrain ladder</code>), p10 to p90.</p>"
+    return _section("What the ladder foretold", note, _table(["", "p10", "p50", "p90", "came to", ""], rows))
+
+
+def _foretold_row(name: str, told: Range, found: float | None) -> list[str]:
+    cells = [name, *(f"{value:,.4f}" for value in (told.p10, told.p50, told.p90))]
+    if found is None:
+        return [*cells, "-", ""]
+    where = "inside" if told.p10 <= found <= told.p90 else "below" if found < told.p10 else "above"
+    return [*cells, f"{found:,.4f}", f"{where}, {found / told.p50 - 1:+.1%} of p50"]
 
 
 def _time(facts: Facts) -> str:

@@ -27,6 +27,8 @@ PART_SHARE, PART_SIGMA = 0.25, 1.0
 """A / N^alpha and B / D^beta at the middle of the runs, likewise."""
 RUN_SIGMA, RUN_WEIGHT = 0.005, 0.5
 """Scatter of ln loss between seeds before any is seen, and how many runs' worth of evidence that is."""
+LEAST_FREEDOM = 3.0
+"""Where the runs leave less, as three do, more is believed of that scatter."""
 HUBER = 1.5
 """Misses beyond so many standard deviations pull the fit by their sign alone."""
 ROUNDS, STEPS = 8, 60
@@ -107,9 +109,10 @@ def _scatter(task: "_Task", theta: Sequence[float], covariance: Matrix) -> tuple
     misses = task.misses(theta)
     slopes = [_predicted(theta, task.middle, run.parameters, run.tokens)[1] for run in task.runs]
     used = sum(w * form(covariance, slope) / task.sigma**2 for w, slope in zip(task.weights, slopes, strict=True))
-    freedom = RUN_WEIGHT + len(misses) - used
+    left = len(misses) - used
+    known = max(RUN_WEIGHT, LEAST_FREEDOM - left)
     squares = sum(w * miss**2 for w, miss in zip(task.weights, misses, strict=True))
-    return math.sqrt((RUN_WEIGHT * RUN_SIGMA**2 + squares) / freedom), freedom
+    return math.sqrt((known * RUN_SIGMA**2 + squares) / (known + left)), known + left
 
 
 def student(share: float, freedom: float) -> float:

@@ -50,6 +50,11 @@ class ScalingLaw:
         data = self.beta * self.b / math.pow(tokens, self.beta)
         return math.pow(self.alpha * self.a / data, 1 / self.alpha)
 
+    def tokens_for(self, parameters: float) -> float:
+        """D whose best number of parameters is this."""
+        size = self.alpha * self.a / math.pow(parameters, self.alpha)
+        return math.pow(self.beta * self.b / size, 1 / self.beta)
+
     def flops_for(self, loss: float) -> float:
         """The fewest FLOPs, well split, that reach this loss; infinite at E and below."""
         if loss <= self.irreducible:

@@ -115,7 +115,14 @@ def shares(verdicts: Verdicts) -> dict[str, str]:
 
 def result(key: str, counts: dict[str, Any]) -> Result:
     """The stage's last words."""
-    shown = ("documents", "kept_documents", "train_tokens", "validation_tokens", "unigram_bits_per_byte")
+    shown = (
+        "documents",
+        "kept_documents",
+        "train_tokens",
+        "validation_tokens",
+        "validation_bytes",
+        "unigram_bits_per_byte",
+    )
     scores = {name: str(counts[name]) for name in shown}
     message = f"{counts['train_tokens']} tokens of {counts['kept_documents']} documents"
     return Result(outcome="Succeeded", message=message, artifact=key, scores=scores)

@@ -172,11 +172,13 @@ def newest_checkpoint(context: Context, key: str) -> Checkpoint | None:
 
 
 def scores_of(state: dict[str, Any], newest: Checkpoint, accounts: Accounts) -> dict[str, str]:
-    """Numbers for people. The speed is missing where the last attempt had no step left to do."""
+    """Numbers for people. Speed and `validation_loss` (`evaluateEveryTokens`) are the last attempt's, if it had them."""
     last, facts = state["last"], newest.facts
     scores = {"loss": f"{facts['loss']:.4f}", "tokens": str(facts["tokens"]), "step_efficiency": f"{accounts.step_efficiency:.4f}",
               "redone_steps": str(accounts.redone_steps), "skipped_steps": str(accounts.skipped_steps),
               "roll_backs": str(state["counts"]["roll_backs"])}  # fmt: skip
+    if state["validation_loss"] is not None:
+        scores["validation_loss"] = f"{state['validation_loss']:.4f}"
     if last:
         scores |= {"tokens_per_second": f"{last['tokens_per_second']:.0f}", "mfu": f"{last['mfu']:.4f}",
                    "mfu_peak": last["peak"]}  # fmt: skip

@@ -189,6 +189,7 @@ def of_report_pod(kubectl: Kubectl, code: int, logs: str) -> None:
     for call, body in enumerate((job, NAMED, {"status": {"phase": "Pending"}}, {"status": ended}, logs), start=1):
         kubectl.says(body, call)
     kubectl.says("deleted")
+    kubectl.says({"items": []}, 7)
 
 
 def test_a_pod_beside_the_storage_reads_what_this_machine_cannot_and_is_gone_afterwards(
@@ -200,7 +201,8 @@ def test_a_pod_beside_the_storage_reads_what_this_machine_cannot_and_is_gone_aft
     assert done.exit_code == 0, done.output
     assert "last loss 2.2500" in out.read_text()
     assert kubectl.calls[1] == "create -f - -o json -n team-a"
-    assert kubectl.calls[-1] == "delete pod docs-gpt-report-x1 -n team-a --wait=false --ignore-not-found"
+    assert kubectl.calls[5] == "delete pod docs-gpt-report-x1 -n team-a --wait=false --ignore-not-found"
+    assert kubectl.calls[6:] == ["get llmjob -l llmtrain.dev/ladder=docs-gpt -n team-a -o json"]
 
 
 def test_a_report_pod_that_fails_says_its_own_words_and_is_gone(kubectl: Kubectl, tmp_path: Path) -> None:

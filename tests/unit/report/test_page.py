@@ -9,6 +9,8 @@ import pytest
 
 from llmtrain.api.job import Storage
 from llmtrain.api.status import JobStatus
+from llmtrain.cost.ranges import Range
+from llmtrain.ladder.foretold import Foretold
 from llmtrain.report.artifacts import Artifacts, Point, fates_of, from_json, keys_of, read_artifacts, shortened
 from llmtrain.report.drawing import bars, curve, thinned
 from llmtrain.report.facts import facts_of
@@ -103,6 +105,23 @@ def test_estimate_and_forecast_stand_beside_the_cost() -> None:
     assert ["forecast", "$0.27", "$0.29", "$0.33"] in rows
     assert ["cost", "", "$0.267358", ""] in rows
     assert ["cost now", "", "$0.267358", ""] in rows
+
+
+@pytest.mark.parametrize(
+    ("job", "loss", "usd"),
+    [
+        (finished(), ["2.5000", "inside, -3.8% of p50"], ["0.2674", "above, +6.9% of p50"]),
+        (running(), ["-", ""], ["-", ""]),
+    ],
+)
+def test_what_the_ladder_foretold_stands_beside_what_came(
+    job: dict[str, object], loss: list[str], usd: list[str]
+) -> None:
+    told = Foretold(10, Range(2.4, 2.6, 2.7), Range(0.2, 0.25, 0.26))
+    rows = cells(render(facts_of(job, None, told), "now")).rows
+    assert ["loss, nats a token", "2.4000", "2.6000", "2.7000", *loss] in rows
+    assert ["US dollars", "0.2000", "0.2500", "0.2600", *usd] in rows
+    assert "foretold" not in render(facts_of(job, None), "now")
 
 
 def test_the_page_fetches_nothing_and_forbids_it() -> None:
