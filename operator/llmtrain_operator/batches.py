@@ -86,19 +86,17 @@ async def side_by_side(performer: Performer, actions: Sequence[Action]) -> list[
     left, creating = iter(actions), isinstance(actions[0], CREATING)
     window = coming() if creating else going()
     under_way: dict[asyncio.Task[None], Action] = {}
-    results = list[Result]()
+    results, in_vain = list[Result](), False
     try:
         while True:
-            while (
-                len(under_way) < window.size
-                and not _in_vain(results, creating)
-                and (action := next(left, None)) is not None
-            ):
+            while not in_vain and len(under_way) < window.size and (action := next(left, None)) is not None:
                 under_way[asyncio.create_task(window.timed(performer.perform(action)))] = action
             if not under_way:
                 return results
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            results += [Result(under_way.pop(task), _refusal(task)) for task in done]
+            results += (ended := [Result(under_way.pop(task), _refusal(task)) for task in done])
+            # Looked at only where one of these was refused: of hundreds of pods hardly any is.
+            in_vain = in_vain or (any(one.error for one in ended) and _in_vain(results, creating))
     finally:
         for task in under_way:
             task.cancel()

@@ -303,8 +303,8 @@ class KubernetesCluster:
             self.answering = status != NO_ANSWER and status < 500
             self.requests[(method, str(status))] += 1
             if (
-                AHEAD.encode() in data
-                or status not in (RETRIED_READS if method == "GET" else RETRIED)
+                status not in (RETRIED_READS if method == "GET" else RETRIED)
+                or AHEAD.encode() in data
                 or attempt == TRIES
             ):
                 break

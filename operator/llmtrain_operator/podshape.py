@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from llmtrain_operator.border import Bounded, Kind, Rejection, read
+from llmtrain_operator.border import Bounded, Kind, Rejection, checker, read
 from llmtrain_operator.client import Object
 
 Time = Annotated[
@@ -170,6 +170,7 @@ class NodeShape(Bounded):
     status: NodeStatus = NodeStatus()
 
 
+IS_SOUND = checker(PodShape).validator
 SOUND: dict[str, str] = {}
 """resourceVersions, by uid, of pods that were found to be in shape: hundreds are listed again and again while one changes."""
 REMEMBERED = 20_000
@@ -180,8 +181,8 @@ def shaped(raw: Object) -> tuple[Mapping[str, Any] | None, tuple[Rejection, ...]
     uid, version = _version_of(raw)
     if version and SOUND.get(uid) == version:
         return raw, ()
-    found = read(PodShape, raw)
-    if found.flaws:
+    found = read(PodShape, raw) if not IS_SOUND.isinstance_python(raw) else None
+    if found is not None and found.flaws:
         rest = {"status": {}, **found.rest} if found.value is not None else None
         return rest, (Rejection(Kind.POD, found.flaws),)
     if version:
