@@ -294,9 +294,10 @@ class CauseWaste(StatusModel):
 
 
 class LedgerEntry(Amounts):
-    """Settled bill of all pods of one stage, role, plan and tenure."""
+    """Settled bill of all pods of one stage, role, plan and tenure, as far as it lies in one calendar month."""
 
-    pods: int = Field(0, description="Pods that were settled.")
+    month: Key = Field("", description="The calendar month, UTC, as `2026-11`; absent: an earlier version settled it.")
+    pods: int = Field(0, description="Pods that were settled, and ended in this month.")
     split: Split = Field(Split(), description="Billed seconds by what they were spent on.")
     cost_split: Split = Field(Split(), description="The cost, microdollars, by what it was spent on.")
     energy_joules: int = Field(0, description="Electricity of the accelerators, the building's losses included.")
@@ -306,6 +307,7 @@ class HighWater(Amounts, Rate):
     """One pod that is not settled. The amounts are what it owes at least, whatever its kubelet reports later."""
 
     uid: Key = Field(description="The pod's uid.")
+    start_time: Time | None = Field(None, description="When its bill starts: when a node took it.")
     alive_seconds: int = Field(0, description="Seconds from its start to when it was last observed alive.")
     doubted: bool = Field(False, description="Its annotation gave another price, which was told and is not used.")
     ended: bool = Field(False, description="It has ended; others that end with it are waited for before it is settled.")
@@ -325,7 +327,7 @@ class Counted(StatusModel):
 class Ledger(StatusModel):
     """The bill."""
 
-    entries: Annotated[list[LedgerEntry], Field(max_length=256)] = Field([], description="What is settled.")
+    entries: Annotated[list[LedgerEntry], Field(max_length=1024)] = Field([], description="What is settled.")
     settled: Annotated[list[Key], Field(max_length=8192)] = Field(
         [], description="Uids of settled pods still in the API."
     )

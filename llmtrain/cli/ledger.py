@@ -1,8 +1,9 @@
-"""The bill outside the cluster: `llmtrain ledger export` and `llmtrain reconcile-invoice`."""
+"""The bill outside the cluster: `llmtrain ledger export`, `llmtrain cost` and `llmtrain reconcile-invoice`."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -13,14 +14,17 @@ import typer
 
 from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
 from llmtrain.cli.waste import Output, waste_json, waste_table
+from llmtrain.cost.periods import CLOSED_AFTER, month_bounds
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
-from llmtrain.ledger.focus import FocusError, focus_csv
+from llmtrain.ledger.focus import FocusError, charges_csv, focus_csv
 from llmtrain.ledger.focusschema import schema
 from llmtrain.ledger.former import FORMER_CONFIG_MAP
 from llmtrain.ledger.grouping import LabelError, checked_label, grouped
-from llmtrain.ledger.invoice import Difference, InvoiceError, differences, ledger_sums, read_invoice
+from llmtrain.ledger.invoice import Difference, InvoiceError, differences, explained, ledger_sums, read_invoice
 from llmtrain.ledger.lines import Line, former_flaws, lines_of
+from llmtrain.ledger.periodfile import period_csv
+from llmtrain.ledger.periods import CLOSED, OPEN, Entry, PeriodError, Periods
 from llmtrain.ledger.skus import skus_of, unknown_plans, with_skus
 from llmtrain.ledger.waste import By, wasted
 
@@ -37,6 +41,7 @@ Home = Annotated[
         help="The operator's namespace: what deleted jobs cost is booked there. Empty: leave them out.",
     ),
 ]
+Period = Annotated[str, typer.Option("--period", metavar="MONTH", help="One calendar month, UTC, such as 2026-11.")]
 HOME = "llmtrain-system"
 CARRIED = "(carried over, unverified)"
 
@@ -56,6 +61,7 @@ def register(app: typer.Typer) -> None:
     group.command("schema")(focus_schema)
     group.command("waste")(waste)
     app.add_typer(group, name="ledger")
+    app.command("cost")(cost)
     app.command("reconcile-invoice")(reconcile_invoice)
 
 
@@ -66,14 +72,20 @@ def export(
         str,
         typer.Option(metavar="LABEL", help="Add up the jobs that have one value of this label, such as cost-centre."),
     ] = "",
+    period: Period = "",
     saved: Saved = None,
     home: Home = HOME,
 ) -> None:
-    """Write the ledger as CSV: one line a job, stage, role and plan, deleted jobs too.
+    """Write the ledger as CSV: one line a job, stage, role, plan and month, deleted jobs too.
 
-    Example: `llmtrain ledger export -n team-a -o focus > bill.csv`
+    Of a `--period` that is closed it is the same, byte for byte, whenever it is asked for; until then its rows say Open.
+
+    Example: `llmtrain ledger export -n team-a -o focus --period 2026-11 > bill.csv`
     """
     label = _label(group_by)
+    if period:
+        typer.echo(_period(read_period(period, namespace, saved, home), form, label, saved), nl=False)
+        return
     lines = read(namespace, saved, home)
     if form is Format.FOCUS:
         lines = _with_skus(lines, saved)
@@ -87,6 +99,54 @@ def focus_schema() -> None:
     Example: `llmtrain ledger schema > bill.schema.json`
     """
     typer.echo(json.dumps(schema(), indent=2))
+
+
+def _period(entries: list[Entry], form: Format, label: str, saved: Path | None) -> str:
+    """One month; corrections stay apart from what they correct, also where jobs are added up."""
+    if label:
+        entries = [replace(kept, line=line) for kept, lines in _alike(entries) for line in grouped(lines, label)]
+    if form is Format.CSV:
+        return period_csv(entries, label)
+    known = _with_skus([entry.line for entry in entries], saved) if any(one.state == OPEN for one in entries) else None
+    told = entries if known is None else [replace(one, line=line) for one, line in zip(entries, known, strict=True)]
+    return charges_csv(one.charge for one in told)
+
+
+def _alike(entries: list[Entry]) -> list[tuple[Entry, list[Line]]]:
+    """Lines by what they correct, and whether they are closed; an entry that stands for them."""
+    found: dict[tuple[str, str], tuple[Entry, list[Line]]] = {}
+    for entry in entries:
+        found.setdefault((entry.corrects, entry.state), (entry, []))[1].append(entry.line)
+    return list(found.values())
+
+
+def read_period(month: str, namespace: str, saved: Path | None, home: str) -> list[Entry]:
+    """What a month has."""
+    try:
+        return Periods.of(objects(namespace, saved, home)).entries(month, datetime.now(UTC))
+    except (DocumentError, PeriodError) as error:
+        raise _refuse(str(error)) from error
+
+
+def cost(
+    month: Annotated[str, typer.Option("--month", help="Calendar month, UTC, such as 2026-11.")],
+    namespace: Namespace = "",
+    saved: Saved = None,
+    home: Home = HOME,
+) -> None:
+    """What a namespace has cost in a month, in one line.
+
+    Example: `llmtrain cost -n team-a --month 2026-11`
+    """
+    entries = read_period(month, namespace, saved, home)
+    total = sum(entry.line.cost_micro_usd for entry in entries)
+    corrected = sum(entry.line.cost_micro_usd for entry in entries if entry.corrects)
+    jobs = len({(entry.line.namespace, entry.line.uid) for entry in entries if entry.line.uid})
+    early = datetime.now(UTC) < month_bounds(month)[1] + CLOSED_AFTER
+    state = OPEN if early or any(entry.state == OPEN for entry in entries) else CLOSED
+    late = f", corrections of earlier months {exact_usd(corrected)} USD in it" if corrected else ""
+    where = namespace or "all namespaces"
+    typer.echo(f"{where} {month}: {exact_usd(total)} USD, {jobs} {'job' if jobs == 1 else 'jobs'}, {state}{late}")
 
 
 def _label(text: str) -> str:
@@ -157,12 +217,13 @@ def reconcile_invoice(
     invoice: Annotated[Path, typer.Argument(help="CSV with an amount and what it is for, such as `plan,costUsd`.")],
     namespace: Namespace = "",
     tolerance_usd: Annotated[str, typer.Option(help="Differences up to this are none.")] = "0.01",
+    period: Period = "",
     saved: Saved = None,
     home: Home = HOME,
 ) -> None:
-    """Hold an invoice against the ledger; exit code 1 where lines differ.
+    """Hold an invoice against the ledger, or against a month of it that is closed; exit code 1 where lines differ.
 
-    Example: `llmtrain reconcile-invoice march.csv --tolerance-usd 0.05`
+    Example: `llmtrain reconcile-invoice march.csv --period 2026-03 --tolerance-usd 0.05`
     """
     try:
         tolerance = int(Decimal(tolerance_usd) * 1_000_000)
@@ -171,13 +232,30 @@ def reconcile_invoice(
         raise _refuse(f"{invoice}: {error}") from error
     except InvalidOperation as error:
         raise _refuse(f"--tolerance-usd must be a decimal number, not {tolerance_usd!r}") from error
-    ledger = ledger_sums(read(namespace, saved, home), columns)
+    entries = _closed(period, namespace, saved, home) if period else None
+    lines = read(namespace, saved, home) if entries is None else [entry.line for entry in entries]
+    ledger = ledger_sums(lines, columns)
     wrong = differences(invoiced, ledger, tolerance)
     for difference in wrong:
         typer.echo(told(difference))
+        if reason := explained(difference, entries or []):
+            typer.echo(f"  {reason}")
     both = f"invoice {exact_usd(sum(invoiced.values()))} USD, ledger {exact_usd(sum(ledger.values()))} USD"
     typer.echo(f"{len(wrong)} of {len({**invoiced, **ledger})} lines differ; {both}")
     raise typer.Exit(1 if wrong else 0)
+
+
+def _closed(month: str, namespace: str, saved: Path | None, home: str) -> list[Entry]:
+    """What a month has that is closed: of another nobody can say yet what it comes to."""
+    entries = read_period(month, namespace, saved, home)
+    spaces = sorted({entry.line.namespace for entry in entries if entry.state == OPEN})
+    if spaces or datetime.now(UTC) < month_bounds(month)[1] + CLOSED_AFTER:
+        where = f" in namespace {', '.join(spaces[:4])}" if spaces else ""
+        raise _refuse(
+            f"--period {month} is not closed{where}: that is so {CLOSED_AFTER.days} days after its end, once no pod that ran "
+            "in it is unsettled; `llmtrain ledger export --period` shows what it has so far"
+        )
+    return entries
 
 
 def told(difference: Difference) -> str:
@@ -194,8 +272,10 @@ def read(namespace: str, saved: Path | None, home: str) -> list[Line]:
 
 
 def objects(namespace: str, saved: Path | None, home: str) -> list[dict[str, Any]]:
-    """The cluster's jobs and ledgers, or a saved list of objects."""
-    return _from_cluster(namespace, home) if saved is None else _from_file(saved)
+    """The cluster's jobs and ledgers, or those of a saved list of objects; of one namespace, or all."""
+    if saved is None:
+        return _from_cluster(namespace, home)
+    return [item for item in _from_file(saved) if namespace in ("", _space_of(item))]
 
 
 @contextmanager
@@ -205,6 +285,12 @@ def _readable() -> Iterator[None]:
         yield
     except DocumentError as error:
         raise _refuse(str(error)) from error
+
+
+def _space_of(item: dict[str, Any]) -> str:
+    """Whose it is: of a document of the ledger, what its label says."""
+    meta = item["metadata"]
+    return str((meta.get("labels") or {}).get(LABEL_NAMESPACE) or meta.get("namespace", ""))
 
 
 def _from_file(saved: Path) -> list[dict[str, Any]]:

@@ -33,12 +33,13 @@ def write(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
 def ledger_csv(lines: Iterable[Line], label: str = "") -> str:
     """Our own columns; one more for the label that the lines were added up by, if they were."""
     if not label:
-        return write(COLUMNS, map(_row, lines))
+        return write(COLUMNS, map(csv_row, lines))
     column = f"label:{label}"
-    return write((*COLUMNS, column), (_row(line) | {column: line.labels.get(label, "")} for line in lines))
+    return write((*COLUMNS, column), (csv_row(line) | {column: line.labels.get(label, "")} for line in lines))
 
 
-def _row(line: Line) -> dict[str, str]:
+def csv_row(line: Line) -> dict[str, str]:
+    """A line in our own columns."""
     row = {
         "rowId": row_id(line),
         "namespace": line.namespace,

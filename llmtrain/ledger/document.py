@@ -10,8 +10,9 @@ Both sides read these documents by the same bounded models; nothing unknown is l
 writes the whole of it again. So every change of the form is a new FORMAT.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -20,7 +21,7 @@ from pydantic_core import from_json
 from llmtrain.api import GROUP
 from llmtrain.api.status import Stage
 
-FORMAT = 1
+FORMAT: Final = 2
 """Of what this version writes, and the newest that it reads."""
 KEY = "ledger.json"
 LARGEST_BYTES = 256 * 1024
@@ -44,8 +45,12 @@ Uid = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][-
 Name = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$")]
 Word = Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]*$")]
 Time = Annotated[str, Field(max_length=20, pattern=r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)?$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 YearMonth = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 Amount = Annotated[int, Field(ge=0, le=MOST)]
+Change = Annotated[int, Field(ge=-MOST, le=MOST)]
+"""A correction may be negative."""
+Changes = Annotated[dict[Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")], Change], Field(max_length=16)]
 Parts = Annotated[dict[Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")], Amount], Field(max_length=16)]
 Labels = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=317)], Annotated[str, Field(max_length=63)]],
@@ -66,7 +71,7 @@ class Part(BaseModel):
 
 
 class Row(Part):
-    """What pods of one stage, role, plan and tenure cost, all settled."""
+    """What pods of one stage, role, plan and tenure cost in one month, all settled."""
 
     stage: Stage
     role: Literal["head", "worker", "evaluator"]
@@ -86,6 +91,8 @@ class Row(Part):
     """When the stage's first attempt started."""
     end_time: Time = ""
     """When its last pod was gone."""
+    month: YearMonth | Literal[""] = ""
+    """In which this accrued; empty: a version that kept format 1 settled it, and did not say."""
 
 
 class Booking(Part):
@@ -102,13 +109,13 @@ class Booking(Part):
     """Whose month this is booked in: the object's own `deletionTimestamp`. A job's never changes, a pod's moves back by its grace."""
     labels: Labels = {}
     """The job's own, by which costs may be grouped."""
-    rows: Annotated[list[Row], Field(max_length=256)]
+    rows: Annotated[list[Row], Field(max_length=1024)]
 
 
 class MonthPage(Part):
     """A page of a namespace's month."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT
     kind: Literal["Month"] = "Month"
     namespace: Name
     namespace_uid: Uid
@@ -122,7 +129,7 @@ class MonthPage(Part):
 class CarriedOver(Part):
     """What earlier operators had booked in the namespace itself. Its tenants could have edited it."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT
     kind: Literal["CarriedOver"] = "CarriedOver"
     namespace: Name
     namespace_uid: Uid
@@ -134,7 +141,53 @@ class CarriedOver(Part):
     """Why nothing was taken over, if there was anything; empty otherwise."""
 
 
-Document = MonthPage | CarriedOver
+class ClosedRow(Part):
+    """A line of a month that is closed: what a job's pods of one stage, role, plan and tenure cost in a month, or a correction of that."""
+
+    job: Name
+    uid: Uid | Literal[""] = ""
+    """Of the job; empty for what was carried over, which names none."""
+    stage: Stage
+    role: Literal["head", "worker", "evaluator"]
+    plan: Name = ""
+    tenure: Word = ""
+    month: YearMonth
+    """In which it accrued. One before the page's own: a correction of that, found once it was closed."""
+    unverified: bool = False
+    start_time: Time = ""
+    pods: Change = 0
+    pod_seconds: Change = 0
+    billed_seconds: Change = 0
+    accelerator_seconds: Change = 0
+    cost_micro_usd: Change = 0
+    energy_joules: Change = 0
+    split: Changes = {}
+    """Billed seconds by what they were spent on."""
+    commitment: Word = ""
+    """OnDemand, Reserved or Spot, as the plan was when the month was closed."""
+    accelerator: Annotated[str, Field(max_length=253)] = ""
+    labels: Labels = {}
+    """The job's own, as they were when the month was closed."""
+
+
+class ClosedPage(Part):
+    """A page of a namespace's month that is closed. Nothing is ever added: what is found later is a correction in a later month."""
+
+    format_version: Literal[1, 2] = FORMAT
+    kind: Literal["Closed"] = "Closed"
+    namespace: Name
+    month: YearMonth
+    page: Annotated[int, Field(ge=1, le=10**6)]
+    closed: Time
+    """When."""
+    others: Annotated[list[Digest], Field(max_length=10_000)] = []
+    """On the first page: the digests of those behind it, which are in their names. It is written last, and closes the month: of
+    two operators at work, or after a crash, the pages of one hold, and the other's belong to nothing.
+    """
+    rows: Annotated[list[ClosedRow], Field(max_length=10_000)] = []
+
+
+Document = MonthPage | CarriedOver | ClosedPage
 _DOCUMENT: TypeAdapter[Document] = TypeAdapter(Annotated[Document, Field(discriminator="kind")])
 
 
@@ -148,8 +201,21 @@ def carried_name(uid: str) -> str:
     return f"llmtrain-ledger-{uid}-{CARRIED}"
 
 
+def digest_of(page: ClosedPage) -> str:
+    """Of all that a page says."""
+    return hashlib.sha256(text_of(page).encode()).hexdigest()[:16]
+
+
+def closed_name(page: ClosedPage) -> str:
+    """Name of a closed page's ConfigMap: the first page's has no digest, so that there is one."""
+    stem = f"llmtrain-ledger-closed-{page.namespace}-{page.month}-{page.page}"
+    return stem if page.page == 1 else f"{stem}-{digest_of(page)}"
+
+
 def name_of(document: Document) -> str:
     """Name of the document's ConfigMap."""
+    if isinstance(document, ClosedPage):
+        return closed_name(document)
     if isinstance(document, MonthPage):
         return page_name(document.namespace_uid, document.month, document.page)
     return carried_name(document.namespace_uid)
@@ -157,15 +223,15 @@ def name_of(document: Document) -> str:
 
 def labels_of(document: Document) -> dict[str, str]:
     """By which one list finds a namespace's documents, or a month's."""
-    month, page = (document.month, str(document.page)) if isinstance(document, MonthPage) else (CARRIED, "1")
-    return {
+    month, page = (CARRIED, 1) if isinstance(document, CarriedOver) else (document.month, document.page)
+    labels = {
         LABEL_KIND: document.kind,
         LABEL_NAMESPACE: document.namespace,
-        LABEL_NAMESPACE_UID: document.namespace_uid,
         LABEL_MONTH: month,
-        LABEL_PAGE: page,
+        LABEL_PAGE: str(page),
         "app.kubernetes.io/managed-by": "llmtrain-operator",
     }
+    return labels if isinstance(document, ClosedPage) else labels | {LABEL_NAMESPACE_UID: document.namespace_uid}
 
 
 def text_of(document: Document) -> str:

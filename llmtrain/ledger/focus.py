@@ -42,7 +42,7 @@ CORRECTION = "Correction"
 METER = "Compute Usage"
 NO_PLAN = "unpriced"
 """In place of a plan's name, where the pods had none."""
-TOLD = {SETTLED: "settled", UNVERIFIED: "carried over, unverified"}
+TOLD = {SETTLED: "settled", UNVERIFIED: "carried over, unverified", "Open": "open", "Closed": "closed"}
 
 
 class FocusError(ValueError):

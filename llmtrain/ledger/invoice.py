@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from llmtrain.ledger.csvfile import exact_usd
 from llmtrain.ledger.lines import Line
+from llmtrain.ledger.periods import Entry
 
 AMOUNTS = ("costUsd", "BilledCost", "amountUsd")
 KEYS = {
@@ -88,3 +90,23 @@ def differences(invoiced: Mapping[Key, int], ledger: Mapping[Key, int], toleranc
     both = [Difference(key, invoiced.get(key), ledger.get(key)) for key in {**invoiced, **ledger}]
     wrong = [found for found in both if abs(found.micro_usd) > tolerance]
     return sorted(wrong, key=lambda found: (-abs(found.micro_usd), found.key))
+
+
+def explained(difference: Difference, entries: Iterable[Entry]) -> str:
+    """What the ledger's side of a difference is made of, where a month is compared: empty where it has nothing."""
+    mine = [one for one in entries if all(str(getattr(one.line, column)) == value for column, value in difference.key)]
+    if not mine:
+        return ""
+    lines = [one.line for one in mine if not one.corrects]
+    beyond = sum(max(0, line.billed_seconds - line.pod_seconds) for line in lines)
+    late = [one for one in mine if one.corrects]
+    parts = [
+        f"the ledger has {sum(line.pods for line in lines)} pods that ended in the month",
+        f"{sum(line.pod_seconds for line in lines)} s of pods",
+        f"{beyond} s billed beyond them by minimums and increments",
+    ]
+    if late:
+        months = ", ".join(sorted({one.corrects for one in late}))
+        cost = sum(one.line.cost_micro_usd for one in late)
+        parts.append(f"corrections of {months}: {exact_usd(cost)} USD")
+    return ", ".join(parts)

@@ -1,15 +1,17 @@
-"""Lines of the ledger: one a job, stage, role, plan and tenure, of jobs that are there and of those that were deleted.
+"""Lines of the ledger: one a job, stage, role, plan, tenure and month, of jobs that are there and of those that were deleted.
 
 What was carried over from where tenants could have edited it names no job, and has a state of its own: unverified.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from llmtrain.api.status import Amounts, HighWater, JobStatus, LedgerEntry, Split, StageStatus
+from llmtrain.cost.periods import Share, Tariff, shares
 from llmtrain.ledger.document import (
     FORMAT_CONFIG_MAP,
     LABEL_KIND,
@@ -57,6 +59,8 @@ class Line:
     labels: Mapping[str, str] = field(default_factory=dict)
     commitment: str = ""
     accelerator: str = ""
+    month: str = ""
+    """In which it accrued, as `2026-11`; empty where nobody knows."""
 
 
 def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
@@ -72,15 +76,20 @@ def lines_of(items: Iterable[Mapping[str, Any]]) -> list[Line]:
     carried = {document.namespace for document in documents if isinstance(document, CarriedOver)}
     found = [line for job in jobs for line in job_lines(job)]
     for document in documents:
-        found += carried_lines(document) if isinstance(document, CarriedOver) else booked_lines(document, there)
+        if isinstance(document, CarriedOver):
+            found += carried_lines(document)
+        elif isinstance(document, MonthPage):
+            found += booked_lines(document, there)
     for item in objects:
         if _is_former(item) and item["metadata"]["namespace"] not in carried:
             found += former_lines(item)
-    return sorted(found, key=lambda line: (line.namespace, line.job, line.start, line.stage, line.role, line.state))
+    return sorted(
+        found, key=lambda line: (line.namespace, line.job, line.month, line.start, line.stage, line.role, line.state)
+    )
 
 
 def documents_of(items: Iterable[Mapping[str, Any]]) -> list[Document]:
-    """The ledger's documents among these objects. DocumentError for one that cannot be read."""
+    """The ledger's documents among what the API has. DocumentError for one that cannot be read."""
     return [_document(item) for item in items if _is_document(item)]
 
 
@@ -105,26 +114,46 @@ def job_lines(job: Mapping[str, Any]) -> list[Line]:
     """Lines of one job; its pods that live still are provisional ones."""
     status = JobStatus.model_validate(job.get("status") or {})
     stages = {stage.name: stage for stage in status.stages}
-    items: list[Amounts] = [*status.ledger.entries, *_grouped(status.ledger.high_water)]
-    return [_line(job["metadata"], item, stages[item.stage]) for item in items if item.stage in stages]
+    items = [*((entry.month, entry) for entry in status.ledger.entries), *_provisional(status.ledger.high_water)]
+    return [_line(job["metadata"], item, stages.get(item.stage), month) for month, item in items]
 
 
-def _grouped(marks: Iterable[HighWater]) -> list[HighWater]:
-    """Marks of one label set added up."""
-    sums: dict[tuple[str, str, str, str], HighWater] = {}
+def _provisional(marks: Iterable[HighWater]) -> list[tuple[str, Amounts]]:
+    """What pods alive owe for certain, by month; pods of one label set added up."""
+    sums: dict[tuple[str, str, str, str, str], Amounts] = {}
     for mark in marks:
-        key = (mark.stage.value, mark.role, mark.plan, mark.tenure)
-        total = sums.setdefault(key, mark.model_copy(update=dict.fromkeys(_AMOUNTS, 0)))
-        for name in _AMOUNTS:
-            setattr(total, name, getattr(total, name) + getattr(mark, name))
-    return list(sums.values())
+        for part in months_of_mark(mark):
+            key = (part.month, mark.stage.value, mark.role, mark.plan, mark.tenure)
+            total = sums.setdefault(key, Amounts(stage=mark.stage, role=mark.role, plan=mark.plan, tenure=mark.tenure))
+            for name in AMOUNTS:
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+    return [(key[0], total) for key, total in sums.items()]
 
 
-_AMOUNTS = ("pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd")
+def months_of_mark(mark: HighWater) -> list[Share]:
+    """What a pod alive owes for certain, by month; in no month where an earlier version began its bill and none has looked since."""
+    start = None if mark.start_time is None else read_time(mark.start_time)
+    if start is None:
+        return [Share("", *(getattr(mark, name) for name in AMOUNTS))]
+    rule = (mark.micro_usd_per_hour, mark.increment_seconds, mark.minimum_seconds, mark.accelerators)
+    return shares(start, mark.pod_seconds, Tariff(*rule))
 
 
-def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus) -> Line:
+def read_time(text: str) -> datetime | None:
+    """A time of the API; None for what is none."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+AMOUNTS = ("pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd")
+
+
+def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus | None, month: str) -> Line:
+    """`stage`: None where the manifest has it no more; its bill stays."""
     settled = item if isinstance(item, LedgerEntry) else None
+    start = (stage.start_time if stage else None) or str(metadata.get("creationTimestamp") or "")
     return Line(
         namespace=metadata["namespace"],
         job=metadata["name"],
@@ -135,40 +164,41 @@ def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus) -> Lin
         tenure=item.tenure,
         state=SETTLED if settled else PROVISIONAL,
         pods=settled.pods if settled else 0,
-        **{name: getattr(item, name) for name in _AMOUNTS},
+        **{name: getattr(item, name) for name in AMOUNTS},
         energy_joules=settled.energy_joules if settled else 0,
-        start=stage.start_time or "",
-        end=stage.completion_time or "",
+        start=start,
+        end=(stage.completion_time if stage else None) or "",
         split=settled.split if settled else Split(),
         labels=own_labels(metadata.get("labels") or {}),
+        month=month or start[:7],
     )
 
 
 def booked_lines(page: MonthPage, there: Collection[str]) -> list[Line]:
     """Lines of jobs that were deleted, less those with these uids; and of pods whose jobs had gone before them."""
     return [
-        _booked_line(page.namespace, booking, row)
+        _booked_line(page, booking, row)
         for booking in page.bookings
         if booking.uid not in there
         for row in booking.rows
     ]
 
 
-def _booked_line(namespace: str, booking: Booking, row: Row) -> Line:
-    line = _row_line(namespace, booking.job, booking.job_uid, SETTLED, row)
+def _booked_line(page: MonthPage, booking: Booking, row: Row) -> Line:
+    line = _row_line(page.namespace, booking.job, booking.job_uid, SETTLED, row, page.month)
     return replace(line, booked=booking.uid if booking.kind == "Pod" else "", labels=booking.labels)
 
 
 def carried_lines(document: CarriedOver) -> list[Line]:
     """Lines of what earlier operators had booked in the namespace itself."""
-    return [_row_line(document.namespace, "", "", UNVERIFIED, row) for row in document.rows]
+    return [_row_line(document.namespace, "", "", UNVERIFIED, row, document.taken_over[:7]) for row in document.rows]
 
 
 def former_lines(config_map: Mapping[str, Any]) -> list[Line]:
     """Lines of a ledger that is still in its namespace, as nothing there has needed it since; none where it cannot be read."""
     book = _former_book(config_map)
     rows = book.totals if isinstance(book, FormerBook) else []
-    return [_row_line(config_map["metadata"]["namespace"], "", "", UNVERIFIED, row) for row in rows]
+    return [_row_line(config_map["metadata"]["namespace"], "", "", UNVERIFIED, row, "") for row in rows]
 
 
 def former_flaws(items: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -188,7 +218,8 @@ def _former_book(config_map: Mapping[str, Any]) -> FormerBook | str:
         return error.errors(include_input=False, include_url=False)[0]["msg"]
 
 
-def _row_line(namespace: str, job: str, uid: str, state: str, row: Row) -> Line:
+def _row_line(namespace: str, job: str, uid: str, state: str, row: Row, booked: str) -> Line:
+    """`booked`: the month for what a version settled that did not say when it had accrued, and when its stage began."""
     return Line(
         namespace=namespace,
         job=job,
@@ -199,9 +230,10 @@ def _row_line(namespace: str, job: str, uid: str, state: str, row: Row) -> Line:
         tenure=row.tenure,
         state=state,
         pods=row.pods,
-        **{name: getattr(row, name) for name in _AMOUNTS},
+        **{name: getattr(row, name) for name in AMOUNTS},
         energy_joules=row.energy_joules,
         start=row.start_time,
         end=row.end_time,
         split=Split.model_validate(row.split),
+        month=row.month or row.start_time[:7] or booked,
     )

@@ -16,6 +16,7 @@ from llmtrain.ledger.document import (
     LABEL_KIND,
     LABEL_MONTH,
     LABEL_NAMESPACE,
+    CarriedOver,
     DocumentError,
     MonthPage,
     Row,
@@ -137,10 +138,12 @@ class Books:
             rows = [row for booking in document.bookings for row in booking.rows]
             book.uids |= {booking.uid for booking in document.bookings}
             book.pods = {one.uid: _sums(one.rows) for one in document.bookings if one.kind == "Pod"}
-        else:
+        elif isinstance(document, CarriedOver):
             rows = document.rows
             book.carried_uids = set(document.booked_uids)
             book.carried_micro_usd = sum(row.cost_micro_usd for row in rows)
+        else:
+            rows = []  # a closed month tells again what is booked
         book.totals = _sums(rows)
         return Leaf(version, _labelled(raw), document.namespace, book)
 

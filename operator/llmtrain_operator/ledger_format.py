@@ -16,6 +16,8 @@ from llmtrain_operator.takeover import CONFIG_MAPS
 log = logging.getLogger("llmtrain.operator")
 KEY, WRITTEN_BY = "formatVersion", "writtenBy"
 AGAIN_SECONDS = 2.0
+OLDER = tuple(str(number) for number in range(1, FORMAT))
+"""Formats whose documents this version reads, and adds to in its own."""
 ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 REFUSALS = range(400, 500)
 
@@ -56,14 +58,20 @@ async def _check(cluster: Cluster, home: str) -> None:
     if found is None:
         labels = {LABEL_KIND: "Format", "app.kubernetes.io/managed-by": "llmtrain-operator"}
         metadata = {"name": FORMAT_CONFIG_MAP, "namespace": home, "labels": labels}
-        data = {KEY: str(FORMAT), WRITTEN_BY: version("llmtrain")}
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": _written()}
         await cluster.create(CONFIG_MAPS, home, body)
         return
     data = found.get("data") or {}
-    if data.get(KEY) != str(FORMAT):
+    if data.get(KEY) in OLDER:
+        # From here on an older version refuses to start: it could not read what this one adds.
+        await cluster.replace(CONFIG_MAPS, home, FORMAT_CONFIG_MAP, {**found, "data": {**data, **_written()}})
+    elif data.get(KEY) != str(FORMAT):
         raise NewerLedgerError(
             f"the ledger in namespace {home} is of format {str(data.get(KEY))[:40]!r}, written by llmtrain "
-            f"{str(data.get(WRITTEN_BY))[:40]}; this is llmtrain {version('llmtrain')}, which knows format {FORMAT} alone. "
+            f"{str(data.get(WRITTEN_BY))[:40]}; this is llmtrain {version('llmtrain')}, which knows formats up to {FORMAT}. "
             "Nothing was changed and jobs go on as they are: install the newer version again with `helm upgrade`"
         )
+
+
+def _written() -> dict[str, str]:
+    return {KEY: str(FORMAT), WRITTEN_BY: version("llmtrain")}

@@ -35,7 +35,7 @@ POD_NAME = re.compile(
     r"(?:head|(?P<role>[we])(?P<index>[0-9]{1,4})-(?P<incarnation>[0-9]{1,9}))"
 )
 
-KNOWN_NAMES = 2048
+KNOWN_NAMES = 512
 """Each look asks what the names of all pods of a job say: of some hundreds, while a large cluster comes or goes."""
 
 

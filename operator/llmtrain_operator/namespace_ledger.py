@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from llmtrain.ledger.document import (
+    FORMAT,
     KEY,
     LARGEST_BYTES,
     Booking,
@@ -153,9 +154,9 @@ class Ledgers:
                 return
             fitting = fits(page, missing)
             # Only once the page says that it is full may the next one begin; until then whoever adds to it finds out.
-            change = {"bookings": [*page.bookings, *fitting]} if fitting else {"full": True}
+            change: dict[str, object] = {"bookings": [*page.bookings, *fitting]} if fitting else {"full": True}
             try:
-                await self._write(found, page.model_copy(update=change))
+                await self._write(found, page.model_copy(update=change | {"format_version": FORMAT}))
             except ApiError as error:
                 if error.code not in (404, 409):
                     raise

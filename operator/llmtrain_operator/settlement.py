@@ -8,9 +8,9 @@ unsettled, its finalizer stripped by hand, is billed up to then; so is one whose
 because its kubelet rejected it after a restart.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial, reduce
 
 from llmtrain.api.status import (
     AttemptRecord,
@@ -23,9 +23,10 @@ from llmtrain.api.status import (
     StageStatus,
 )
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
+from llmtrain.cost.periods import Tariff, shares
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
-from llmtrain_operator.billing import Interval, Node, bill
+from llmtrain_operator.billing import Interval, Node, bill, format_time, parse_time
 from llmtrain_operator.clocks import clock_off
 from llmtrain_operator.incidents import CLOCK_OFF, MINIMUM, REJECTED, VANISHED, Incidents
 from llmtrain_operator.podstate import PodState
@@ -33,7 +34,8 @@ from llmtrain_operator.power import joules
 from llmtrain_operator.provisional import certain_seconds
 from llmtrain_operator.wastebook import WasteBook
 
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
+"""Stage, role, plan, tenure, month."""
 
 
 def settle(
@@ -53,7 +55,7 @@ def settle(
     entries = {_key(entry): entry.model_copy() for entry in ledger.entries}
     waste, incidents = WasteBook(ledger), Incidents(stage, history, nodes, now)
     marks = {mark.uid: mark for mark in ledger.high_water}
-    alive, shares = {pod.uid for pod in pods}, Shares(stage)
+    alive, phases = {pod.uid for pod in pods}, Shares(stage)
     settled = [uid for uid in ledger.settled if uid in alive]
     for pod in pods:
         if pod.uid in settled:
@@ -65,19 +67,15 @@ def settle(
             settled.append(pod.uid)
         elif span.final and pod.uid not in later:
             if before is not None and _says_less(pod, span, before):
-                one = vanished_entry(before)
-                waste.book(one, pod.node, _unseen(REJECTED if pod.rejected else CLOCK_OFF))
+                parts, cause = vanished_entries(before, now), _unseen(REJECTED if pod.rejected else CLOCK_OFF)
             else:
-                one = final_entry(pod, span, nodes, shares.of(pod))
-                waste.book(one, pod.node, partial(incidents.cause, pod))
-            _book(entries, one)
+                parts, cause = final_entries(pod, span, nodes, phases.of(pod)), partial(incidents.cause, pod)
+            _book(entries, waste, parts, pod.node, cause)
             settled.append(pod.uid)
         else:
             marks[pod.uid] = raised(before, mark_of(pod, span, now, nodes))
     for uid in [uid for uid in marks if uid not in alive]:
-        one = vanished_entry(marks.pop(uid))
-        waste.book(one, "", _unseen(VANISHED))
-        _book(entries, one)
+        _book(entries, waste, vanished_entries(marks.pop(uid), now), "", _unseen(VANISHED))
     after = ledger.model_copy(update=waste.update())
     return _total(after, list(entries.values()), settled, list(marks.values()))
 
@@ -114,24 +112,53 @@ def doubted(ledger: Ledger, pods: Sequence[PodState]) -> list[PodState]:
     return [pod for pod in pods if pod.doubt and pod.uid not in known]
 
 
-def final_entry(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases: Phases) -> LedgerEntry:
-    """The bill of a pod that has ended."""
+def final_entries(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases: Phases) -> list[LedgerEntry]:
+    """The bill of a pod that has ended, month by month."""
     owed = bill(pod.raw, pod.price, pod.accelerators, nodes, span.end)
     split = wastesplit.split_pod(pod.raw, span, owed.billed, phases)
-    return LedgerEntry(
+    whole = LedgerEntry(
         stage=Stage(pod.stage),
         role=pod.role,
         plan=owed.price.plan,
         tenure=owed.price.tenure,
         pods=1,
         pod_seconds=owed.seconds,
-        billed_seconds=owed.billed,
-        accelerator_seconds=owed.accelerator_seconds,
-        cost_micro_usd=owed.micro_usd,
         split=split,
-        cost_split=wastesplit.money(split, owed.micro_usd),
         energy_joules=joules(pod.power, owed.seconds, split.working + split.redone),
     )
+    rule = (owed.price.microUsdPerHour, owed.price.incrementSeconds, owed.price.minimumSeconds, pod.accelerators)
+    return by_month(whole, span.start or span.end, Tariff(*rule))
+
+
+def by_month(whole: LedgerEntry, start: datetime, tariff: Tariff) -> list[LedgerEntry]:
+    """The bill of one pod of which seconds, split and electricity are known, by month; the pod itself is counted where it ended.
+
+    The split is cut in its own order, as if the pod had first waited and then worked; the electricity by seconds.
+    """
+    found = list[LedgerEntry]()
+    parts = shares(start, whole.pod_seconds, tariff)
+    billed = seconds = 0
+    for part in parts:
+        billed, seconds = billed + part.billed_seconds, seconds + part.pod_seconds
+        split = wastesplit.less(wastesplit.first(whole.split, billed), _sum(one.split for one in found))
+        entry = LedgerEntry(
+            **vars(part),
+            **{name: getattr(whole, name) for name in ("stage", "role", "plan", "tenure")},
+            pods=whole.pods if part is parts[-1] else 0,
+            split=split,
+            cost_split=wastesplit.money(split, part.cost_micro_usd),
+            energy_joules=_by_seconds(whole, seconds) - sum(one.energy_joules for one in found),
+        )
+        found.append(entry)
+    return found
+
+
+def _by_seconds(whole: LedgerEntry, seconds: int) -> int:
+    return whole.energy_joules * seconds // whole.pod_seconds if whole.pod_seconds else whole.energy_joules
+
+
+def _sum(splits: Iterable[Split]) -> Split:
+    return reduce(wastesplit.add, splits, Split())
 
 
 def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, Node]) -> HighWater:
@@ -141,6 +168,7 @@ def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, No
     billed = billed_seconds(seconds, price.incrementSeconds, price.minimumSeconds)
     return HighWater(
         uid=pod.uid,
+        start_time=format_time(span.start) if span.start else None,
         stage=Stage(pod.stage),
         role=pod.role,
         plan=price.plan,
@@ -177,7 +205,8 @@ def raised(before: HighWater | None, now: HighWater) -> HighWater:
         return now
     alive = max(before.alive_seconds, now.alive_seconds)
     higher, doubted = before if before.pod_seconds > now.pod_seconds else now, before.doubted or now.doubted
-    told = {"alive_seconds": alive, "doubted": doubted, "ended": now.ended}
+    start = before.start_time or now.start_time
+    told = {"alive_seconds": alive, "doubted": doubted, "ended": now.ended, "start_time": start}
     return (
         higher
         if all(getattr(higher, name) == value for name, value in told.items())
@@ -185,20 +214,40 @@ def raised(before: HighWater | None, now: HighWater) -> HighWater:
     )
 
 
-def vanished_entry(mark: HighWater) -> LedgerEntry:
-    """The bill of a pod that nobody can look at any more: up to when it was last observed alive."""
+def vanished_entries(mark: HighWater, now: datetime) -> list[LedgerEntry]:
+    """The bill of a pod that nobody can look at any more: up to when it was last observed alive, month by month."""
     owed = priced(mark, max(mark.alive_seconds, mark.pod_seconds))
-    fields = {name: getattr(owed, name) for name in ("stage", "role", "plan", "tenure", "pod_seconds",
-              "billed_seconds", "accelerator_seconds", "cost_micro_usd")}  # fmt: skip
+    fields = {name: getattr(owed, name) for name in ("stage", "role", "plan", "tenure", "pod_seconds")}
     split = Split(starting=owed.pod_seconds, minimum=owed.billed_seconds - owed.pod_seconds)
-    return LedgerEntry(pods=1, split=split, cost_split=wastesplit.money(split, owed.cost_micro_usd), **fields)
+    whole = LedgerEntry(pods=1, split=split, **fields)
+    # An operator that noted no start observed it as alive a moment before this one came.
+    start = parse_time(mark.start_time) or now - timedelta(seconds=owed.pod_seconds)
+    return by_month(whole, start, tariff_of(mark))
+
+
+def tariff_of(mark: HighWater) -> Tariff:
+    """By which a pod that is not settled is billed."""
+    return Tariff(mark.micro_usd_per_hour, mark.increment_seconds, mark.minimum_seconds, mark.accelerators)
 
 
 def _key(item: LedgerEntry) -> Key:
-    return item.stage.value, item.role, item.plan, item.tenure
+    return item.stage.value, item.role, item.plan, item.tenure, item.month
 
 
-def _book(entries: dict[Key, LedgerEntry], one: LedgerEntry) -> None:
+def _book(
+    entries: dict[Key, LedgerEntry],
+    waste: WasteBook,
+    parts: Iterable[LedgerEntry],
+    node: str,
+    cause: Callable[[str], str],
+) -> None:
+    """The bill of one pod, by month."""
+    for one in parts:
+        waste.book(one, node, cause)
+        _add(entries, one)
+
+
+def _add(entries: dict[Key, LedgerEntry], one: LedgerEntry) -> None:
     entry = entries.get(_key(one))
     if entry is None:
         entries[_key(one)] = one

@@ -15,6 +15,7 @@ from llmtrain_operator.border import Kind, Rejections, read, why_not
 from llmtrain_operator.budget_release import BUDGETS
 from llmtrain_operator.budget_state import BudgetState, body_of, read_budget, with_conditions
 from llmtrain_operator.client import ApiError, Cluster, Object
+from llmtrain_operator.closing import Closing
 from llmtrain_operator.guard import Guard, Loop
 from llmtrain_operator.namespace_ledger import Ledgers
 from llmtrain_operator.planstate import invalid_status, plan_status
@@ -40,10 +41,12 @@ class Upkeep:
     guard: Guard = field(default_factory=lambda: Guard(Loop.UPKEEP))
     _listed: bool = False
     _sweep: ReservationSweep = field(init=False)
+    _closing: Closing = field(init=False)
 
     def __post_init__(self) -> None:
         """What it does with the budgets that it has read."""
         self._sweep = ReservationSweep(self.cluster, self.ledgers.home, self.clock, self.guard)
+        self._closing = Closing(self.cluster, self.ledgers.home, self.clock, self.guard)
 
     async def run(self) -> None:
         """Until it is cancelled. An apiserver that does not answer is asked again."""
@@ -74,7 +77,9 @@ class Upkeep:
             await self._sweep.look(found, self.snapshots.alive())
         await self._read_stored_jobs()
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
-        await self._read_books(spaces | {namespace for namespace, _ in self.snapshots.jobs})
+        with_jobs = {namespace for namespace, _ in self.snapshots.jobs}
+        await self._read_books(spaces | with_jobs)
+        await self._closing.look(with_jobs, self.namespaces)
 
     async def _read_stored_jobs(self) -> None:
         """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""

@@ -70,6 +70,17 @@ def add(one: Split, other: Split) -> Split:
     return Split(**{kind: getattr(one, kind) + getattr(other, kind) for kind in KINDS})
 
 
+def first(split: Split, seconds: int) -> Split:
+    """The part that lies in so many of the first billed seconds: what a pod waited comes first, how it stopped last."""
+    rest = _Rest(seconds)
+    return Split(**{kind: rest.take(part) for kind, part in seconds_of(split).items()})
+
+
+def less(one: Split, other: Split) -> Split:
+    """Difference, part by part."""
+    return Split(**{kind: getattr(one, kind) - getattr(other, kind) for kind in KINDS})
+
+
 def highest(one: Split, other: Split) -> Split:
     """The higher of both, part by part."""
     return Split(**{kind: max(getattr(one, kind), getattr(other, kind)) for kind in KINDS})

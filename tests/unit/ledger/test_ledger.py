@@ -326,12 +326,12 @@ def test_a_forged_ledger_of_one_namespace_is_told_and_left_out(more: dict[str, A
 
 def test_a_ledger_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
     newer = page("u1", "gpt", 1)
-    newer["data"]["ledger.json"] = newer["data"]["ledger.json"].replace('"formatVersion": 1', '"formatVersion": 2')
+    newer["data"]["ledger.json"] = newer["data"]["ledger.json"].replace('"formatVersion": 1', '"formatVersion": 3')
     file = tmp_path / "objects.json"
     file.write_text(json.dumps({"items": [newer]}))
     code, text = run("ledger", "show", "--from", str(file))
     assert code == 2
-    assert "is of format 2; this version of llmtrain knows 1: install a newer one" in text
+    assert "is of format 3; this version of llmtrain knows 2: install a newer one" in text
 
 
 def objects_of(

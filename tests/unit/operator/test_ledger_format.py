@@ -16,13 +16,13 @@ MARKER = ("api/v1/configmaps", "home", "llmtrain-ledger-format")
 async def test_the_first_operator_writes_the_format_down_and_the_next_ones_find_it() -> None:
     cluster = FakeCluster()
     await check_format(cluster, "home")
-    assert cluster.objects[MARKER]["data"]["formatVersion"] == "1"
+    assert cluster.objects[MARKER]["data"]["formatVersion"] == "2"
     writes = cluster.writes
     await check_format(cluster, "home")
     assert cluster.writes == writes
 
 
-@pytest.mark.parametrize("told", ["2", "17", "", None, "one"])
+@pytest.mark.parametrize("told", ["3", "17", "", None, "one"])
 async def test_a_ledger_of_another_format_is_refused_and_left_as_it_is(told: str | None) -> None:
     cluster = FakeCluster()
     await check_format(cluster, "home")
@@ -32,9 +32,18 @@ async def test_a_ledger_of_another_format_is_refused_and_left_as_it_is(told: str
         await check_format(cluster, "home")
     text = str(error.value)
     assert f"of format {str(told)!r}" in text
-    assert "knows format 1" in text
+    assert "knows formats up to 2" in text
     assert "helm upgrade" in text
     assert cluster.objects[MARKER]["data"] is data
+
+
+async def test_a_ledger_of_the_format_before_is_this_ones_from_now_on() -> None:
+    """An operator of the version before refuses to start then; it could not read what is added."""
+    cluster = FakeCluster()
+    await check_format(cluster, "home")
+    cluster.objects[MARKER]["data"] = {"formatVersion": "1", "writtenBy": "0.1.0"}
+    await check_format(cluster, "home")
+    assert cluster.objects[MARKER]["data"]["formatVersion"] == "2"
 
 
 def test_the_process_ends_with_code_1_and_the_words_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

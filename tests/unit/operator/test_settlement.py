@@ -2,11 +2,14 @@
 
 import json
 import random
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llmtrain_operator import wastesplit
 from llmtrain_operator.billing import Node
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.counted import counted, key_of
@@ -406,3 +409,40 @@ def test_a_container_that_is_not_ready_stops_no_mark_while_the_node_answers(
     body = {"metadata": {}, "spec": {"nodeName": "n"}, "status": status}
     assert certain_seconds(body, at(0), at(1000), {"n": Node(ready, at(since))}) == seconds
     assert certain_seconds(body, at(0), at(1000), {}) == 340, "nobody has looked at the node"
+
+
+@pytest.mark.parametrize("vanishes", [False, True])
+def test_a_pod_that_runs_over_the_end_of_a_month_is_billed_in_both(vanishes: bool) -> None:
+    """The parts are the whole, in every amount; what it waited comes first, and it is counted where it ended."""
+    one = lone_worker()
+    boundary = int(one.views[2][0]) + 300
+    shift = timedelta(seconds=boundary) - (datetime(2026, 4, 1, tzinfo=UTC) - at(0))
+    whole, parts = Ledger(), Ledger()
+    for moved in (timedelta(0), shift):
+        ledger = Ledger()
+        for second in (boundary - 200, boundary + 200, *(() if vanishes else (END,))):
+            pod = shifted(one.seen_at(second), -moved)
+            nodes = {f"node-{one.uid[4:]}": Node(True, at(0) - moved)}
+            ledger = settle(ledger, [taken_in(pod)] if pod else [], nodes, at(second) - moved, STAGE)
+        ledger = settle(ledger, [], {}, at(END + 1) - moved, STAGE)
+        whole, parts = (ledger, parts) if not moved else (whole, ledger)
+    months = [entry.month for entry in parts.entries]
+    assert months == ["2026-03", "2026-04"]
+    assert len(whole.entries) == 1
+    for name in ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules"):
+        assert sum(getattr(entry, name) for entry in parts.entries) == getattr(whole.entries[0], name), name
+    for entry in parts.entries:
+        assert sum(wastesplit.seconds_of(entry.split).values()) == entry.billed_seconds
+        assert sum(wastesplit.seconds_of(entry.cost_split).values()) == entry.cost_micro_usd
+    assert [entry.pods for entry in parts.entries] == [0, 1]
+
+
+def shifted(pod: dict[str, Any] | None, by: timedelta) -> dict[str, Any] | None:
+    """The same life at another time."""
+    text = json.dumps(pod)
+    times = set(re.findall(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", text))
+    moved = {time: f"{datetime.fromisoformat(time) + by:%Y-%m-%dT%H:%M:%SZ}" for time in times}
+    found: dict[str, Any] | None = json.loads(
+        re.sub(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", lambda m: moved[m[0]], text)
+    )
+    return found
