@@ -4,10 +4,11 @@ import json
 import re
 
 from llmtrain.api.crd import JOB_COLUMNS, job_crd
-from llmtrain.api.status import HighWater, JobStatus, LedgerEntry, Split, Stage, StageStatus
+from llmtrain.api.status import HighWater, JobStatus, Ledger, LedgerEntry, Split, Stage, StageStatus
 from llmtrain.api.transitions import transition_rules
 
-FRESH = JobStatus(stages=[StageStatus(name=stage) for stage in Stage])
+FRESH = JobStatus(stages=[StageStatus(name=stage) for stage in Stage], ledger=Ledger(cost_now_usd="0.00"))
+"""As the operator leaves it once it holds the job (owed.py); of an earlier operator's job the column of the cost now is empty."""
 LATE = {"forecast", "conditions"}
 """Parts that a status gets later: a column without one shows nothing, which is right."""
 
