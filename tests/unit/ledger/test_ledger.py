@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from llmtrain.api.status import Split
 from llmtrain.cli.kubectl import KubectlError
 from llmtrain.cli.main import app
 from llmtrain.ledger.grouping import row_id
@@ -306,6 +307,27 @@ def test_deleted_jobs_are_lines_of_their_own_and_what_was_carried_over_says_that
     }
     (line,) = lines_of([page("u7", "old", 500)])
     assert (line.uid, line.start, line.split.working) == ("u7", "2026-02-01T00:00:00Z", 90)
+
+
+@pytest.mark.parametrize(
+    "split", [{"working": 90, "stopping": 10}, {"working": 90, "minimum": 10}], ids=["before", "now"]
+)
+def test_a_booking_is_read_whether_its_minimum_was_told_as_stopping_or_as_such(
+    split: dict[str, int], tmp_path: Path
+) -> None:
+    """Parts are read by name: one that an operator does not know, or did not write, is no flaw of the document."""
+    booked = page("u7", "old", 500)
+    body = json.loads(booked["data"]["ledger.json"])
+    body["bookings"][0]["rows"][0]["split"] = split
+    booked["data"]["ledger.json"] = json.dumps(body)
+    (line,) = lines_of([booked])
+    assert {kind: value for kind, value in line.split.to_dict().items() if value} == split
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps(booked))
+    (row,) = rows(run("ledger", "export", "--from", str(file))[1])
+    told = {kind: int(row[f"{kind}Seconds"]) for kind in Split.model_fields}
+    assert told == dict.fromkeys(Split.model_fields, 0) | split
+    assert sum(told.values()) == int(row["billedSeconds"])
 
 
 def test_nothing_is_counted_twice_while_a_job_or_a_ledger_is_in_two_places() -> None:
