@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from llmtrain.api.outlook import JobForecast, Quantiles
@@ -10,18 +10,19 @@ from llmtrain.api.status import StageState, StageStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.forecast import Forecast, Running, forecast
-from llmtrain.cost.money import MICRO, format_usd
+from llmtrain.cost.money import MICRO, amount_micro_usd, billed_seconds, format_usd
 from llmtrain.cost.ranges import ZERO, Range
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain_operator.blueprints import evaluator_count, is_elastic, least_workers
 from llmtrain_operator.budget import cluster_prices, evaluator_prices, limits
 from llmtrain_operator.estimates import job_estimate, quantiles
-from llmtrain_operator.exposure import price_for
 from llmtrain_operator.measuring import measured, share_done, share_left, worked_seconds
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
+Billed = tuple[int, int, int, int]
+"""Of a pod: microdollars an hour, increment, minimum, and seconds that are billed so far."""
 OVER = (StageState.SUCCEEDED, StageState.FAILED)
 
 
@@ -110,14 +111,25 @@ def _left_usd(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
     if found is None:
         return ZERO
     prices = cluster_prices(turn, stage) + evaluator_prices(turn, stage, evaluator_count(turn.spec, stage.name))
-    least = _left_hours(estimate, stage).map(lambda hours: _usd(prices, hours))
+    least = _left_hours(estimate, stage).map(partial(_usd, _alike(prices)))
     usd = found.usd.scaled(share_left(stage))
     return Range(max(usd.p10, least.p10), max(usd.p50, least.p50), max(usd.p90, least.p90))
 
 
-def _usd(prices: Iterable[Price], hours: float) -> float:
-    """US dollars of new pods that are billed for so long."""
-    return sum(price_for(price, math.ceil(hours * 3600)) for price in prices) / MICRO
+def _alike(prices: Iterable[Price]) -> Counter[Billed]:
+    """How many pods of each kind: hundreds of workers are worked out as one."""
+    return Counter((price.microUsdPerHour, price.incrementSeconds, price.minimumSeconds, 0) for price in prices)
+
+
+def _usd(pods: Counter[Billed], hours: float) -> float:
+    """US dollars that they owe beyond what they owe now, if they are billed for so much longer."""
+    more = math.ceil(hours * 3600)
+    return sum(count * (_owed(kind, more) - _owed(kind, 0)) for kind, count in pods.items()) / MICRO
+
+
+def _owed(kind: Billed, more: int) -> int:
+    hour, increment, minimum, seconds = kind
+    return amount_micro_usd(billed_seconds(seconds + more, increment, minimum), hour)
 
 
 def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | None:
@@ -132,21 +144,19 @@ def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | No
         elapsed_hours=worked_seconds(stage, turn.now) / 3600,
         usd_per_hour=0.0,
         measured=measured(stage, turn.now),
-        bill=partial(_more_usd, _alive(turn, stage), _missing(turn, stage)),
+        bill=partial(_usd, _alive(turn, stage) + _alike(_missing(turn, stage))),
     )
 
 
-def _alive(turn: Turn, stage: StageStatus) -> list[tuple[Price, int]]:
-    """Pods that are placed and have not ended: price, and seconds so far."""
-    spans = ((pod, pod.span(turn.seen.nodes, turn.now)) for pod in turn.pods_of(stage))
-    return [(pod.price, span.seconds) for pod, span in spans if span.start is not None and not span.final]
-
-
-def _more_usd(alive: Sequence[tuple[Price, int]], missing: Sequence[Price], hours: float) -> float:
-    """US dollars beyond cost now if all of them are billed for so many more hours."""
-    more = math.ceil(hours * 3600)
-    owed = sum(price_for(price, seconds + more) - price_for(price, seconds) for price, seconds in alive)
-    return owed / MICRO + _usd(missing, hours)
+def _alive(turn: Turn, stage: StageStatus) -> Counter[Billed]:
+    """Pods that are placed and have not ended, with their seconds so far."""
+    found: Counter[Billed] = Counter()
+    for pod in turn.pods_of(stage):
+        span = pod.span(turn.seen.nodes, turn.now)
+        if span.start is not None and not span.final:
+            price = pod.price
+            found[price.microUsdPerHour, price.incrementSeconds, price.minimumSeconds, span.seconds] += 1
+    return found
 
 
 def _missing(turn: Turn, stage: StageStatus) -> list[Price]:
