@@ -34,7 +34,8 @@ class At(Ours):
         self.metrics_port, health = free_ports(2)
         self.process = Process(
             plane,
-            [sys.executable, "-m", "llmtrain_operator.main"],
+            # Without -P the folder it starts in, which is this commit's, comes first: an older operator had the newer `llmtrain`.
+            [sys.executable, "-P", "-m", "llmtrain_operator.main"],
             f"operator-{name}",
             PYTHONPATH=os.pathsep.join(str(source / part) for part in SOURCES),
             LLMTRAIN_NAMESPACES=",".join(namespaces),
