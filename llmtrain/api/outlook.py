@@ -49,6 +49,10 @@ class JobEstimate(OutlookModel):
     hours: Quantiles = Field(Quantiles(), description="Hours of the wall clock, all stages.")
     usd: Quantiles = Field(Quantiles(), description="US dollars, all stages.")
     kwh: Quantiles = Field(Quantiles(), description="Kilowatt-hours, all stages.")
+    storage_usd: Quantiles | None = Field(
+        None,
+        description="US dollars of storage and egress, in no bill; absent: the training's plan does not price them.",
+    )
     stages: Annotated[list[StageOutlook], Field(max_length=4)] = Field([], description="By stage.")
     assumptions: Annotated[list[AssumptionLine], Field(max_length=32)] = Field([], description="What it rests on.")
     warnings: Annotated[list[Line], Field(max_length=16)] = Field([], description="What may be wrong with it.")
@@ -58,6 +62,10 @@ class JobForecast(OutlookModel):
     """At completion, from what is spent and the speed that was measured."""
 
     usd: Quantiles = Field(Quantiles(), description="US dollars of the whole job.")
+    storage_usd: Quantiles | None = Field(
+        None,
+        description="US dollars of storage and egress, in no bill; absent: the training's plan does not price them.",
+    )
     remaining_hours: Quantiles = Field(Quantiles(), description="Hours until it is done.")
     budget_usd: Text = Field("", description="The tightest limit of the job, US dollars; empty: none.")
     breach_probability: Text = Field("", description="Probability that the bill would end above it, 0 to 1.")

@@ -176,6 +176,14 @@ class Placement(Model):
     )
 
 
+class Storage(Model):
+    """What it costs to keep files where the plan's pods run, and to take them away from there. Estimated, never billed."""
+
+    gib_month_usd: DecimalString = Field("0", description="US dollars for a GiB kept for a month of 730 hours.")
+    egress_gib_usd: DecimalString = Field("0", description="US dollars for a GiB that leaves.")
+    source: Source | None = Field(None, description="Where the prices come from.")
+
+
 class NamespaceSelector(Model):
     """Namespaces by their labels."""
 
@@ -195,6 +203,10 @@ class PlanSpec(Model):
     accelerator: Accelerator | None = Field(None, description="The accelerator; absent on a plan of CPUs.")
     rented: Rented | None = Field(None, description="Prices of a rented plan.")
     owned: Owned | None = Field(None, description="Inputs of an owned plan.")
+    storage: Storage | None = Field(
+        None,
+        description="Prices of storage and egress. Estimate, comparison and forecast have them beside the bill; no bill has.",
+    )
     price_stale_after_days: int = Field(90, ge=1, le=3650, description="Age after which a price is called stale.")
     placement: Placement = Field(Placement(), description="Where the plan's pods run.")
     allowed_namespaces: NamespaceSelector | None = Field(

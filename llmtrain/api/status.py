@@ -379,6 +379,9 @@ class Comparison(StatusModel):
     cost_usd: Key = Field(
         description="US dollars for the same pods for as long as they were billed; empty: the plan has no price for them."
     )
+    storage_usd: Quantiles | None = Field(
+        None, description="US dollars of storage and egress, in no bill; absent: the plan does not price them."
+    )
     reason: Line = Field("", description="Why no more is known of the training on this plan.")
     hours: Quantiles | None = Field(None, description="Hours of the whole training at equal work.")
     whole_usd: Quantiles | None = Field(None, description="US dollars of the whole training at equal work.")

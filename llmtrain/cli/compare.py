@@ -128,7 +128,12 @@ def _tables(found: Comparison, loss: Outcome | None, bought: Mapping[str, Split]
 
 def _plans(found: Comparison) -> Table:
     columns = ("plan", "tenure", "USD/GPU-h", "marginal", "hours", "allocated USD", "avoidable USD", "USD/1e21 FLOP", "USD/M tokens")  # fmt: skip
-    table = Table(*columns, title=f"{found.job}: the same training on every plan, p10 / p50 / p90")
+    stored = any(each.estimate.storage_usd for each in found.results)
+    table = Table(
+        *columns,
+        *(["storage, egress USD"] if stored else []),
+        title=f"{found.job}: the same training on every plan, p10 / p50 / p90",
+    )
     for each in found.results:
         plan = each.plan
         table.add_row(
@@ -141,6 +146,7 @@ def _plans(found: Comparison) -> Table:
             spread(each.avoidable_usd),
             number(each.usd_per_1e21_flops),
             number(each.usd_per_million_tokens),
+            *([spread(each.estimate.storage_usd) if each.estimate.storage_usd else "-"] if stored else []),
         )
     return table
 

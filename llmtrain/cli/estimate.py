@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api.kubeyaml import dump_all
+from llmtrain.api.training import Device
 from llmtrain.cli.cells import cell
 from llmtrain.cli.inputs import Given, complaints, job_from_file, only_job
 from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law
@@ -78,7 +79,8 @@ def _known(given: Given, calibration: Calibration, input_bytes: float | None) ->
     """The measured speed of training counts for the accelerator that it was measured on."""
     cluster = given.spec.training.cluster
     accelerator = CPU
-    if cluster.workers.accelerators_per_worker and (plan := given.plans.get(cluster.plan_ref.name)):
+    held = cluster.workers.accelerators_per_worker and given.spec.training.device is not Device.CPU
+    if held and (plan := given.plans.get(cluster.plan_ref.name)):
         chip = plan_of(cluster.plan_ref.name, plan).chip
         accelerator = chip.name if chip else CPU
     return Known(input_bytes, calibration.measured(accelerator), calibration.curation_bytes_per_core_second)
@@ -118,6 +120,9 @@ def _stages(found: Estimate) -> Table:
     totals = (found.hours, found.accelerator_hours, found.usd, found.kwh)
     table.add_row("Total", "", "", *map(spread, totals))
     table.add_row("with development", "", "", "", "", spread(found.development_usd), "")
+    for stage in found.stages:
+        if stage.storage_usd is not None:
+            table.add_row("storage, egress: in no bill", stage.plan, "", "", "", spread(stage.storage_usd), "")
     return table
 
 

@@ -48,6 +48,10 @@ QUESTIONS = Assumption(
 )
 
 CPU_TFLOPS_PER_CORE = 0.05
+STORED = Assumption(
+    "storage and egress, in no bill", "tokens and checkpoints of 12 bytes a parameter while training runs; one leaves",
+    "the manifest; nobody measures them",
+)  # fmt: skip
 CPU_PEAK = Assumption(
     "peak of a CPU core", "0.05 TFLOP/s fp32", "assumption: 3 GHz x 16 FLOPs a cycle; a plan may give `peakTflops`"
 )

@@ -12,6 +12,7 @@ from llmtrain.cost.energy import energy_assumption, kilowatts
 from llmtrain.cost.physics import GIB, memory_per_accelerator
 from llmtrain.cost.plans import Plan, bill_range
 from llmtrain.cost.ranges import Range, total
+from llmtrain.cost.storage import StorageCost
 from llmtrain.cost.work import Cluster, RunSpec, StageSpec, TrainingWork, computes_on_cpus
 
 
@@ -26,6 +27,9 @@ class StageEstimate:
     accelerator_hours: Range
     usd: Range
     kwh: Range
+    storage: StorageCost | None = None
+    storage_usd: Range | None = None
+    """Storage and egress, US dollars; None where the plan does not price them. In no total."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def estimate(run: RunSpec, today: date | None = None) -> Estimate:
         assumptions=_assumptions(run),
         warnings=[
             *_memory_warnings(run),
+            *_unpriced(run),
             *price_warnings((group.plan for s in run.stages for group in s.clusters), today),
         ],
     )
@@ -89,6 +94,7 @@ def estimate_stage(run: RunSpec, stage: StageSpec) -> StageEstimate:
     """One stage on its cluster."""
     cluster = stage.cluster
     hours = work_hours(stage.work, run, cluster) + a.START_HOURS
+    storage = stage.storage
     return StageEstimate(
         name=stage.name,
         plan=cluster.plan.name,
@@ -97,6 +103,8 @@ def estimate_stage(run: RunSpec, stage: StageSpec) -> StageEstimate:
         accelerator_hours=hours.scaled(cluster.accelerators),
         usd=total(bill_range(group.plan, group.pods, hours) for group in stage.clusters),
         kwh=total(hours.scaled(kilowatts(group)) for group in stage.clusters),
+        storage=storage,
+        storage_usd=storage.usd(hours) if storage else None,
     )
 
 
@@ -133,6 +141,7 @@ def _assumptions(run: RunSpec) -> list[Assumption]:
         energy = energy_assumption(stage.cluster)
         found += [energy] if energy else []
         found += [_price(group.plan) for group in stage.clusters]
+        found += [a.STORED] if stage.storage else []
     return list(dict.fromkeys([*found, a.START, a.DEVELOPMENT_MULTIPLIER]))
 
 
@@ -153,6 +162,16 @@ def _memory_warnings(run: RunSpec) -> list[str]:
         f"{facts.state_gib:.1f} GiB of weights, gradients and optimizer, {facts.activation_gib:.1f} GiB activations"
     )
     return [f"training needs {need:.1f} GiB per accelerator ({states}); it has {facts.available_gib:.1f} GiB"]
+
+
+def _unpriced(run: RunSpec) -> list[str]:
+    """Stages that are billed nothing, for their plan prices accelerators and they ask for none."""
+    return [
+        f"{stage.name} asks for no accelerators, and plan {group.plan.name} prices them alone: it is billed 0.00 USD"
+        for stage in run.stages
+        for group in stage.clusters
+        if group.accelerators == 0 and not group.plan.prices_cores
+    ]
 
 
 def price_warnings(plans: Iterable[Plan], today: date | None) -> list[str]:

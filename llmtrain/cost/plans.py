@@ -8,6 +8,7 @@ from llmtrain.cost.chips import Chip
 from llmtrain.cost.money import MICRO, amount_micro_usd, billed_seconds, micro_usd
 from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain.cost.ranges import Range
+from llmtrain.cost.storage import StoragePrices
 
 RESERVED = "Reserved"
 """The commitment that is paid for whether or not it is used."""
@@ -40,6 +41,7 @@ class Plan:
     other_annual_hours: float = 0.0
     quote: Quote = field(default_factory=Quote)
     stale_after_days: int = 90
+    storage: StoragePrices | None = None
 
     @property
     def prices_cores(self) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from llmtrain.cost.physics import ModelSize, Recompute
 from llmtrain.cost.plans import Plan, Pods
+from llmtrain.cost.storage import Files, StorageCost
 
 NO_PODS = Pods(0, Decimal(0), Decimal(0))
 
@@ -62,6 +63,8 @@ class TrainingWork:
     recompute: Recompute = Recompute.SELECTIVE
     recomputed: float = 0.0
     """Share of the blocks that the backward pass computes again."""
+    files: Files | None = None
+    """What it keeps; None: not known."""
     on_cpus: bool = False
     """The arithmetic is done on cores, whatever accelerators are held and paid for."""
 
@@ -91,6 +94,12 @@ class StageSpec:
     work: Work
     beside: Cluster | None = None
     """Pods on a plan of their own that live as long as the stage: evaluators."""
+
+    @property
+    def storage(self) -> StorageCost | None:
+        """What the stage keeps; None where its plan does not price that, or nothing is known of it."""
+        files, prices = self.work.files if isinstance(self.work, TrainingWork) else None, self.cluster.plan.storage
+        return StorageCost(prices, files) if prices and files else None
 
     @property
     def clusters(self) -> list["Cluster"]:

@@ -71,7 +71,7 @@ def _reserved(pair: Pair) -> str:
 
 
 def _plans(comparison: Comparison, sources: Sources) -> str:
-    columns = (
+    columns: tuple[str, ...] = (
         "plan",
         "USD / accelerator-hour",
         "hours",
@@ -80,8 +80,10 @@ def _plans(comparison: Comparison, sources: Sources) -> str:
         "USD / 1e21 FLOPs",
         "USD / M tokens",
     )
+    stored = any(result.estimate.storage_usd for result in comparison.results)
+    columns += ("storage and egress USD, in no bill",) if stored else ()
     head = "".join(f"<th>{escaped(column)}</th>" for column in columns)
-    rows = "".join(_plan_row(result, sources) for result in comparison.results)
+    rows = "".join(_plan_row(result, sources, stored) for result in comparison.results)
     return f'<h2>The same training on every plan</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
 
 
@@ -108,7 +110,7 @@ def _loss_row(name: str, split: Split) -> str:
     )
 
 
-def _plan_row(result: PlanResult, sources: Sources) -> str:
+def _plan_row(result: PlanResult, sources: Sources, stored: bool) -> str:
     plan = result.plan
     price = sources.price(plan)
     speed = sources.speed(plan)
@@ -120,6 +122,7 @@ def _plan_row(result: PlanResult, sources: Sources) -> str:
         _range(result.avoidable_usd) + price,
         f"{result.usd_per_1e21_flops:,.2f}{price}{speed}",
         f"{result.usd_per_million_tokens:.4g}{price}{speed}",
+        *([_range(kept) if (kept := result.estimate.storage_usd) else "-"] if stored else []),
     )
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from llmtrain.api.plan import Accelerator, Owned, PlanSpec, Rented
+from llmtrain.api.plan import Accelerator, Owned, PlanSpec, Rented, Storage
 from llmtrain.cost.chips import Chip
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain.cost.plans import Plan, Quote
+from llmtrain.cost.storage import StoragePrices
 from llmtrain.cost.tables import chip, chips
 
 GIB = 2**30
@@ -72,7 +73,13 @@ def _rented(name: str, spec: PlanSpec, rented: Rented, accelerator: Chip | None)
         per_node=spec.accelerator.per_node if spec.accelerator else 1,
         quote=Quote(rented.source.name, rented.source.date) if rented.source else Quote(),
         stale_after_days=spec.price_stale_after_days,
+        storage=storage_prices(spec.storage),
     )
+
+
+def storage_prices(storage: Storage | None) -> StoragePrices | None:
+    """None where the plan says nothing of them."""
+    return StoragePrices(float(storage.gib_month_usd), float(storage.egress_gib_usd)) if storage else None
 
 
 def _prices(rented: Rented, accelerator: Chip | None) -> tuple[Decimal, Decimal, Decimal]:
@@ -101,6 +108,7 @@ def _owned(name: str, spec: PlanSpec, owned: Owned, accelerator: Chip | None) ->
         owned=inputs,
         other_annual_hours=float(owned.other_annual_accelerator_hours),
         stale_after_days=spec.price_stale_after_days,
+        storage=storage_prices(spec.storage),
     )
 
 

@@ -31,6 +31,7 @@ def estimate_view(estimate: Estimate, outcome: Outcome | None = None) -> View:
             "usd": quantiles(estimate.usd),
             "kwh": quantiles(estimate.kwh),
         },
+        "storage": next((_storage(stage) for stage in estimate.stages if stage.storage), None),
         "development": {
             "multiplier": quantiles(estimate.development_multiplier),
             "usd": quantiles(estimate.development_usd),
@@ -73,6 +74,18 @@ def _stage(stage: StageEstimate) -> View:
     }
 
 
+def _storage(stage: StageEstimate) -> View | None:
+    """Of the training, in no total and no bill; None where its plan does not price storage."""
+    if stage.storage is None or stage.storage_usd is None:
+        return None
+    return {
+        "keptGib": round(stage.storage.files.kept_gib, 3),
+        "checkpointGib": round(stage.storage.files.checkpoint_gib, 3),
+        "usd": quantiles(stage.storage_usd),
+        "egressUsd": round(stage.storage.egress_usd, 6),
+    }
+
+
 def comparison_view(
     comparison: Comparison, outcome: Outcome | None = None, same_money: Mapping[str, Split] | None = None
 ) -> View:
@@ -108,6 +121,7 @@ def _result(result: PlanResult, bought: Split | None) -> View:
         "allocatedUsd": quantiles(result.estimate.usd),
         "avoidableUsd": quantiles(result.avoidable_usd),
         "kwh": quantiles(result.estimate.kwh),
+        "storage": _storage(result.estimate),
         "usdPer1e21Flops": round(result.usd_per_1e21_flops, 6),
         "usdPerMillionTokens": round(result.usd_per_million_tokens, 9),
         "source": {"name": plan.quote.name, "date": plan.quote.date},

@@ -7,6 +7,7 @@ from llmtrain.api.training import Device, Parallelism, Precision, Sharding
 from llmtrain.api.training import Recompute as ApiRecompute
 from llmtrain.cost.assumptions import TOKENS_PER_QUESTION
 from llmtrain.cost.physics import ModelSize, Recompute
+from llmtrain.cost.storage import Files, training_files
 from llmtrain.cost.work import EvaluationWork, TrainingWork
 from llmtrain.pricing.architecture import model_size
 
@@ -16,6 +17,8 @@ OTHER_QUESTIONS = 1000
 SUITE_TASKS = {SuitePreset.CORE: 22, SuitePreset.OPEN_LLM: 6}
 RECOMPUTED = {ApiRecompute.NONE: 0.0, ApiRecompute.ALTERNATE: 0.5, ApiRecompute.FULL: 1.0}
 """Share of the blocks that are computed again."""
+SHORT_VOCABULARY = 65536
+"""Up to so many entries a token is stored in two bytes."""
 MICRO_BATCH_TOKENS = 8192
 """What a worker computes at once where the manifest leaves it open."""
 
@@ -52,7 +55,17 @@ def training_work(spec: JobSpec, accelerators: int) -> TrainingWork:
         recompute=Recompute.FULL if recomputed else Recompute.SELECTIVE,
         recomputed=recomputed,
         on_cpus=on_cpus,
+        files=_files(spec, job_model(spec).parameters),
     )
+
+
+def _files(spec: JobSpec, parameters: int) -> Files:
+    """Checkpoints that are kept, and the curated tokens: two bytes each where the vocabulary allows that."""
+    training, checkpoint = spec.training, spec.training.checkpoint
+    steps = training.tokens // training.global_batch_tokens
+    for_good = steps // checkpoint.keep_every if checkpoint.keep_every else 0
+    token_bytes = 2 if vocabulary_size(spec) <= SHORT_VOCABULARY else 4
+    return training_files(parameters, float(training.tokens), token_bytes, checkpoint.keep_last, for_good)
 
 
 def shards(parallelism: Parallelism, accelerators: int) -> int:

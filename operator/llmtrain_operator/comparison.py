@@ -123,6 +123,7 @@ def row(plan: Plan, cost: int | None, known: Known | None, rented: PlanResult | 
             "hours": quantiles(known.estimate.hours, 4),
             "whole_usd": quantiles(known.estimate.usd, 2),
             "avoidable_usd": quantiles(known.avoidable_usd, 2),
+            "storage_usd": quantiles(known.estimate.storage_usd, 2) if known.estimate.storage_usd else None,
             "usd_per_1e21_flops": f"{known.usd_per_1e21_flops:.2f}",
             "usd_per_million_tokens": f"{known.usd_per_million_tokens:.6f}",
             "break_even_utilization": _break_even(known, rented),

@@ -64,6 +64,7 @@ def estimate_status(found: Estimate | InputError, generation: int) -> JobEstimat
         hours=quantiles(found.hours, 4),
         usd=quantiles(found.usd, 4),
         kwh=quantiles(found.kwh, 4),
+        storage_usd=next((quantiles(stage.storage_usd, 2) for stage in found.stages if stage.storage_usd), None),
         stages=[_stage(stage) for stage in found.stages],
         assumptions=[
             AssumptionLine(name=a.name[:253], value=str(a.value)[:1024], source=f"{a.source} {a.date}".strip()[:1024])

@@ -11,11 +11,12 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.forecast import Forecast, Running, forecast
 from llmtrain.cost.money import MICRO, amount_micro_usd, billed_seconds, format_usd
-from llmtrain.cost.ranges import ZERO, Range
+from llmtrain.cost.ranges import ZERO, Range, exactly
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain_operator.blueprints import evaluator_count, is_elastic, least_workers
 from llmtrain_operator.budget import cluster_prices, evaluator_prices, limits
 from llmtrain_operator.estimates import job_estimate, quantiles
+from llmtrain_operator.history import held_seconds
 from llmtrain_operator.measuring import measured, share_done, share_left, worked_seconds
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
@@ -74,7 +75,22 @@ def forecast_status(turn: Turn, estimate: Estimate) -> JobForecast:
         [_left_usd(turn, estimate, s) for s in later],
         [_left_hours(estimate, s) for s in later],
     )
-    return _told(turn, found)
+    return _told(turn, found).model_copy(update={"storage_usd": _storage_usd(turn, estimate)})
+
+
+def _storage_usd(turn: Turn, estimate: Estimate) -> Quantiles | None:
+    """Storage and egress of the training, for as long as it takes; None where its plan has no price for them."""
+    found = next((stage for stage in estimate.stages if stage.storage is not None), None)
+    stage = next((stage for stage in turn.status.stages if found and stage.name.value == found.name), None)
+    if found is None or found.storage is None or stage is None:
+        return None
+    hours, so_far = found.hours, held_seconds(stage, turn.now) / 3600
+    if stage.state in OVER:
+        hours = exactly(stage.run_seconds / 3600)
+    elif stage.state is StageState.RUNNING:
+        left = forecast(0.0, _running(turn, estimate, stage), [], []).remaining_hours
+        hours = left.map(lambda value: so_far + value)
+    return quantiles(found.storage.usd(hours), 2)
 
 
 def _is_done(stage: StageStatus) -> bool:

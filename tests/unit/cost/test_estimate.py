@@ -263,3 +263,17 @@ def test_evaluators_are_paid_for_as_long_as_training_lasts_by_their_own_plan() -
     assert after.usd.p50 - before.usd.p50 == pytest.approx(hourly * before.hours.p50, rel=1e-6)
     assert (after.hours, after.accelerator_hours) == (before.hours, before.accelerator_hours)
     assert found.usd.p50 - without.usd.p50 == pytest.approx(after.usd.p50 - before.usd.p50, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("plan", "accelerators", "told"),
+    [("h100-rented", 0, True), ("h100-owned", 0, True), ("h100-rented", 1, False), ("cpu", 0, False)],
+)
+def test_a_stage_that_its_plan_has_no_price_for_is_told(plan: str, accelerators: int, told: bool) -> None:
+    workers = {"replicas": 2, "acceleratorsPerWorker": accelerators, "cpu": "4", "memory": "8Gi"}
+    found = estimated(cluster={"planRef": {"name": plan}, "workers": workers})
+    unpriced = f"Training asks for no accelerators, and plan {plan} prices them alone: it is billed 0.00 USD"
+    assert (unpriced in found.warnings) == told
+    stage = found.stage("Training")
+    assert stage is not None
+    assert (stage.usd.p90 == 0) == told

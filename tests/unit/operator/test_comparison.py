@@ -96,3 +96,32 @@ async def test_the_job_s_own_plan_with_cores_priced_too_costs_what_it_cost() -> 
     await run.run_stage(seconds=3600)
     really = sum(entry.cost_micro_usd for entry in run.status.ledger.entries if entry.stage == "Training")
     assert float(rows(run)["gpu"].cost_usd) == pytest.approx(really / 1e6, abs=0.005)
+
+
+async def test_storage_and_egress_are_beside_the_money_where_the_plan_prices_them() -> None:
+    """Nobody measures them: neither the bill nor what it is forecast to be has them."""
+    stored = GPU_PLAN | H100 | {"storage": {"gibMonthUsd": "1000000", "egressGibUsd": "1000"}}
+    run, bare = with_plans(Scenario(comparePlans=["gpu"])), with_plans(Scenario(comparePlans=["gpu"]))
+    run.cluster.objects[(PLANS, "", "gpu")]["spec"] = stored
+    for each in (run, bare):
+        await each.run_training(3600)
+    assert run.status.estimate is not None
+    assert bare.status.estimate is not None
+    assert run.status.forecast is not None
+    assert bare.status.forecast is not None
+    told, none = (run.status.estimate.storage_usd, bare.status.estimate.storage_usd)
+    assert (none, bare.status.forecast.storage_usd, rows(bare)["gpu"].storage_usd) == (None, None, None)
+    assert told is not None
+    assert run.status.estimate.usd == bare.status.estimate.usd
+    assert run.status.forecast.usd == bare.status.forecast.usd
+    row, forecast = rows(run)["gpu"].storage_usd, run.status.forecast.storage_usd
+    assert row == told
+    assert forecast is not None
+    # An hour has passed of what was to take minutes: files are kept for as long as it takes.
+    assert float(forecast.p10) > float(told.p50)
+    run.end_head()
+    await run.drain()
+    await run.turn(2)
+    assert run.status.forecast.storage_usd is not None
+    kept = run.status.forecast.storage_usd
+    assert kept.p10 == kept.p50 == kept.p90, "how long the training took is known by now"
