@@ -7,11 +7,13 @@ PodScheduled to the last finishedAt of any container, rounded and priced as the 
 import json
 import subprocess
 import threading
+import time
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
 JOB = "llmtrain.dev/job"
+LATEST_SECONDS = 60
 
 
 class Recorder:
@@ -54,9 +56,16 @@ class Recorder:
             self.together[job] = clusters
 
     def pods(self, job: str) -> list[dict[str, Any]]:
-        return [pod for pod in self.last.values() if pod["metadata"]["labels"].get(JOB) == job]
+        return [pod for pod in list(self.last.values()) if pod["metadata"]["labels"].get(JOB) == job]
 
     def micro_usd(self, job: str) -> int:
+        """Once it has heard of the end of each pod: on a busy machine its watch is seconds behind."""
+        until = time.monotonic() + LATEST_SECONDS
+        while (
+            any(pod["metadata"]["uid"] in self._alive and not is_told(pod) for pod in self.pods(job))
+            and time.monotonic() < until
+        ):
+            time.sleep(0.2)
         return sum(bill(pod) for pod in self.pods(job))
 
     def close(self) -> None:
@@ -65,6 +74,12 @@ class Recorder:
         self._thread.join(10)
         if self._watch.stdout:
             self._watch.stdout.close()
+
+
+def is_told(pod: dict[str, Any]) -> bool:
+    """When its stage ended is known."""
+    own = [c for c in pod["status"].get("containerStatuses", []) if c["name"] == "stage"]
+    return any(c["state"].get("terminated", {}).get("finishedAt") for c in own)
 
 
 def span(pod: dict[str, Any]) -> tuple[datetime, datetime] | None:
