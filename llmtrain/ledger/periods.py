@@ -229,19 +229,21 @@ def may_close(jobs: Iterable[Mapping[str, Any]], month: str, now: datetime) -> b
 
 def row_of(line: Line) -> ClosedRow:
     """As a closed page keeps it."""
-    return ClosedRow(
-        job=line.job,
-        uid=line.uid,
-        stage=Stage(line.stage),
-        role=line.role,  # type: ignore[arg-type]  # pydantic refuses any other
-        plan=line.plan,
-        tenure=line.tenure,
-        month=line.month,
-        unverified=line.state == UNVERIFIED,
-        start_time=line.start,
-        **{name: getattr(line, name) for name in COUNTS},
-        split={key: value for key, value in line.split.model_dump(by_alias=True).items() if value},
-        labels=dict(line.labels),
-        commitment=line.commitment,
-        accelerator=line.accelerator,
+    return ClosedRow.model_validate(
+        {
+            "job": line.job,
+            "uid": line.uid,
+            "stage": Stage(line.stage),
+            "role": line.role,
+            "plan": line.plan,
+            "tenure": line.tenure,
+            "month": line.month,
+            "unverified": line.state == UNVERIFIED,
+            "start_time": line.start,
+            **{name: getattr(line, name) for name in COUNTS},
+            "split": {key: value for key, value in line.split.model_dump(by_alias=True).items() if value},
+            "labels": dict(line.labels),
+            "commitment": line.commitment,
+            "accelerator": line.accelerator,
+        }
     )

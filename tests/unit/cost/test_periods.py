@@ -29,8 +29,10 @@ def at(text: str) -> datetime:
         ("12-01T00:00:00", 1, HOURLY, [("2026-12", 1, 1, 2, 1108)]),
     ],
 )  # fmt: skip
-def test_a_bill_by_months(start: str, seconds: int, tariff: Tariff, expected: list[tuple[object, ...]]) -> None:
-    assert shares(at(start), seconds, tariff) == [Share(*map_of) for map_of in expected]  # type: ignore[arg-type]
+def test_a_bill_by_months(
+    start: str, seconds: int, tariff: Tariff, expected: list[tuple[str, int, int, int, int]]
+) -> None:
+    assert shares(at(start), seconds, tariff) == [Share(*map_of) for map_of in expected]
 
 
 def test_months_add_up_for_any_life_and_any_rule() -> None:

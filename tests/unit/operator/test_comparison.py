@@ -87,8 +87,8 @@ async def test_a_plan_that_another_stage_is_on_does_not_matter() -> None:
 
 
 async def test_the_job_s_own_plan_with_cores_priced_too_costs_what_it_cost() -> None:
-    priced = GPU_PLAN | H100
-    priced["rented"] = {**GPU_PLAN["rented"], "cpuHourUsd": "0.05", "memoryGibHourUsd": "0.01"}  # type: ignore[dict-item]
+    rented: Any = GPU_PLAN["rented"]
+    priced = GPU_PLAN | H100 | {"rented": rented | {"cpuHourUsd": "0.05", "memoryGibHourUsd": "0.01"}}
     run = with_plans(Scenario(), free=CPU_PLAN)
     run.cluster.objects[(PLANS, "", "gpu")]["spec"] = priced
     await run.run_stage()

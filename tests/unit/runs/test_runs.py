@@ -15,7 +15,7 @@ from llmtrain.runs.comparison import RunsComparison, compare_runs, loss_at
 from llmtrain.runs.facts import run_of
 from llmtrain.runs.manifests import differences
 from llmtrain.runs.view import runs_view
-from tests.unit.cli.test_jobs import Kubectl, kubectl, run  # noqa: F401
+from tests.unit.cli.test_jobs import Kubectl, run
 from tests.unit.report.test_page import cells
 from tests.unit.runs.jobs import STEP, narrow, narrow_facts, wide, wide_facts
 
@@ -47,7 +47,10 @@ def test_losses_are_compared_at_the_dollars_that_both_have_paid(found: RunsCompa
     assert narrow_loss is not None
     assert wide_loss is not None
     assert narrow_loss < wide_loss, "at equal tokens the wide run is the better, at equal dollars the narrow one"
-    assert found.equal_tokens[-1].losses[1] < found.equal_tokens[-1].losses[0]  # type: ignore[operator]
+    narrow_loss, wide_loss = found.equal_tokens[-1].losses
+    assert narrow_loss is not None
+    assert wide_loss is not None
+    assert wide_loss < narrow_loss
 
 
 def test_the_mixture_is_that_of_all_phases() -> None:
@@ -161,7 +164,7 @@ def test_too_few_too_many_and_the_same_run_twice_are_refused() -> None:
             compare_runs(facts)
 
 
-def test_the_command_reads_jobs_of_several_namespaces(kubectl: Kubectl) -> None:  # noqa: F811
+def test_the_command_reads_jobs_of_several_namespaces(kubectl: Kubectl) -> None:
     kubectl.says(narrow(), 1)
     kubectl.says(wide(), 2)
     done: Any = run("runs", "compare", "narrow", "team-b/wide", "-n", "team-a", "-o", "json")
@@ -177,7 +180,7 @@ def test_the_command_reads_jobs_of_several_namespaces(kubectl: Kubectl) -> None:
     assert run("runs", "compare", "narrow", "gone").exit_code == 69
 
 
-def test_the_command_reads_curves_from_a_folder(kubectl: Kubectl, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_reads_curves_from_a_folder(kubectl: Kubectl, tmp_path: Path) -> None:
     folder = tmp_path / "store" / "artifacts" / "training" / "t1" / "loss"
     folder.mkdir(parents=True)
     lines = [json.dumps({"step": s, "tokens": 1000 * s, "loss": 3.0}) for s in range(1, 11)]
