@@ -1,7 +1,7 @@
 """The bill outside the cluster: `llmtrain ledger export`, `llmtrain cost` and `llmtrain reconcile-invoice`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,11 +17,20 @@ from llmtrain.cli.waste import Output, waste_json, waste_table
 from llmtrain.cost.periods import CLOSED_AFTER, month_bounds
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError
+from llmtrain.ledger.exported import ExportError, read_exports
 from llmtrain.ledger.focus import FocusError, charges_csv, focus_csv
 from llmtrain.ledger.focusschema import schema
 from llmtrain.ledger.former import FORMER_CONFIG_MAP
 from llmtrain.ledger.grouping import LabelError, checked_label, grouped
-from llmtrain.ledger.invoice import Difference, InvoiceError, differences, explained, ledger_sums, read_invoice
+from llmtrain.ledger.invoice import (
+    MOST_USD,
+    Difference,
+    InvoiceError,
+    differences,
+    explained,
+    ledger_sums,
+    read_invoice,
+)
 from llmtrain.ledger.lines import Line, former_flaws, lines_of
 from llmtrain.ledger.periodfile import period_csv
 from llmtrain.ledger.periods import CLOSED, OPEN, Entry, PeriodError, Periods
@@ -41,7 +50,9 @@ Home = Annotated[
         help="The operator's namespace: what deleted jobs cost is booked there. Empty: leave them out.",
     ),
 ]
-Period = Annotated[str, typer.Option("--period", metavar="MONTH", help="One calendar month, UTC, such as 2026-11.")]
+Period = Annotated[
+    str | None, typer.Option("--period", metavar="MONTH", help="One calendar month, UTC, such as 2026-11.")
+]
 HOME = "llmtrain-system"
 CARRIED = "(carried over, unverified)"
 
@@ -72,7 +83,7 @@ def export(
         str,
         typer.Option(metavar="LABEL", help="Add up the jobs that have one value of this label, such as cost-centre."),
     ] = "",
-    period: Period = "",
+    period: Period = None,
     saved: Saved = None,
     home: Home = HOME,
 ) -> None:
@@ -83,7 +94,7 @@ def export(
     Example: `llmtrain ledger export -n team-a -o focus --period 2026-11 > bill.csv`
     """
     label = _label(group_by)
-    if period:
+    if period is not None:
         typer.echo(_period(read_period(period, namespace, saved, home), form, label, saved), nl=False)
         return
     lines = read(namespace, saved, home)
@@ -217,22 +228,33 @@ def reconcile_invoice(
     invoice: Annotated[Path, typer.Argument(help="CSV with an amount and what it is for, such as `plan,costUsd`.")],
     namespace: Namespace = "",
     tolerance_usd: Annotated[str, typer.Option(help="Differences up to this are none.")] = "0.01",
-    period: Period = "",
+    period: Period = None,
+    kept: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ledger",
+            metavar="FILE",
+            help="Closed months as `ledger export --period` wrote them, in place of the cluster; may be repeated. A month of a "
+            "namespace that is in them twice is refused.",
+        ),
+    ] = None,
     saved: Saved = None,
     home: Home = HOME,
 ) -> None:
-    """Hold an invoice against the ledger, or against a month of it that is closed; exit code 1 where lines differ.
+    """Hold an invoice against the ledger, or against closed months of it; exit code 1 where lines differ.
 
     Example: `llmtrain reconcile-invoice march.csv --period 2026-03 --tolerance-usd 0.05`
     """
+    if kept and (period is not None or saved):
+        raise _refuse("--ledger has the months in it: leave --period and --from out")
+    tolerance = _tolerance(tolerance_usd)
     try:
-        tolerance = int(Decimal(tolerance_usd) * 1_000_000)
-        columns, invoiced = read_invoice(invoice.read_text())
+        columns, invoiced = read_invoice(invoice.read_text(), period or "")
     except (OSError, UnicodeDecodeError, InvoiceError) as error:
         raise _refuse(f"{invoice}: {error}") from error
-    except InvalidOperation as error:
-        raise _refuse(f"--tolerance-usd must be a decimal number, not {tolerance_usd!r}") from error
-    entries = _closed(period, namespace, saved, home) if period else None
+    entries = _kept(kept, namespace) if kept else None
+    if period is not None:
+        entries = _closed(period, namespace, saved, home)
     lines = read(namespace, saved, home) if entries is None else [entry.line for entry in entries]
     ledger = ledger_sums(lines, columns)
     wrong = differences(invoiced, ledger, tolerance)
@@ -243,6 +265,26 @@ def reconcile_invoice(
     both = f"invoice {exact_usd(sum(invoiced.values()))} USD, ledger {exact_usd(sum(ledger.values()))} USD"
     typer.echo(f"{len(wrong)} of {len({**invoiced, **ledger})} lines differ; {both}")
     raise typer.Exit(1 if wrong else 0)
+
+
+def _tolerance(text: str) -> int:
+    """Microdollars."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value <= MOST_USD:
+        raise _refuse(f"--tolerance-usd must be a decimal number from 0 to {MOST_USD}, not {text!r}")
+    return int(value * 1_000_000)
+
+
+def _kept(files: Sequence[Path], namespace: str) -> list[Entry]:
+    """What exported files have of a namespace, or of all."""
+    try:
+        found = read_exports([(str(file), file.read_text()) for file in files], datetime.now(UTC))
+    except (OSError, UnicodeDecodeError, ExportError) as error:
+        raise _refuse(f"--ledger: {error}") from error
+    return [entry for entry in found if namespace in ("", entry.line.namespace)]
 
 
 def _closed(month: str, namespace: str, saved: Path | None, home: str) -> list[Entry]:
@@ -301,14 +343,23 @@ def _from_file(saved: Path) -> list[dict[str, Any]]:
     items = body.get("items", [body]) if isinstance(body, dict) else body
     if not isinstance(items, list) or not all(map(_is_object, items)):
         raise _refuse(f"{saved}: no objects of Kubernetes; save what `kubectl get llmjob,cm,computeplans -o json` says")
+    there: set[tuple[str, ...]] = set()
+    for item in items:
+        who = tuple(
+            str(part) for part in (item.get("kind"), item["metadata"].get("namespace", ""), item["metadata"]["name"])
+        )
+        if who in there:
+            raise _refuse(f"{saved}: {who[0]} {'/'.join(who[1:]).lstrip('/')} is in it twice; save each object once")
+        there.add(who)
     return items
 
 
 def _is_object(item: Any) -> bool:
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("metadata"), dict)
-        and isinstance(item["metadata"].get("name"), str)
+    """With what each object of its kind has in the API."""
+    meta = item.get("metadata") if isinstance(item, dict) else None
+    wanted = {"LLMTrainingJob": ("name", "namespace", "uid"), "ConfigMap": ("name", "namespace")}
+    return isinstance(meta, dict) and all(
+        isinstance(meta.get(key), str) for key in wanted.get(str(item.get("kind")), ("name",))
     )
 
 

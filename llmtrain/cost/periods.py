@@ -14,7 +14,8 @@ from llmtrain.cost.money import amount_micro_usd, billed_seconds
 
 CLOSED_AFTER = timedelta(days=7)
 """A month is left open for so long after its end, and for as long as a pod that ran in it is not settled."""
-MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+MONTH = re.compile(r"(19[7-9]|20[0-9]|21[0-9])[0-9]-(0[1-9]|1[0-2])")
+"""Of the years 1970 to 2199, in which all bills are."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def month_of(time: datetime) -> str:
 def month_bounds(month: str) -> tuple[datetime, datetime]:
     """Its first instant, and that of the next. ValueError for what is no month."""
     if not MONTH.fullmatch(month):
-        raise ValueError(f"`{month}` is no calendar month; allowed is a year and a month such as `2026-11`")
+        raise ValueError(f"`{month}` is no calendar month; allowed are `1970-01` to `2199-12`, such as `2026-11`")
     begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     return begin, (begin + timedelta(days=32)).replace(day=1)
 

@@ -31,11 +31,14 @@ def write(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def ledger_csv(lines: Iterable[Line], label: str = "") -> str:
-    """Our own columns; one more for the label that the lines were added up by, if they were."""
-    if not label:
-        return write(COLUMNS, map(csv_row, lines))
-    column = f"label:{label}"
-    return write((*COLUMNS, column), (csv_row(line) | {column: line.labels.get(label, "")} for line in lines))
+    """Our own columns, and the month; one more for the label that the lines were added up by, if they were."""
+    column = [f"label:{label}"] if label else []
+    return write((*COLUMNS, "month", *column), (_row(line, label) for line in lines))
+
+
+def _row(line: Line, label: str) -> dict[str, str]:
+    by_label = {f"label:{label}": line.labels.get(label, "")} if label else {}
+    return csv_row(line) | {"month": line.month, "rowId": row_id(line, line.month)} | by_label
 
 
 def csv_row(line: Line) -> dict[str, str]:

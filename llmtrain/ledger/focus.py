@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from llmtrain.api import GROUP
 from llmtrain.cost.money import WIDE
+from llmtrain.cost.periods import month_bounds
 from llmtrain.ledger.csvfile import exact_usd, write
 from llmtrain.ledger.grouping import row_id
 from llmtrain.ledger.lines import SETTLED, UNVERIFIED, Line
@@ -67,12 +68,18 @@ class Charge:
 
 
 def charge_of(line: Line, now: datetime) -> Charge:
-    """The whole line as one charge of the month that it began in; `now` ends what is not over. FocusError names a bad time."""
+    """The whole line as one charge of its month, or, where nobody knows that, of the one that it began in; `now` ends what is not over.
+
+    Of a stage that ran in other months too the charge is incurred within its own. FocusError names a bad time.
+    """
     try:
         start, end = _time(line.start) or month_start(now), _time(line.end) or now
+        begin, until = month_bounds(line.month) if line.month else (month_start(start), next_month(start))
     except ValueError as error:
         raise FocusError(f"job {line.namespace}/{line.job}, stage {line.stage}: {error}") from error
-    return Charge(line, start, max(start, end), month_start(start), next_month(start))
+    if line.month:
+        start, end = min(max(start, begin), until), min(end, until)
+    return Charge(line, start, max(start, end), begin, until)
 
 
 def focus_csv(lines: Iterable[Line], now: datetime) -> str:

@@ -11,7 +11,7 @@ from llmtrain.api.status import Split
 from llmtrain.ledger.lines import PROVISIONAL, Line
 
 SUMMED = ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules")
-KEPT = ("namespace", "stage", "role", "plan", "tenure", "state", "commitment", "accelerator")
+KEPT = ("namespace", "month", "stage", "role", "plan", "tenure", "state", "commitment", "accelerator")
 NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 PREFIX = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 LABEL = re.compile(rf"(?=.{{1,317}}$)({PREFIX}/)?{NAME}")
@@ -31,7 +31,7 @@ def checked_label(label: str) -> str:
 
 
 def grouped(lines: Iterable[Line], label: str) -> list[Line]:
-    """One line a namespace, value of the label, stage, role, plan, tenure and state, of no job by itself.
+    """One line a namespace, month, value of the label, stage, role, plan, tenure and state, of no job by itself.
 
     Its labels are this one alone, or none for jobs without it. It starts with the first and ends with the last; what is
     not over in one of them is not over in all.

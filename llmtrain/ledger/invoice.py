@@ -6,10 +6,11 @@ are understood. Both sides are added up by the columns that the invoice has, so 
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
+from llmtrain.cost.money import WIDE
 from llmtrain.ledger.csvfile import exact_usd
 from llmtrain.ledger.lines import Line
 from llmtrain.ledger.periods import Entry
@@ -20,6 +21,12 @@ KEYS = {
     "role": "role", "plan": "plan", "SkuId": "plan", "tenure": "tenure",
 }  # fmt: skip
 MICRO = Decimal(1_000_000)
+MOST_USD = Decimal(10**12)
+"""Of one line: more is a mistake."""
+MONTHS = ("BillingPeriodStart", "period")
+"""Columns that say of which month a line is."""
+ROW_IDS = ("x_RowId", "rowId")
+"""Of our own exports: the same for the same row."""
 Key = tuple[tuple[str, str], ...]
 
 
@@ -46,10 +53,30 @@ class Difference:
         return ", ".join(f"{column} {value or '(empty)'}" for column, value in self.key)
 
 
-def read_invoice(text: str) -> tuple[list[str], dict[Key, int]]:
-    """Key columns, in our names, and microdollars by key."""
+def read_invoice(text: str, month: str = "") -> tuple[list[str], dict[Key, int]]:
+    """Key columns, in our names, and microdollars by key, rounded half to even once a key.
+
+    InvoiceError for what cannot be read, for a row that is there twice, and, where a `month` is asked for, for a line that says
+    that it is of another.
+    """
     reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
-    header = list(reader.fieldnames or [])
+    try:
+        header = list(reader.fieldnames or [])
+        lines = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise InvoiceError(f"line {reader.line_num + 1}: is no CSV: {error}") from error
+    amount, found = _columns(header)
+    ids: dict[str, int] = {}
+    sums: dict[Key, Decimal] = {}
+    for number, row in lines:
+        _check_line(number, row, header, ids, month)
+        key = tuple((name, (row[column] or "").strip()) for column, name in found.items())
+        sums[key] = WIDE.add(sums.get(key, Decimal(0)), _usd(row[amount], number, amount))
+    return list(found.values()), {key: _micro(value) for key, value in sums.items()}
+
+
+def _columns(header: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The column with the amount, and those that say what a line is for, with our names for them."""
     amount = next((name for name in AMOUNTS if name in header), None)
     found = {column: KEYS[column] for column in header if column in KEYS}
     if amount is None:
@@ -58,21 +85,39 @@ def read_invoice(text: str) -> tuple[list[str], dict[Key, int]]:
         raise InvoiceError(f"line 1: no column says what a line is for; allowed are {', '.join(KEYS)}")
     if len(set(found.values())) < len(found):
         raise InvoiceError(f"line 1: {', '.join(found)} name the same thing twice; keep one of them")
-    sums: dict[Key, int] = {}
-    for row in reader:
-        key = tuple((name, (row[column] or "").strip()) for column, name in found.items())
-        sums[key] = sums.get(key, 0) + _micro(row[amount], reader.line_num, amount)
-    return list(found.values()), sums
+    return amount, found
 
 
-def _micro(text: str | None, line: int, column: str) -> int:
+def _check_line(
+    number: int, row: Mapping[str, str | None], header: Iterable[str], ids: dict[str, int], month: str
+) -> None:
+    """What files that were put together have, and what another month has. `ids`: lines by the id of their row, so far."""
+    if all(row[column] == column for column in header):
+        raise InvoiceError(f"line {number}: is the first line again; files that are put together must not repeat it")
+    for column in ROW_IDS:
+        name = row.get(column) or ""
+        if name and ids.setdefault(name, number) != number:
+            raise InvoiceError(f"lines {ids[name]} and {number} are one row, `{column}` {name}: exports overlap")
+    for column in MONTHS if month else ():
+        told = (row.get(column) or "").strip()[: len(month)]
+        if told and told != month:
+            raise InvoiceError(f"line {number}: is of {told} by `{column}`, and {month} is asked for")
+
+
+def _usd(text: str | None, line: int, column: str) -> Decimal:
     try:
         value = Decimal((text or "").strip())
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite():
         raise InvoiceError(f"line {line}: `{column}` must be a decimal number, not {text!r}")
-    return int((value * MICRO).to_integral_value())
+    if abs(value) > MOST_USD:
+        raise InvoiceError(f"line {line}: `{column}` must be at most {MOST_USD}, not {text!r}")
+    return value
+
+
+def _micro(usd: Decimal) -> int:
+    return int(WIDE.multiply(usd, MICRO).to_integral_value(ROUND_HALF_EVEN, WIDE))
 
 
 def ledger_sums(lines: Iterable[Line], columns: Iterable[str]) -> dict[Key, int]:

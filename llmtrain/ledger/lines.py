@@ -110,9 +110,19 @@ def _is_former(item: Mapping[str, Any]) -> bool:
     return is_config_map and not is_moved(item)
 
 
+def status_of(job: Mapping[str, Any]) -> JobStatus:
+    """What a job's status tells. DocumentError, which names the field, where it cannot be read."""
+    try:
+        return JobStatus.model_validate(job.get("status") or {})
+    except ValidationError as error:
+        fault, meta = error.errors(include_input=False, include_url=False)[0], job["metadata"]
+        field = ".".join(map(str, ("status", *fault["loc"])))
+        raise DocumentError(f"LLMTrainingJob {meta['namespace']}/{meta['name']}: `{field}`: {fault['msg']}") from error
+
+
 def job_lines(job: Mapping[str, Any]) -> list[Line]:
     """Lines of one job; its pods that live still are provisional ones."""
-    status = JobStatus.model_validate(job.get("status") or {})
+    status = status_of(job)
     stages = {stage.name: stage for stage in status.stages}
     items = [*((entry.month, entry) for entry in status.ledger.entries), *_provisional(status.ledger.high_water)]
     return [_line(job["metadata"], item, stages.get(item.stage), month) for month, item in items]

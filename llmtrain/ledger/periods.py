@@ -11,11 +11,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from llmtrain.api.status import JobStatus, Split, Stage
+from llmtrain.api.status import Split, Stage
 from llmtrain.cost.periods import CLOSED_AFTER, month_bounds, month_of
 from llmtrain.ledger.document import LARGEST_BYTES, ClosedPage, ClosedRow, DocumentError, digest_of
 from llmtrain.ledger.focus import Charge
-from llmtrain.ledger.lines import AMOUNTS, UNVERIFIED, Line, documents_of, lines_of, months_of_mark, read_time
+from llmtrain.ledger.lines import (
+    AMOUNTS,
+    UNVERIFIED,
+    Line,
+    documents_of,
+    lines_of,
+    months_of_mark,
+    read_time,
+    status_of,
+)
 
 OPEN, CLOSED = "Open", "Closed"
 COUNTS = ("pods", *AMOUNTS, "energy_joules")
@@ -111,9 +120,12 @@ def _open_entries(lines: Collection[Line], closed: Collection[ClosedPage], month
 
 
 def _plain(line: Line) -> Line:
-    """Without what may still change of a stage after the month: when it ended. It began no earlier than the month, as far as this line goes."""
+    """Without what may still change after the month, and would change its id: when the stage ended, whether all of it is settled,
+    and which pods were booked by themselves. It began no earlier than the month, as far as this line goes.
+    """
     begin, end = (f"{bound:%Y-%m-%dT%H:%M:%SZ}" for bound in month_bounds(line.month))
-    return replace(line, start=max(line.start, begin) if line.start < end else begin, end=end)
+    start = max(line.start, begin) if line.start < end else begin
+    return replace(line, start=start, end=end, booked="", state=line.state if line.state == UNVERIFIED else "")
 
 
 def _next(month: str) -> str:
@@ -217,7 +229,7 @@ def may_close(jobs: Iterable[Mapping[str, Any]], month: str, now: datetime) -> b
     end = month_bounds(month)[1]
     if now < end + CLOSED_AFTER:
         return False
-    marks = (mark for job in jobs for mark in JobStatus.model_validate(job.get("status") or {}).ledger.high_water)
+    marks = (mark for job in jobs for mark in status_of(job).ledger.high_water)
     # Where an earlier version began a bill nobody knows when; a pod that no node has taken has none yet.
     return not any(
         part.month <= month

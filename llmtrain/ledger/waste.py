@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from llmtrain.api.status import JobStatus, Split
+from llmtrain.api.status import Split
 from llmtrain.ledger.document import MonthPage
 from llmtrain.ledger.goodput import waste
-from llmtrain.ledger.lines import documents_of
+from llmtrain.ledger.lines import documents_of, status_of
 
 
 class By(StrEnum):
@@ -55,7 +55,7 @@ def wasted(items: Iterable[Mapping[str, Any]], by: By) -> list[Wasted]:
 
 
 def _of_job(job: Mapping[str, Any], by: By) -> list[Wasted]:
-    meta, ledger = job["metadata"], JobStatus.model_validate(job.get("status") or {}).ledger
+    meta, ledger = job["metadata"], status_of(job).ledger
     seconds = sum(waste(entry.split) for entry in ledger.entries)
     micro = sum(waste(entry.cost_split) for entry in ledger.entries)
     if by is By.JOB:

@@ -12,13 +12,14 @@ from typer.testing import CliRunner, Result
 
 from llmtrain.cli import ledger as command
 from llmtrain.cli.main import app
-from llmtrain.ledger.document import ClosedRow, config_map
+from llmtrain.ledger.document import ClosedRow, MonthPage, config_map
+from llmtrain.ledger.invoice import read_invoice
 from llmtrain.ledger.periods import pages_of
 
 NOW = datetime(2026, 4, 20, 12, tzinfo=UTC)
 
 
-def entry(month: str, micro: int, seconds: int, billed: int | None = None, **more: Any) -> dict[str, Any]:
+def entry(month: str, micro: Any, seconds: int, billed: int | None = None, **more: Any) -> dict[str, Any]:
     amounts = {"pods": 1, "podSeconds": seconds, "billedSeconds": billed or seconds, "costMicroUsd": micro}
     return {"stage": "Training", "role": "worker", "plan": "h100", "tenure": "Rented", "month": month} | amounts | more
 
@@ -132,6 +133,15 @@ def test_finance_gets_one_line(run: Any) -> None:
         (("cost", "--month", "2026-13"), "`2026-13` is no calendar month"),
         (("reconcile-invoice", "INVOICE", "--period", "2026-04"), "--period 2026-04 is not closed in namespace team-a"),
         (("reconcile-invoice", "INVOICE", "--period", "2026-06"), "has not begun"),
+        (
+            ("ledger", "export", "--period", "9999-12"),
+            "`9999-12` is no calendar month; allowed are `1970-01` to `2199-12`",
+        ),
+        (("ledger", "export", "--period", "0000-01"), "`0000-01` is no calendar month"),
+        (("cost", "--month", "٢٠٢٦-03"), "`٢٠٢٦-03` is no calendar month"),
+        (("cost", "--month", "2199-12"), "2199-12 has not begun"),
+        (("ledger", "export", "--period", ""), "`` is no calendar month"),
+        (("reconcile-invoice", "INVOICE", "--period", ""), "`` is no calendar month"),
     ],
 )
 def test_a_month_that_cannot_be_told_is_refused_by_name(
@@ -159,3 +169,160 @@ def test_an_invoice_is_held_against_its_month_and_a_difference_is_explained(run:
         "the ledger has 1 pods that ended in the month, 50 s of pods, 10 s billed beyond them by minimums and increments, corrections of 2026-02: 0.250000 USD"
         in other.stdout
     )
+
+
+def test_a_rows_id_is_the_same_whatever_of_it_is_settled_yet(run: Any) -> None:
+    """A pod alive, the same settled, and settled beside another that was booked by itself after its job."""
+    mark = entry("", 0, 30, uid="p", startTime="2026-03-30T23:59:00Z", microUsdPerHour=3_600_000)
+    booked = entry("2026-03", 30_000, 30)
+    row = {
+        "stage": "Training",
+        "role": "worker",
+        "plan": "h100",
+        "tenure": "Rented",
+        "pods": 1,
+        "costMicroUsd": 5,
+        "month": "2026-03",
+    }
+    page = MonthPage.model_validate_json(
+        json.dumps({
+            "namespace": "team-a", "namespaceUid": "n", "month": "2026-04", "page": 1, "bookings": [
+                {"kind": "Pod", "uid": "pod-9", "job": "gpt", "jobUid": "uid-gpt", "deleted": "2026-04-02T00:00:00Z", "rows": [row]}],
+        })
+    )  # fmt: skip
+    late = {**config_map(page, "llmtrain-system"), "kind": "ConfigMap"}
+    told = [[job([], [mark])], [job([booked])], [job([booked], [mark])], [late], [late, job([booked])]]
+    for arguments, column in ((("-o", "csv"), "rowId"), (("-o", "focus"), "x_RowId")):
+        found = [rows(run(items, "ledger", "export", "--period", "2026-03", *arguments)) for items in told]
+        assert [len(one) for one in found] == [1] * len(told)
+        assert len({one[0][column] for one in found}) == 1
+
+
+def test_a_job_that_is_settled_and_one_that_is_not_are_one_row_of_their_cost_centre(run: Any) -> None:
+    mark = entry("", 0, 30, uid="p", startTime="2026-03-30T23:59:00Z", microUsdPerHour=3_600_000)
+    items = [job([entry("2026-03", 1_000_000, 10)]), job([], [mark], name="other")]
+    for form, amount in (("csv", "costUsd"), ("focus", "BilledCost")):
+        (found,) = rows(run(items, "ledger", "export", "--period", "2026-03", "-o", form, "--group-by", "cost-centre"))
+        assert found[amount] == "1.030000"
+
+
+def test_without_a_period_each_month_is_a_row_of_its_own_in_its_own_time(run: Any) -> None:
+    """A training from March 30 on: what it cost in April is no charge of March, and has an id of its own."""
+    items = [job([entry("2026-03", 5_000_000, 100), entry("2026-04", 7_000_000, 200)])]
+    found = rows(run(items, "ledger", "export"))
+    assert [(row["month"], row["costUsd"]) for row in found] == [("2026-03", "5.000000"), ("2026-04", "7.000000")]
+    assert len({row["rowId"] for row in found}) == 2
+    focus = rows(run(items, "ledger", "export", "-o", "focus"))
+    assert [(row["BillingPeriodStart"], row["ChargePeriodStart"], row["ChargePeriodEnd"]) for row in focus] == [
+        ("2026-03-01T00:00:00Z", "2026-03-30T12:00:00Z", "2026-04-01T00:00:00Z"),
+        ("2026-04-01T00:00:00Z", "2026-04-01T00:00:00Z", "2026-04-20T12:00:00Z"),
+    ]
+    assert [len(row["x_RowId"]) for row in focus] == [32, 32]
+    assert len({row["x_RowId"] for row in focus}) == 2
+    by_centre = rows(run(items, "ledger", "export", "--group-by", "cost-centre"))
+    assert [(row["month"], row["costUsd"]) for row in by_centre] == [("2026-03", "5.000000"), ("2026-04", "7.000000")]
+
+
+FEBRUARY = {**MARCH, "month": "2026-02", "costMicroUsd": 2_000_000}
+
+
+def kept(run: Any, folder: Path, form: str) -> list[str]:
+    """Exports of February and March, both closed."""
+    items = [*closed(FEBRUARY, month="2026-02"), *closed(MARCH, FEBRUARY | {"costMicroUsd": 250_000, "pods": 0})]
+    files = []
+    for month in ("2026-02", "2026-03"):
+        file = folder / f"{month}.csv"
+        with file.open("w", newline="") as out:
+            out.write(run(items, "ledger", "export", "--period", month, "-o", form).stdout)
+        files.append(str(file))
+    return files
+
+
+def reconcile(invoice: Path, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["reconcile-invoice", str(invoice), *arguments])
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("form", ["csv", "focus"])
+def test_an_invoice_of_two_months_is_held_against_the_exports_that_were_kept(
+    form: str, run: Any, tmp_path: Path
+) -> None:
+    february, march = kept(run, tmp_path, form)
+    invoice = tmp_path / "invoice.csv"
+    invoice.write_text("plan,costUsd\nh100,5.25\n")
+    both = ("--ledger", february, "--ledger", march)
+    assert reconcile(invoice, *both) == (0, "0 of 1 lines differ; invoice 5.250000 USD, ledger 5.250000 USD")
+    code, text = reconcile(invoice, "--ledger", march)
+    assert (code, "the ledger has 1 pods that ended in the month" in text) == (1, True)
+    assert "corrections of 2026-02: 0.250000 USD" in text
+    assert reconcile(invoice, *both, "-n", "team-b")[1].startswith("plan h100: invoice 5.250000 USD, not in the ledger")
+    whole = tmp_path / "bill.csv"
+    whole.write_text(Path(february).read_text() + Path(march).read_text().partition("\n")[2])
+    assert reconcile(whole, *both, "--tolerance-usd", "0")[0] == 0
+
+
+def test_exports_that_overlap_are_named_and_refused(run: Any, tmp_path: Path) -> None:
+    february, march = kept(run, tmp_path, "csv")
+    invoice = tmp_path / "invoice.csv"
+    invoice.write_text("plan,costUsd\nh100,5.25\n")
+    code, text = reconcile(invoice, "--ledger", february, "--ledger", march, "--ledger", march)
+    assert code == 2
+    assert f"month 2026-03 of namespace team-a is at {march} line 2 and again at {march} line 2" in text
+    assert reconcile(invoice, "--ledger", march, "--period", "2026-03")[0] == 2
+    assert "leave --period and --from out" in reconcile(invoice, "--ledger", march, "--from", march)[1]
+    assert "No such file" in reconcile(invoice, "--ledger", str(tmp_path / "none.csv"))[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("plan,costUsd,rowId\nh100,1,a\nh100,1,b\nh100,1,a\n", "lines 2 and 4 are one row, `rowId` a: exports overlap"),
+        ("SkuId,BilledCost,x_RowId\nh100,1,a\nh100,1,a\n", "lines 2 and 3 are one row, `x_RowId` a"),
+        ("plan,costUsd\nh100,1\nplan,costUsd\nh100,2\n", "line 3: is the first line again"),
+        (
+            "SkuId,BilledCost,BillingPeriodStart\nh100,1,2026-03-01T00:00:00Z\nh100,1,2026-04-01T00:00:00Z\n",
+            "line 3: is of 2026-04 by `BillingPeriodStart`, and 2026-03 is asked for",
+        ),
+        ("plan,costUsd\nh100,1e999999\n", "line 2: `costUsd` must be at most 1000000000000"),
+        (f"plan,costUsd\n{'a' * 200_000}\n", "is no CSV"),
+    ],
+)
+def test_an_invoice_that_was_put_together_wrongly_is_refused(run: Any, body: str, said: str, tmp_path: Path) -> None:
+    invoice = tmp_path / "invoice.csv"
+    invoice.write_text(body)
+    done = run(closed(MARCH), "reconcile-invoice", str(invoice), "--period", "2026-03")
+    assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output
+
+
+@pytest.mark.parametrize("tolerance", ["NaN", "sNaN", "Infinity", "-1", "1e30", "a lot", ""])
+def test_a_tolerance_that_is_none_is_refused(tolerance: str, run: Any, tmp_path: Path) -> None:
+    invoice = tmp_path / "invoice.csv"
+    invoice.write_text("plan,costUsd\nh100,3\n")
+    done = run(closed(MARCH), "reconcile-invoice", str(invoice), "--tolerance-usd", tolerance)
+    assert (done.exit_code, "--tolerance-usd must be a decimal number from 0" in " ".join(done.output.split())) == (
+        2,
+        True,
+    )
+
+
+def test_amounts_below_a_microdollar_are_added_up_before_they_are_rounded() -> None:
+    _, sums = read_invoice("plan,costUsd\n" + "h100,0.0000004\n" * 5)
+    assert list(sums.values()) == [2]
+
+
+def test_an_object_that_is_saved_twice_is_refused_and_so_is_a_status_that_is_none(run: Any) -> None:
+    one = job([entry("2026-03", 1, 1)])
+    said = [
+        (one, one, "LLMTrainingJob team-a/gpt is in it twice"),
+        (closed(MARCH)[0], closed(MARCH)[0], "ConfigMap llmtrain-system/llmtrain-ledger-closed-team-a-2026-03-1 is in it twice"),
+        (one, job([entry("2026-03", "much", 1)], name="b"), "LLMTrainingJob team-a/b: `status.ledger.entries.0.costMicroUsd`"),
+        (one, {"kind": "LLMTrainingJob", "metadata": {"name": "b"}}, "no objects of Kubernetes"),
+    ]  # fmt: skip
+    for first, second, words in said:
+        for asked in (("ledger", "export"), ("cost", "--month", "2026-03"), ("ledger", "waste"), ("ledger", "show")):
+            done = run([first, second], *asked)
+            assert (done.exit_code, words in " ".join(done.output.split())) == (2, True), (
+                asked,
+                done.output,
+                done.exception,
+            )
