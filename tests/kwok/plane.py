@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -31,10 +31,13 @@ PLANS: dict[str, Any] = {
 
 
 class Plane:
-    """The programs, by pid; the administrator's way in."""
+    """The programs, by pid; the administrator's way in. `definitions` are CustomResourceDefinitions, this commit's if not given."""
 
-    def __init__(self, state: Path, nodes: int, timing: stages.Timing) -> None:
+    def __init__(
+        self, state: Path, nodes: int, timing: stages.Timing, definitions: Sequence[dict[str, Any]] | None = None
+    ) -> None:
         self.state, self._nodes, self._timing = state, nodes, timing
+        self._definitions = crds() if definitions is None else definitions
         self.numbers = itertools.count(1)
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -58,7 +61,7 @@ class Plane:
         self.run_program("kwok", f"--kubeconfig={self.kubeconfig}", f"--config={self.state / 'stages.yaml'}",
                   "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-ip=127.0.0.1",
                   "--cidr=127.0.0.1/24", "--node-lease-duration-seconds=0")  # fmt: skip
-        for crd in crds():
+        for crd in self._definitions:
             self.kubectl("apply", "-f", "-", body=crd)
         self.kubectl(
             "wait",

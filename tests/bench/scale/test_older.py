@@ -1,15 +1,17 @@
 """This commit's operator beside an older one's, alternated in one run: pods created and taken down, and what rest costs.
 
 `OLDER=10d6fb5 pytest tests/bench/scale/test_older.py -s`; SHAPES and ROUNDS (seven or more) as in test_rates.py, JOBS is
-the number of jobs that each of the two has at rest. Rates are shares of a bare client's of the same round. Nothing about
-time is asserted.
+the number of jobs that each of the two has at rest. Each has an apiserver of its own with its own commit's definitions.
+Rates are shares of a bare client's of the same round on the same apiserver. Nothing about time is asserted.
 """
 
 import asyncio
+import contextlib
 import os
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ import pytest
 from tests.bench.scale.contenders import Ours, Shape, curating, each, jobs_in, space
 from tests.bench.scale.least import Sample
 from tests.bench.scale.observer import Observer
-from tests.bench.scale.older import At, checkout
-from tests.bench.scale.test_rates import BARE, DELETED, GONE, RATE, SUSPENDED, Course
+from tests.bench.scale.older import At, checkout, definitions
+from tests.bench.scale.test_rates import BARE, CPU, DELETED, GONE, PATIENCE, RATE, SUSPENDED, Course
 from tests.bench.scale.test_thousand import requests, resident_mb
 from tests.kwok.plane import ROOT, Admin, Plane, until
 from tests.kwok.stages import Timing
@@ -32,18 +34,47 @@ WINDOWS, WINDOW_SECONDS, CALM_SECONDS = 8, 60, 120
 NOW, BEFORE = "now", "before"
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    plane = Plane(tmp_path_factory.mktemp("older"), 50, Timing(start=100, work=None, stop=100, preflight=100))
-    plane.start()
-    yield plane
-    plane.stop()
+@dataclass
+class Side:
+    """A commit with an apiserver of its own, and what was measured on it."""
+
+    name: str
+    plane: Plane
+    admin: Admin
+    source: Path
+    course: Course
+
+    def operator(self) -> At:
+        """Its operator, which does not run yet."""
+        return At(self.plane, self.admin, self.name, self.source)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with checkout(OLDER, tmp_path_factory.mktemp("source") / "older") as folder:
-        yield folder
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Plane, Path]]]:
+    """Both apiservers run all the time, so that one idles beside the other."""
+    with contextlib.ExitStack() as stack:
+        older = stack.enter_context(checkout(OLDER, tmp_path_factory.mktemp("source") / "older"))
+        found = {}
+        for name, source in ((NOW, ROOT), (BEFORE, older)):
+            timing = Timing(start=100, work=None, stop=100, preflight=100)
+            plane = Plane(tmp_path_factory.mktemp(name), 50, timing, definitions(source))
+            plane.start()
+            stack.callback(plane.stop)
+            found[name] = plane, source
+        yield found
+
+
+@pytest.fixture
+async def sides(planes: dict[str, tuple[Plane, Path]]) -> AsyncIterator[list[Side]]:
+    async with contextlib.AsyncExitStack() as stack:
+        found = []
+        for name, (plane, source) in planes.items():
+            admin = await stack.enter_async_context(Admin(plane))
+            course = Course(admin)
+            await course.observer.start()
+            stack.push_async_callback(course.observer.close)
+            found.append(Side(name, plane, admin, source, course))
+        yield found
 
 
 def told(what: str, ratios: Sequence[float], better: str) -> None:
@@ -54,54 +85,66 @@ def told(what: str, ratios: Sequence[float], better: str) -> None:
 
 
 @pytest.mark.timeout(7200)
-async def test_pods_come_and_go_no_slower(plane: Plane, admin: Admin, source: Path) -> None:
-    course = Course(admin)
-    await course.observer.start()
+async def test_pods_come_and_go_no_slower(sides: list[Side]) -> None:
     print()
     for shape in SHAPES:
-        two = [At(plane, admin, name, tree, [space(name, shape)]) for name, tree in ((NOW, ROOT), (BEFORE, source))]
-        await _play(course, shape, two)
-        _report(course, shape)
-    await course.observer.close()
+        await _play(sides, shape)
+        _report({side.name: side.course for side in sides}, shape)
 
 
-async def _play(course: Course, shape: Shape, two: list[At]) -> None:
-    """Both in turn, who begins changes, and a bare client behind each of them."""
-    await course.admin.namespace(f"bare-{shape.clusters}")
-    try:
-        for contender in two:
-            await course.prepare(contender, shape)
+async def _play(sides: list[Side], shape: Shape) -> None:
+    """Both in turn, who begins changes, and a bare client behind each of them, which makes the older one's pods."""
+    with contextlib.ExitStack() as stack:
+        operators = {}
+        for side in sides:
+            await side.admin.namespace(f"bare-{shape.clusters}")
+            one = operators[side.name] = side.operator()
+            await side.course.prepare(one, shape)
+            stack.callback(one.process.stop)
+        sample = await _sample(sides[-1], operators[BEFORE], shape)
         for number in range(1, ROUNDS + 1):
-            for contender in two if number % 2 else reversed(two):
-                await course.up(contender, shape)
-                sample = await Sample.of(course.admin, space(contender.name, shape))
-                end = course.delete if number == ROUNDS else course.suspend
-                await end(contender, shape)
-            await course.bare(shape, sample)
-    finally:
-        for contender in two:
-            contender.process.stop()
+            for side in sides if number % 2 else reversed(sides):
+                course, one = side.course, operators[side.name]
+                await course.up(one, shape)
+                await (course.delete if number == ROUNDS else course.suspend)(one, shape)
+                await course.bare(shape, sample)
 
 
-def _report(course: Course, shape: Shape) -> None:
+async def _sample(side: Side, one: At, shape: Shape) -> Sample:
+    """Of a round that is not measured."""
+    namespace = space(one.name, shape)
+    await one.suspend(namespace, shape, False)
+    await side.course.observer.reach(namespace, shape.total, PATIENCE)
+    sample = await Sample.of(side.admin, namespace)
+    await one.suspend(namespace, shape, True)
+    await side.course.observer.reach(namespace, 0, PATIENCE)
+    return sample
+
+
+def _report(courses: dict[str, Course], shape: Shape) -> None:
     """Shares of the bare client of the same round, and their ratios."""
-    figures = course.figures
-    bare = figures[BARE, str(shape), RATE]
-    shares = {name: [rate / other for rate, other in zip(figures[name, str(shape), RATE], bare, strict=True)]
-              for name in (NOW, BEFORE)}  # fmt: skip
-    for name in (NOW, BEFORE):
-        print(f"{shape}, {RATE}: {name} is {statistics.median(shares[name]):.0%} of the bare client")
+    shares = {name: _shares(course, name, shape, RATE, RATE) for name, course in courses.items()}
+    for name, found in shares.items():
+        print(f"{shape}, {RATE}: {name} is {statistics.median(found):.0%} of the bare client")
     told(f"{shape}, share of the bare client's rate", _ratios(shares[NOW], shares[BEFORE]), "higher")
-    gone = figures[BARE, str(shape), GONE]
-    for unit, others in ((SUSPENDED, gone[:-1]), (DELETED, gone[-1:])):
-        times = {name: [one / other for one, other in zip(figures[name, str(shape), unit], others, strict=True)]
-                 for name in (NOW, BEFORE)}  # fmt: skip
-        if len(others) > 1:
+    for unit in (SUSPENDED, DELETED):
+        times = {name: _shares(course, name, shape, unit, GONE) for name, course in courses.items()}
+        if len(times[NOW]) > 1:
             told(f"{shape}, {unit}, times the bare client's", _ratios(times[NOW], times[BEFORE]), "lower")
         else:
             print(
                 f"{shape}, {unit}, times the bare client's: {NOW} {times[NOW][0]:.2f}, {BEFORE} {times[BEFORE][0]:.2f}"
             )
+    for unit in CPU.values():
+        mine, other = (courses[name].figures[name, str(shape), unit] for name in (NOW, BEFORE))
+        told(f"{shape}, {unit}", _ratios(mine, other), "lower")
+
+
+def _shares(course: Course, name: str, shape: Shape, unit: str, bare_unit: str) -> list[float]:
+    """By round. The last ended with a deletion, the others with a suspension."""
+    own, bare = course.figures[name, str(shape), unit], course.figures[BARE, str(shape), bare_unit]
+    beside = bare[-len(own) :] if unit == DELETED else bare[: len(own)]
+    return [one / other for one, other in zip(own, beside, strict=True)]
 
 
 def _ratios(now: Sequence[float], before: Sequence[float]) -> list[float]:
@@ -109,20 +152,16 @@ def _ratios(now: Sequence[float], before: Sequence[float]) -> list[float]:
 
 
 @pytest.mark.timeout(7200)
-async def test_rest_costs_no_more(plane: Plane, admin: Admin, source: Path) -> None:
+async def test_rest_costs_no_more(sides: list[Side]) -> None:
     """Both have as many jobs at rest, at the same time: what else the machine does meets both alike."""
-    observer = Observer(admin)
-    await observer.start()
-    two = [At(plane, admin, name, tree, [f"rest-{name}"]) for name, tree in ((NOW, ROOT), (BEFORE, source))]
-    try:
-        for one in two:
-            await _started(admin, observer, one)
+    with contextlib.ExitStack() as stack:
+        two = []
+        for side in sides:
+            two.append(side.operator())
+            await _started(side.admin, side.course.observer, two[-1])
+            stack.callback(two[-1].process.stop)
         await asyncio.sleep(CALM_SECONDS)
         figures = [await _window(two) for _ in range(WINDOWS)]
-    finally:
-        for one in two:
-            one.process.stop()
-        await observer.close()
     print()
     for index, (what, unit) in enumerate((("CPU", "core"), ("memory", "MB"), ("requests", "a second"))):
         now, before = ([figure[name][index] for figure in figures] for name in (NOW, BEFORE))
