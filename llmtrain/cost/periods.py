@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from llmtrain.cost.money import amount_micro_usd, billed_seconds
 
@@ -44,6 +45,7 @@ def month_of(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m}"
 
 
+@lru_cache(maxsize=512)
 def month_bounds(month: str) -> tuple[datetime, datetime]:
     """Its first instant, and that of the next. ValueError for what is no month."""
     if not MONTH.fullmatch(month):

@@ -50,7 +50,8 @@ def exposure(
     more: Iterable[Price],
 ) -> int:
     """The whole bill, microdollars, if every pod that lives, and `more` that are asked for now, end in `seconds`."""
-    alive = [pod for pod in pods if pod.uid not in ledger.settled]
+    settled = set(ledger.settled)
+    alive = [pod for pod in pods if pod.uid not in settled]
     owed = sum(_owed(pod, nodes, now, seconds) for pod in alive)
     return settled_micro_usd(ledger) + owed + sum(price_for(price, seconds) for price in more)
 

@@ -10,7 +10,7 @@ because its kubelet rejected it after a restart.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial, reduce
+from functools import partial
 
 from llmtrain.api.status import (
     AttemptRecord,
@@ -23,7 +23,7 @@ from llmtrain.api.status import (
     StageStatus,
 )
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
-from llmtrain.cost.periods import Tariff, shares
+from llmtrain.cost.periods import Share, Tariff, shares
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, bill, format_time, parse_time
@@ -57,8 +57,9 @@ def settle(
     marks = {mark.uid: mark for mark in ledger.high_water}
     alive, phases = {pod.uid for pod in pods}, Shares(stage)
     settled = [uid for uid in ledger.settled if uid in alive]
+    booked = set(settled)
     for pod in pods:
-        if pod.uid in settled:
+        if pod.uid in booked:
             continue
         before, span = marks.pop(pod.uid, None), pod.span(nodes, now)
         if span.final and before is None and not pod.held:
@@ -136,29 +137,25 @@ def by_month(whole: LedgerEntry, start: datetime, tariff: Tariff) -> list[Ledger
     The split is cut in its own order, as if the pod had first waited and then worked; the electricity by seconds.
     """
     found = list[LedgerEntry]()
-    parts = shares(start, whole.pod_seconds, tariff)
-    billed = seconds = 0
-    for part in parts:
-        billed, seconds = billed + part.billed_seconds, seconds + part.pod_seconds
-        split = wastesplit.less(wastesplit.first(whole.split, billed), _sum(one.split for one in found))
-        entry = LedgerEntry(
-            **vars(part),
-            **{name: getattr(whole, name) for name in ("stage", "role", "plan", "tenure")},
-            pods=whole.pods if part is parts[-1] else 0,
-            split=split,
-            cost_split=wastesplit.money(split, part.cost_micro_usd),
-            energy_joules=_by_seconds(whole, seconds) - sum(one.energy_joules for one in found),
-        )
-        found.append(entry)
-    return found
+    *full, last = shares(start, whole.pod_seconds, tariff)
+    left = whole.model_copy(update={"pods": 0})
+    seconds = told = 0
+    for part in full:
+        seconds += part.pod_seconds
+        joules_there = whole.energy_joules * seconds // whole.pod_seconds - told
+        split, told = wastesplit.first(left.split, part.billed_seconds), told + joules_there
+        found.append(_of_month(left, part, {"split": split, "energy_joules": joules_there}))
+        left = left.model_copy(update={"split": wastesplit.less(left.split, split)})
+    # Nearly every pod ends in the month that it began in: no part of its bill is then worked out twice.
+    rest = {"pods": whole.pods, "energy_joules": whole.energy_joules - told}
+    return [*found, _of_month(left, last, rest)]
 
 
-def _by_seconds(whole: LedgerEntry, seconds: int) -> int:
-    return whole.energy_joules * seconds // whole.pod_seconds if whole.pod_seconds else whole.energy_joules
-
-
-def _sum(splits: Iterable[Split]) -> Split:
-    return reduce(wastesplit.add, splits, Split())
+def _of_month(whole: LedgerEntry, part: Share, changes: Mapping[str, object]) -> LedgerEntry:
+    """What a month has of a bill."""
+    entry = whole.model_copy(update={**vars(part), **changes})
+    entry.cost_split = wastesplit.money(entry.split, part.cost_micro_usd)
+    return entry
 
 
 def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, Node]) -> HighWater:
