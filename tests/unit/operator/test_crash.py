@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.operator.fake_cluster import clone
 from tests.unit.operator.scenario import Scenario
+from tests.unit.virtual_time import in_virtual_time
 
 
 async def test_a_crash_is_told_once_in_a_condition_and_the_next_turn_takes_it_back() -> None:
@@ -56,6 +57,7 @@ async def test_a_crash_that_cannot_be_told_is_no_crash(monkeypatch: pytest.Monke
     await tell_crash(run.cluster, "team-a", "gpt", KeyError("x"), run.cluster.now)
 
 
+@in_virtual_time
 async def test_pods_that_cannot_be_listed_are_why_the_job_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of such a turn is written, so somebody else has to say so; the next one that works takes it back."""
     run = Scenario()

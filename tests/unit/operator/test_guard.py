@@ -25,6 +25,7 @@ from tests.unit.operator.booked import ledgers
 from tests.unit.operator.fake_cluster import FakeCluster, clone, stamp
 from tests.unit.operator.scenario import CPU_PLAN, Scenario
 from tests.unit.operator.test_operator_health import orphaned
+from tests.unit.virtual_time import in_virtual_time
 
 PODS = "api/v1/pods"
 
@@ -54,6 +55,7 @@ async def test_a_loop_that_ends_in_a_bug_begins_anew_and_is_counted_by_its_name(
     assert registry.get_sample_value("llmtrain_operator_loop_crashes_total", {"loop": "upkeep"}) == 0
 
 
+@in_virtual_time
 async def test_the_process_ends_with_the_watch_and_not_with_a_bug_beside_it() -> None:
     signal, crashes = asyncio.Event(), list[str]()
 
@@ -73,6 +75,7 @@ async def test_the_process_ends_with_the_watch_and_not_with_a_bug_beside_it() ->
     assert {"sweep", "upkeep"} == set(crashes)
 
 
+@in_virtual_time
 async def test_a_loop_that_is_to_end_is_waited_for() -> None:
     """What it leaves behind would be cancelled in the midst of its own end, with all that the process runs."""
     begun, ended = asyncio.Event(), list[str]()

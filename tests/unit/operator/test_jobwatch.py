@@ -8,6 +8,8 @@ import pytest
 from llmtrain_operator.client import ApiError
 from llmtrain_operator.jobwatch import JobWatch
 
+from tests.unit.virtual_time import in_virtual_time
+
 ABSENT = ApiError(404, "NotFound", "the server could not find the requested resource")
 SILENT = ApiError(0, "NoAnswer", "cut")
 Answer = str | ApiError
@@ -80,6 +82,7 @@ async def played(server: Server, follower: Follower) -> int:
     ],
     ids=["never", "later", "served", "not answered", "gone", "gone and back", "restored", "restored and followed"],
 )
+@in_virtual_time
 async def test_it_is_started_where_jobs_are_served_and_anew_where_that_began_anew(
     answers: Sequence[Answer], started: int, stopped: int
 ) -> None:
@@ -89,6 +92,7 @@ async def test_it_is_started_where_jobs_are_served_and_anew_where_that_began_ane
     assert follower.stopped == started, "it is asked to stop, not cancelled, where the process ends"
 
 
+@in_virtual_time
 async def test_each_namespace_is_asked_for() -> None:
     asked = list[str]()
 
@@ -105,12 +109,14 @@ async def test_each_namespace_is_asked_for() -> None:
     assert (asked[:3], follower.started) == (["a", "b", "a"], 1)
 
 
+@in_virtual_time
 async def test_a_bug_of_the_watch_is_raised_to_whoever_begins_it_anew() -> None:
     watch = JobWatch(Server("10"), [], Follower([ValueError("broken")]).follow, lambda: None)
     with pytest.raises(ValueError, match="broken"):
         await asyncio.wait_for(watch.run(), 5)
 
 
+@in_virtual_time
 async def test_a_watch_that_ends_unasked_had_a_signal() -> None:
     """kopf holds the process' signals until they are taken back from it."""
     over = list[str]()

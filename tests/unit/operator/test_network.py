@@ -25,6 +25,8 @@ from llmtrain.network import Server, authority, has_ipv6, serve
 from tests.unit.operator.scenario import Scenario, job_spec
 
 ON = NetworkSettings(enabled=True)
+PATIENCE_SECONDS = 30
+"""With a server of this process, on a machine that has other things to do."""
 LOOPBACK = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
 
 
@@ -56,13 +58,13 @@ class Answers(BaseHTTPRequestHandler):
 async def test_a_head_is_asked_at_an_address_of_either_family(monkeypatch: pytest.MonkeyPatch) -> None:
     server, reader = serve(0, Answers), ProgressReader()
     monkeypatch.setattr(progress, "HTTP_PORT", server.server_port)
+    monkeypatch.setattr(progress, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
     memories = {address: Memory() for address in LOOPBACK}
     for address, memory in memories.items():
         reader.ask(Head(address, address), memory)
-    for _ in range(200):
-        if all(memory.progress is not None for memory in memories.values()):
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not all(memory.progress is not None for memory in memories.values()):
+            await asyncio.sleep(0.01)
     await reader.close()
     end(server)
     assert [memory.progress and memory.progress.done for memory in memories.values()] == [5] * len(LOOPBACK)
@@ -71,7 +73,9 @@ async def test_a_head_is_asked_at_an_address_of_either_family(monkeypatch: pytes
 def test_the_operators_probes_answer_on_both_families() -> None:
     server, answers = serve_health(Health(lambda: 1.0), 0), []
     for address in LOOPBACK:
-        with urllib.request.urlopen(f"http://{authority(address, server.server_port)}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://{authority(address, server.server_port)}/healthz", timeout=PATIENCE_SECONDS
+        ) as answer:
             answers.append(answer.read())
     end(server)
     assert answers == [b"ok"] * len(LOOPBACK)
@@ -86,7 +90,7 @@ def test_a_kernel_without_ipv6_is_served_on_ipv4(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(socket, "socket", Absent)
     server = serve(0, Answers)
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=PATIENCE_SECONDS) as answer:
         assert answer.status == 200
     end(server)
 

@@ -28,6 +28,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.operator.booked import booked_micro_usd, ledgers
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
+from tests.unit.virtual_time import in_virtual_time
 
 
 class Clock:
@@ -82,7 +83,7 @@ def test_the_probes_answer_from_a_thread_of_their_own() -> None:
 
 TOLD: list[tuple[str, str, str]] = []
 """Of crashes: whose loop, and what it ended in."""
-RESTED = Outlook(0)
+RESTED = Outlook(15)
 """Of a turn of a job at rest."""
 
 
@@ -113,6 +114,7 @@ def make_jobs(turn: Any) -> tuple[Jobs, CollectorRegistry]:
     ), registry
 
 
+@in_virtual_time
 async def test_a_turn_reads_no_older_job_than_anybody_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = Scenario(), list[str]()
     get = run.cluster.get
@@ -132,6 +134,7 @@ async def test_a_turn_reads_no_older_job_than_anybody_told_of(monkeypatch: pytes
     assert asked[-1] == "1000000"
 
 
+@in_virtual_time
 async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_none() -> None:
     live = 0
 
@@ -140,19 +143,20 @@ async def test_a_job_that_somebody_touched_has_a_live_turn_and_one_at_rest_has_n
         live += 1
         memory.job.told = ""  # as a read of the job has it
         memory.rest = Rest(Kept(datetime.now(UTC), b""), still=True)
-        return Outlook(0)
+        return Outlook(15)
 
     jobs, _ = make_jobs(turn)
     jobs.ensure("a", "b", "1")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(100)
     assert live == 1
     jobs.ensure("a", "b", "2")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(100)
     await jobs.close()
     assert live == 2
 
 
 @pytest.mark.parametrize(("told", "turns"), [("7", 1), ("8", 2)])
+@in_virtual_time
 async def test_a_change_told_of_during_a_turn_wakes_nobody_if_the_turn_made_it(told: str, turns: int) -> None:
     """The watch is often quicker than the answer to the write that it tells of."""
     live = 0
@@ -195,6 +199,7 @@ async def test_a_loop_keeps_nothing_of_the_event_that_began_it() -> None:
     assert seen == ["nothing"]
 
 
+@in_virtual_time
 async def test_a_thousand_loops_that_begin_together_have_their_turns_in_order() -> None:
     under_way, most, begun = 0, 0, list[str]()
 
@@ -234,6 +239,7 @@ async def test_after_an_error_the_job_is_read_as_it_is_now() -> None:
     await run.turn()
 
 
+@in_virtual_time
 async def test_a_loop_that_ends_in_a_bug_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "LONGEST_ERROR_PAUSE", 0.01)
     calls = 0
@@ -351,6 +357,7 @@ class Crowded(Slow):
 @pytest.mark.parametrize(
     ("actions", "at_once"), [(creates(100), 5), ([DeletePod(pod(str(n))) for n in range(100)], 10)], ids=["come", "go"]
 )
+@in_virtual_time
 async def test_an_apiserver_with_no_time_left_is_asked_for_less_at_once(actions: list[Action], at_once: int) -> None:
     performer = Crowded()
     await side_by_side(performer, actions)
@@ -441,6 +448,7 @@ async def test_the_sweep_starts_the_loop_of_a_job_that_no_event_told_of() -> Non
     assert seen == [("team-a", "gpt", run.job["metadata"]["resourceVersion"])]
 
 
+@in_virtual_time
 async def test_a_job_loop_that_is_cancelled_by_what_it_waits_for_is_started_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -463,6 +471,7 @@ async def test_a_job_loop_that_is_cancelled_by_what_it_waits_for_is_started_anew
 
 
 @pytest.mark.parametrize("told", [True, False])
+@in_virtual_time
 async def test_a_job_made_under_the_name_of_one_that_goes_has_a_loop(told: bool) -> None:
     """Its event may come while the last turn of its predecessor ends, or that turn may read it."""
     memories = list[Memory]()

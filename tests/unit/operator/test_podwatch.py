@@ -10,6 +10,8 @@ from llmtrain_operator.connection import proxy_of
 from llmtrain_operator.observation import Tale
 from llmtrain_operator.podwatch import GONE, PodWatch
 
+from tests.unit.virtual_time import in_virtual_time
+
 Event = tuple[str, str] | tuple[str, str, Object]
 
 
@@ -67,6 +69,7 @@ async def told(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> tuple[list[tu
     return tales, len(everybody)
 
 
+@in_virtual_time
 async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -77,6 +80,7 @@ async def test_the_operators_own_writes_wake_nobody_but_an_object_that_is_gone_d
     assert await told(stream, monkeypatch) == ([("102", Tale.CHANGED), ("105", Tale.GONE)], 1)
 
 
+@in_virtual_time
 async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ending, held = {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["llmtrain.dev/settle"]}
     stream = Stream(
@@ -95,6 +99,7 @@ async def test_of_a_pod_that_is_billed_and_released_only_its_going_is_told(monke
     assert tales == [*changed[:2], ("1021", Tale.ENDED), changed[2], ("106", Tale.GONE)]
 
 
+@in_virtual_time
 async def test_who_is_deleted_or_unlabelled_while_our_finalizer_holds_it_is_told_as_leaving(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,6 +128,7 @@ async def test_who_is_deleted_or_unlabelled_while_our_finalizer_holds_it_is_told
     assert seen == ["102", "103"]
 
 
+@in_virtual_time
 async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wakes_everybody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,6 +137,7 @@ async def test_a_watch_that_ends_goes_on_where_it_was_and_one_that_is_too_old_wa
     assert stream.asked == ["100", "102", "102", "102"]
 
 
+@in_virtual_time
 async def test_a_watch_does_not_go_on_ahead_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """etcd was restored from a backup while the connection was cut: from the old version the watch would be silent."""
     monkeypatch.setattr("llmtrain_operator.podwatch.PAUSE_SECONDS", 0)

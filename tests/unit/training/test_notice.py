@@ -1,16 +1,15 @@
 """A worker that is taken away: what it trained is saved before it goes, and nothing waits for it in vain."""
 
 import subprocess
-import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from llmtrain_jobs.entrypoint import main as entrypoint
 from llmtrain_jobs.entrypoint.children import Children
-from llmtrain_jobs.entrypoint.main import Entrypoint
+from llmtrain_jobs.entrypoint.main import SAVE_SECONDS, Entrypoint
 from llmtrain_jobs.entrypoint.notice import Notice
 from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.training.ending import PATIENCE_SECONDS, Ending
@@ -105,16 +104,25 @@ def worker(tmp_path: Path) -> Entrypoint:
     return made
 
 
-def go(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch, head: bool = True) -> float:
-    """Seconds that the worker stays."""
+def go(
+    worker: Entrypoint, monkeypatch: pytest.MonkeyPatch, head: bool = True, saved_after: float | None = None
+) -> float:
+    """Seconds that the worker stays, by a clock that its sleeps move; `saved_after`: its training is saved by then."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if saved_after is not None and now[0] >= saved_after and Notice(worker.scratch.folder).is_given:
+            Notice(worker.scratch.folder).answer()
+
+    monkeypatch.setattr(entrypoint, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
     monkeypatch.setattr(entrypoint, "answers", lambda _: head)
-    started = time.monotonic()
     worker._let_it_save("head")
-    return time.monotonic() - started
+    return now[0]
 
 
 def test_a_worker_in_which_nobody_trains_goes_at_once(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert go(worker, monkeypatch) < 1
+    assert go(worker, monkeypatch) == 0
     assert not (worker.scratch.folder / "notice-leaving").exists()
 
 
@@ -125,37 +133,25 @@ def test_a_worker_whose_training_was_ended_with_its_group_goes_at_once(
     over = subprocess.Popen(["true"])
     over.wait()
     (worker.scratch.folder / "notice-listening").write_text(str(over.pid))
-    assert go(worker, monkeypatch) < 1
+    assert go(worker, monkeypatch) == 0
     assert not (worker.scratch.folder / "notice-leaving").exists()
 
 
 def test_a_worker_whose_head_is_gone_goes_at_once(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch) -> None:
     Notice(worker.scratch.folder).listen()
-    assert go(worker, monkeypatch, head=False) < 1
+    assert go(worker, monkeypatch, head=False) == 0
 
 
 def test_a_worker_stays_until_its_training_is_saved(worker: Entrypoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    notice = Notice(worker.scratch.folder)
-    notice.listen()
-
-    def train() -> None:
-        while not notice.is_given:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        notice.answer()
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    assert go(worker, monkeypatch) >= 0.3
-    thread.join()
+    Notice(worker.scratch.folder).listen()
+    assert 3 <= go(worker, monkeypatch, saved_after=3) < 3.5
 
 
 def test_a_worker_goes_within_its_grace_period_all_the_same(
     worker: Entrypoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Notice(worker.scratch.folder).listen()
-    monkeypatch.setattr(entrypoint, "SAVE_SECONDS", 0.5)
-    assert 0.5 <= go(worker, monkeypatch) < 5
+    assert SAVE_SECONDS <= go(worker, monkeypatch) < SAVE_SECONDS + 0.5
 
 
 def state(**changes: Any) -> dict[str, Any]:
