@@ -395,6 +395,10 @@ class Comparison(StatusModel):
     )
 
 
+ENDED_STATES = ("Succeeded", "Failed", "Invalid")
+"""In which a job is over, unless its manifest is changed."""
+
+
 class JobStatus(StatusModel):
     """Everything the operator knows of a job."""
 

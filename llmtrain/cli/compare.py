@@ -1,21 +1,20 @@
 """`llmtrain compare`: the same training on every plan."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from llmtrain.cli.cells import drawing
 from llmtrain.cli.estimate import PlanFiles
 from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
 from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law, split_cells
 from llmtrain.cli.numbers import number, spread
+from llmtrain.cli.outputs import PageOutput
 from llmtrain.cost.comparison import Comparison, Pair
 from llmtrain.cost.comparison import compare as compare_plans
 from llmtrain.cost.errors import InputError
@@ -28,14 +27,6 @@ from llmtrain.pricing.views import comparison_view
 from llmtrain.scaling.outcome import Expectation, Outcome, Split, Text
 
 
-class Output(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
-
-
 def register(app: typer.Typer) -> None:
     """Add `llmtrain compare`."""
     app.command()(compare)
@@ -45,7 +36,7 @@ def compare(
     job: Annotated[str | None, typer.Argument(help="Name of a job in the cluster.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Manifest of the job; - is standard input.")] = None,
     plans: PlanFiles = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or html.")] = Output.TABLE,
+    output: Annotated[PageOutput, typer.Option("--output", "-o", help="table, json or html.")] = PageOutput.TABLE,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the job.")] = "default",
     scaling_law: LawFile = None,
     bytes_per_token: BytesPerToken = None,
@@ -102,27 +93,26 @@ def losses_of(given: Given, expected: Expectation, text: Text) -> Losses | None:
     return None if found is None else Losses(expected, found, given.spec.training.cluster.plan_ref.name)
 
 
-def rendered(found: Comparison, output: Output, losses: Losses | None = None) -> str:
+def rendered(found: Comparison, output: PageOutput, losses: Losses | None = None) -> str:
     """The comparison as text."""
     loss = losses.outcome if losses else None
     bought = losses.bought(found) if losses else {}
-    if output is Output.JSON:
+    if output is PageOutput.JSON:
         return json.dumps(comparison_view(found, loss, bought), indent=2)
-    return compare_page(found, loss, bought) if output is Output.HTML else _tables(found, loss, bought)
+    return compare_page(found, loss, bought) if output is PageOutput.HTML else _tables(found, loss, bought)
 
 
 def _tables(found: Comparison, loss: Outcome | None, bought: Mapping[str, Split]) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=130, markup=False, emoji=False)
+    console, out = drawing(130)
     console.print(_plans(found))
     if loss is not None:
         console.print(_losses(loss, bought))
         for warning in loss.warnings:
-            console.print(f"warning: {warning}", markup=False, highlight=False)
+            console.print(f"warning: {warning}", highlight=False)
     for pair in found.pairs:
         console.print(_pair(pair))
     for plan, reason in found.skipped:
-        console.print(f"{plan} is left out: {reason}", markup=False, highlight=False)
+        console.print(f"{plan} is left out: {reason}", highlight=False)
     return out.getvalue().rstrip()
 
 

@@ -1,7 +1,6 @@
 """`llmtrain decide`: build, tune or call."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +10,16 @@ from rich.table import Table
 from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.inputs import complaints, read_text
 from llmtrain.cli.numbers import number, spread
+from llmtrain.cli.outputs import PageOutput
 from llmtrain.cost.errors import InputError
 from llmtrain.decision.analysis import Decision, Result
 from llmtrain.decision.analysis import decide as decided
 from llmtrain.decision.document import DecisionInput
 from llmtrain.decision.view import decision_view
 from llmtrain.pages.decide import break_even_sentence, decide_page
-from llmtrain.pricing.inputs import validated, yaml_documents
+from llmtrain.pricing.inputs import single_object, validated
 
 BARS = 5
-
-
-class Output(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +31,7 @@ def decide(
     file: Annotated[
         Path, typer.Option("--file", "-f", help="JSON or YAML: use, options, figures; - is standard input.")
     ],
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or html.")] = Output.TABLE,
+    output: Annotated[PageOutput, typer.Option("--output", "-o", help="table, json or html.")] = PageOutput.TABLE,
 ) -> None:
     """Train a model of your own, rented or owned, tune an open one or pay for an API: what the same use costs each way.
 
@@ -52,21 +44,19 @@ def decide(
 
 def read_decision(text: str) -> DecisionInput:
     """The file's one object; InputError names the first field that is wrong."""
-    documents = yaml_documents(text)
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InputError("(file)", "must be one object with `use` and `options`")
+    given = single_object(text, "(file)", "one object with `use` and `options`")
     try:
-        return validated(DecisionInput, documents[0], "")
+        return validated(DecisionInput, given, "")
     except InputError as error:
         # A bare number is read as the `value` of an object, which nobody wrote.
         raise InputError(error.field.removesuffix(".value"), error.message) from error
 
 
-def rendered(found: Decision, output: Output) -> str:
+def rendered(found: Decision, output: PageOutput) -> str:
     """The decision as text."""
-    if output is Output.JSON:
+    if output is PageOutput.JSON:
         return json.dumps(decision_view(found), indent=2)
-    return decide_page(found) if output is Output.HTML else _tables(found)
+    return decide_page(found) if output is PageOutput.HTML else _tables(found)
 
 
 def _tables(found: Decision) -> str:

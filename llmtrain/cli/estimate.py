@@ -1,6 +1,5 @@
 """`llmtrain estimate`: the bill before the run."""
 
-import io
 import json
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,12 +8,11 @@ from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.training import Device
-from llmtrain.cli.cells import cell
+from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.inputs import Given, complaints, job_from_file, only_job
 from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law
 from llmtrain.cli.numbers import spread
@@ -96,10 +94,9 @@ def rendered(found: Estimate, output: Output, loss: Outcome | None = None) -> st
 
 
 def _tables(found: Estimate, loss: Outcome | None) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=118, markup=False, emoji=False)
+    console, out = drawing(118)
     console.print(_stages(found))
-    console.print(_facts(found), markup=False, highlight=False)
+    console.print(_facts(found), highlight=False)
     if loss is not None:
         console.print(loss_table(loss))
     assumptions = Table("assumption", "value", "source", "date", title="What this rests on")
@@ -107,7 +104,7 @@ def _tables(found: Estimate, loss: Outcome | None) -> str:
         assumptions.add_row(each.name, each.value, cell(each.source), each.date)
     console.print(assumptions)
     for warning in (*found.warnings, *(loss.warnings if loss else ())):
-        console.print(f"warning: {warning}", markup=False, highlight=False)
+        console.print(f"warning: {warning}", highlight=False)
     return out.getvalue().rstrip()
 
 

@@ -18,7 +18,7 @@ from rich.live import Live
 from llmtrain.api.job import Storage
 from llmtrain.api.kubeyaml import documents
 from llmtrain.api.stageconfig import STAGE_CONTAINER
-from llmtrain.api.status import JobStatus, Stage
+from llmtrain.api.status import ENDED_STATES, JobStatus, Stage
 from llmtrain.cli.inputs import cluster_plans
 from llmtrain.cli.inside import read_inside
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json, or_exit
@@ -72,8 +72,16 @@ Namespace = Annotated[
 
 
 Name = Annotated[str, typer.Argument(help="Name of the job.", autocompletion=complete_job)]
+ArtifactsFrom = Annotated[
+    str,
+    typer.Option(
+        "--artifacts",
+        help="How to read a job's storage, for curves and data: `pod` (a small pod in the cluster reads it), `s3` (the spec's "
+        "bucket, from here), or a folder where it is mounted.",
+    ),
+]
+ReaderImage = Annotated[str, typer.Option("--image", help="Image of that pod; default: that of the job's own pods.")]
 INSIDE = "pod"
-ENDED = ("Succeeded", "Failed", "Invalid")
 LOOK_SECONDS = 2.0
 FRAMES_PER_SECOND = 2
 WIDE = 240
@@ -147,7 +155,7 @@ def watch(
     """
     looks = look(name, namespace, timeout)
     last = follow_live(looks) if sys.stdout.isatty() else follow_lines(looks)
-    if last is None or last.status.state not in ENDED:
+    if last is None or last.status.state not in ENDED_STATES:
         typer.echo(f"{name} did not end within {timeout} s", err=True)
         raise typer.Exit(2)
     typer.echo(report(last.status))
@@ -166,7 +174,7 @@ def look(name: str, namespace: str, timeout: float) -> Iterator[View]:
             typer.echo(f"{plain(str(error))}; trying again", err=True)
         else:
             yield view
-            if view.status.state in ENDED:
+            if view.status.state in ENDED_STATES:
                 return
         time.sleep(LOOK_SECONDS)
 
@@ -234,7 +242,7 @@ def logs(
 
 
 def stage_named(text: str) -> str:
-    """A stage however it is written; an error that says which there are."""
+    """A stage in whichever case it is written. KubectlError says which there are."""
     found = next((stage.value for stage in Stage if stage.value.lower() == text.lower()), None)
     if found is None:
         raise KubectlError(f"--stage: `{text}` is no stage; there are: {', '.join(stage.value for stage in Stage)}")
@@ -261,14 +269,8 @@ def report_page(
     name: Name,
     namespace: Namespace = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: NAME.html.")] = None,
-    artifacts: Annotated[
-        str,
-        typer.Option(
-            help="How to read the job's storage: `pod` (a small pod in the cluster reads it), `s3` (the spec's bucket, "
-            "from here), or a folder where it is mounted."
-        ),
-    ] = "",
-    image: Annotated[str, typer.Option(help="Image of that pod; default: that of the job's own pods.")] = "",
+    artifacts: ArtifactsFrom = "",
+    image: ReaderImage = "",
 ) -> None:
     """One self-contained HTML page of a run: data, curves, scores, bill, reproducibility record.
 
@@ -279,7 +281,7 @@ def report_page(
     """
     with explained():
         job = fetch(name, namespace)
-        found = read_inside(job, image) if artifacts == INSIDE else read_at(artifacts, job)
+        found = read_storage(job, artifacts, image)
     page = render(facts_of(job, found, foretold_of(job)), now_text(utc_now()))
     file = out or Path(f"{name}.html")
     file.write_text(page)
@@ -298,8 +300,12 @@ def foretold_of(job: dict[str, Any]) -> Foretold | None:
         return None
 
 
-def read_at(artifacts: str, job: dict[str, Any]) -> Artifacts | None:
-    """What is read from this machine; None where it is not said how."""
+def read_storage(job: dict[str, Any], artifacts: str, image: str) -> Artifacts | None:
+    """What the job's storage holds of it; None where it is not said how to read it. KubectlError where a pod is to, and cannot."""
+    return read_inside(job, image) if artifacts == INSIDE else _read_from_here(artifacts, job)
+
+
+def _read_from_here(artifacts: str, job: dict[str, Any]) -> Artifacts | None:
     store = store_at(artifacts, job)
     if store is None:
         return None

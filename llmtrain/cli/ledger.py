@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from llmtrain.cli.kubectl import KubectlError, kubectl_json, or_exit
-from llmtrain.cli.waste import Output, waste_json, waste_table
+from llmtrain.cli.outputs import Output
+from llmtrain.cli.waste import waste_json, waste_table
 from llmtrain.cost.periods import CLOSED_AFTER, month_bounds
 from llmtrain.ledger.csvfile import exact_usd, ledger_csv
 from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, DocumentError

@@ -36,14 +36,12 @@ def read_law(file: Path | None, bytes_per_token: float | None) -> tuple[Expectat
 
 def _read(file: Path) -> tuple[Expectation, float | None]:
     # Its models are made when a file is given: commands that start often do without.
-    from llmtrain.pricing.inputs import validated, yaml_documents
+    from llmtrain.pricing.inputs import single_object, validated
     from llmtrain.scaling.document import LawInput, expectation
 
-    documents = yaml_documents(read_text(file))
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InputError(str(file), "must be one object with `constants` or `runs`")
+    found = single_object(read_text(file), str(file), "one object with `constants` or `runs`")
     try:
-        given = validated(LawInput, documents[0], "")
+        given = validated(LawInput, found, "")
         return expectation(given), given.bytes_per_token
     except InputError as error:
         raise InputError(error.field, f"{error.message} (in {file})") from error

@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,18 +11,11 @@ from pydantic import Field
 from llmtrain.api.base import DecimalString, Model
 from llmtrain.api.plan import Commitment, Owned
 from llmtrain.cli.inputs import complaints, read_text
-from llmtrain.cost.errors import InputError
+from llmtrain.cli.outputs import Output
 from llmtrain.cost.rent_or_own import Rent, Verdict, verdict
-from llmtrain.pricing.inputs import validated, yaml_documents
+from llmtrain.pricing.inputs import single_object, validated
 from llmtrain.pricing.plans import owned_inputs
 from llmtrain.pricing.views import verdict_view
-
-
-class Output(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class RentInput(Model):
@@ -70,10 +62,8 @@ def npv(
 
 def calculated(text: str) -> Verdict:
     """The verdict for inputs as text."""
-    documents = yaml_documents(text)
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InputError("(file)", "must be one object with `owned`, `rent` and `utilization`")
-    given = validated(NpvInput, _as_text(documents[0]), "")
+    found = single_object(text, "(file)", "one object with `owned`, `rent` and `utilization`")
+    given = validated(NpvInput, _as_text(found), "")
     owned = given.owned
     if given.utilization is not None:
         owned = owned.model_copy(update={"utilization": given.utilization})

@@ -1,7 +1,6 @@
 """`llmtrain runs`: several jobs at once."""
 
 import json
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,8 +8,8 @@ from rich.table import Table
 
 from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.inputs import complaints
-from llmtrain.cli.inside import read_inside
-from llmtrain.cli.jobs import INSIDE, Namespace, complete_job, fetch, read_at
+from llmtrain.cli.jobs import ArtifactsFrom, Namespace, ReaderImage, complete_job, fetch, read_storage
+from llmtrain.cli.outputs import PageOutput
 from llmtrain.pages.runs import runs_page
 from llmtrain.report.facts import Facts, facts_of
 from llmtrain.runs.comparison import RunsComparison, check_names, compare_runs
@@ -20,14 +19,6 @@ from llmtrain.text import lines
 
 FIRST_COLUMN, COLUMN = 40, 34
 runs = typer.Typer(no_args_is_help=True, help="Several jobs beside each other.")
-
-
-class Output(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
 
 
 def register(app: typer.Typer) -> None:
@@ -46,15 +37,9 @@ def compare(
         ),
     ],
     namespace: Namespace = "",
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or html.")] = Output.TABLE,
-    artifacts: Annotated[
-        str,
-        typer.Option(
-            help="How to read the jobs' storage, for loss curves and data: `pod` (a small pod in the cluster reads it), `s3` (the "
-            "spec's bucket, from here), or a folder where it is mounted."
-        ),
-    ] = "",
-    image: Annotated[str, typer.Option(help="Image of that pod; default: that of the jobs' own pods.")] = "",
+    output: Annotated[PageOutput, typer.Option("--output", "-o", help="table, json or html.")] = PageOutput.TABLE,
+    artifacts: ArtifactsFrom = "",
+    image: ReaderImage = "",
 ) -> None:
     """Data, architecture, loss at equal tokens and at equal dollars, scores, bill, waste, and where the manifests differ.
 
@@ -69,14 +54,14 @@ def compare(
 def _facts(name: str, namespace: str, artifacts: str, image: str) -> Facts:
     own, _, short = name.rpartition("/")
     job = fetch(short, own or namespace)
-    return facts_of(job, read_inside(job, image) if artifacts == INSIDE else read_at(artifacts, job))
+    return facts_of(job, read_storage(job, artifacts, image))
 
 
-def rendered(found: RunsComparison, output: Output) -> str:
+def rendered(found: RunsComparison, output: PageOutput) -> str:
     """The comparison as text."""
-    if output is Output.JSON:
+    if output is PageOutput.JSON:
         return json.dumps(runs_view(found), indent=2)
-    return runs_page(found) if output is Output.HTML else _tables(found)
+    return runs_page(found) if output is PageOutput.HTML else _tables(found)
 
 
 def _tables(found: RunsComparison) -> str:

@@ -2,19 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 from llmtrain.ledger.csvfile import exact_usd
 from llmtrain.ledger.waste import By, Wasted
 from llmtrain.text import plain
-
-
-class Output(StrEnum):
-    """How rows are told."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def waste_table(rows: Sequence[Wasted], by: By) -> str:

@@ -17,7 +17,7 @@ from llmtrain.cost.plans import RESERVED, Plan
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.rent_or_own import Rent, Verdict, break_even_rent, verdict
 from llmtrain.cost.tornado import Bar, tornado
-from llmtrain.cost.work import RunSpec, StageSpec, TrainingWork, computes_on_cpus
+from llmtrain.cost.work import RunSpec, StageSpec, computes_on_cpus
 
 PATHS = (("flat", 0.0), ("falls 28 % a year", 0.14), ("rises 26 % a year", -0.10))
 """Rent over the years; 0.14 orders of magnitude is Epoch's price-performance trend, and rents of H100 rose in 2025-26."""
@@ -97,7 +97,7 @@ def compare(run: RunSpec, plans: Sequence[Plan]) -> Comparison:
     owned = [result for result in results if result.plan.owned is not None]
     rented = [result for result in results if result.plan.owned is None and result.plan.accelerator_hour_usd > 0]
     paired = run.training.cluster.accelerators > 0
-    work = _work(run)
+    work = run.training_work
     return Comparison(
         job=run.name,
         train_flops=train_flops(work),
@@ -127,20 +127,13 @@ def _unfit(run: RunSpec, plan: Plan) -> str:
     return ""
 
 
-def _work(run: RunSpec) -> TrainingWork:
-    work = run.training.work
-    if not isinstance(work, TrainingWork):
-        raise TypeError("the training stage has no training work")
-    return work
-
-
 def _result(run: RunSpec, plan: Plan) -> PlanResult:
     stage = replace(run.training, cluster=replace(run.training.cluster, plan=plan))
     same = plan.chip == run.training.cluster.plan.chip or computes_on_cpus(stage.work, stage.cluster)
     own_speed = run if same else replace(run, measured=None)
     found = estimate_stage(own_speed, stage)
     work_usd = _work_usd(own_speed, stage, found)
-    work = _work(run)
+    work = run.training_work
     return PlanResult(
         plan=plan,
         estimate=found,

@@ -27,7 +27,7 @@ def peak_flops(cluster: Cluster, work: Work) -> float:
 
 
 def chip_of(cluster: Cluster) -> Chip:
-    """The plan's accelerator."""
+    """The plan's accelerator. InputError where it has none."""
     if cluster.plan.chip is None:
         raise InputError(
             "spec.accelerator", f"ComputePlan `{cluster.plan.name}` has none, but its workers ask for accelerators"

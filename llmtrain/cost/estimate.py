@@ -73,7 +73,7 @@ def estimate(run: RunSpec, today: date | None = None) -> Estimate:
     multiplier = a.DEVELOPMENT
     return Estimate(
         job=run.name,
-        model=model_facts(run.training.cluster, _training_work(run)),
+        model=model_facts(run.training.cluster, run.training_work),
         stages=stages,
         hours=total(stage.hours for stage in stages),
         accelerator_hours=total(stage.accelerator_hours for stage in stages),
@@ -127,13 +127,6 @@ def _memory_gib(chip: Chip | None) -> float | None:
     return None if chip is None or chip.memory_gb is None else chip.memory_gb * 1e9 / GIB
 
 
-def _training_work(run: RunSpec) -> TrainingWork:
-    work = run.training.work
-    if not isinstance(work, TrainingWork):
-        raise TypeError("the training stage has no training work")
-    return work
-
-
 def _assumptions(run: RunSpec) -> list[Assumption]:
     found: list[Assumption] = []
     for stage in run.stages:
@@ -154,7 +147,7 @@ def _price(plan: Plan) -> Assumption:
 
 
 def _memory_warnings(run: RunSpec) -> list[str]:
-    facts = model_facts(run.training.cluster, _training_work(run))
+    facts = model_facts(run.training.cluster, run.training_work)
     need = facts.state_gib + facts.activation_gib
     if facts.available_gib is None or need <= facts.available_gib:
         return []

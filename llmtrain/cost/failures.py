@@ -3,9 +3,6 @@
 import math
 from dataclasses import dataclass
 
-FAILURES_PER_ACCELERATOR_HOUR = 2e-5
-"""Unexpected interruptions: Llama 3 405B had 419 in 54 days on 16,384 H100, 1.97e-5 [2407.21783]."""
-
 
 @dataclass(frozen=True)
 class Interruptions:

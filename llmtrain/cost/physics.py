@@ -153,13 +153,3 @@ def memory_per_accelerator(model: ModelSize, shards: int, sequences: float, reco
     scores = 5 * model.heads * model.context / model.embedding
     per_unit = {Recompute.NONE: 34 + scores, Recompute.SELECTIVE: 34.0, Recompute.FULL: 2.0}[recompute]
     return Memory(STATE_BYTES * model.parameters / shards, token_layers * per_unit)
-
-
-def compute_optimal_tokens(params: float) -> float:
-    """Tokens at which a model of this size is trained best for its FLOPs: 20 a parameter [2203.15556]."""
-    return 20 * params
-
-
-def compute_optimal_parameters(flops: float) -> float:
-    """Parameters that make the best of a budget of FLOPs: C = 6 N D with D = 20 N."""
-    return float((flops / 120) ** 0.5)

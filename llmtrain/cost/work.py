@@ -128,3 +128,8 @@ class RunSpec:
     def training(self) -> StageSpec:
         """The stage that trains."""
         return next(stage for stage in self.stages if isinstance(stage.work, TrainingWork))
+
+    @property
+    def training_work(self) -> TrainingWork:
+        """What that stage does."""
+        return next(stage.work for stage in self.stages if isinstance(stage.work, TrainingWork))

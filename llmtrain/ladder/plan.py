@@ -19,7 +19,6 @@ from llmtrain.api.sizing import architecture_of
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate, estimate, estimate_stage, model_facts
 from llmtrain.cost.plans import Plan
-from llmtrain.cost.work import TrainingWork
 from llmtrain.ladder.shapes import Sibling, nearest, siblings
 from llmtrain.pricing.job import Known, run_of
 from llmtrain.pricing.plans import plan_of
@@ -43,7 +42,7 @@ LARGEST_SHARE = 0.5
 """Of the target's size: a larger rung would be the target. No rung sees more tokens than it does, either."""
 CLOSE = 1.01
 """The largest size is found to a hundredth."""
-MICRO = Decimal("0.000001")
+MICRODOLLAR = Decimal("0.000001")
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def limited(rungs: Sequence[Rung], budget: Decimal) -> Sequence[Rung]:
     """What is left of the budget goes to all alike, to the microdollar, never above their sum."""
     share = min(Decimal(MOST_HEADROOM), budget / _total(rungs))
     return [
-        replace(rung, limit_usd=(Decimal(repr(rung.usd)) * share).quantize(MICRO, rounding=ROUND_FLOOR))
+        replace(rung, limit_usd=(Decimal(repr(rung.usd)) * share).quantize(MICRODOLLAR, rounding=ROUND_FLOOR))
         for rung in rungs
     ]
 
@@ -217,10 +216,7 @@ def rung_spec(target: Target, small: Sibling, tokens: int) -> JobSpec:
 def _enough(target: Target, spec: JobSpec) -> bool:
     """Whether the model fits into the accelerators' memory, and the training ends within a day."""
     run = run_of(target.name, spec, target.plans)
-    work = run.training.work
-    if not isinstance(work, TrainingWork):
-        raise TypeError("the training stage has no training work")
-    facts = model_facts(run.training.cluster, work)
+    facts = model_facts(run.training.cluster, run.training_work)
     room = facts.available_gib is None or facts.state_gib + facts.activation_gib <= facts.available_gib
     return room and estimate_stage(run, run.training).hours.p50 <= HOURS
 

@@ -7,12 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from llmtrain.api.job import JobSpec
-from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
+from llmtrain.api.status import ENDED_STATES, JobStatus, Stage, StageState, StageStatus
 from llmtrain.cost.assumptions import STEADY_TO_CALENDAR
 from llmtrain.cost.duration import training_mfu
 from llmtrain.cost.money import MICRO
 from llmtrain.cost.ranges import Range, lognormal, total
-from llmtrain.cost.work import TrainingWork
 from llmtrain.ladder.manifests import RUNG
 from llmtrain.ladder.plan import Target
 from llmtrain.pricing.inputs import validated
@@ -22,7 +21,6 @@ from llmtrain.pricing.work import job_model
 from llmtrain.scaling.fit import FEWEST_RUNS, Fitted, Observation, fit
 from llmtrain.scaling.outcome import Outcome, Text, outcome
 
-ENDED = ("Succeeded", "Failed", "Invalid")
 MISS_CORRELATION = 0.4
 """Of ln hours over estimate between two runs of one family: 0.26 over the 16 published families of more than one run,
 each counted once, 0.52 with each pair of runs counted once (`llmtrain.cost.fit.left_out`)."""
@@ -47,7 +45,7 @@ class Step:
     @property
     def ended(self) -> bool:
         """Whether nothing more comes of it."""
-        return self.state in ENDED
+        return self.state in ENDED_STATES
 
     @property
     def curated(self) -> bool:
@@ -151,11 +149,11 @@ def speed_of(target: Target, steps: Sequence[Step]) -> float | None:
         return None
     largest = max(told, key=lambda step: step.parameters * step.tokens)
     run = run_of(largest.name, largest.spec, target.plans)
-    work, cluster = run.training.work, run.training.cluster
     measured = with_speed(run, tokens_per_second(largest.status)).measured
-    if measured is None or measured.mfu <= 0 or not isinstance(work, TrainingWork):
+    if measured is None or measured.mfu <= 0:
         return None
-    return measured.mfu * STEADY_TO_CALENDAR.p50 / training_mfu(run, cluster, work).p50
+    expected = training_mfu(run, run.training.cluster, run.training_work)
+    return measured.mfu * STEADY_TO_CALENDAR.p50 / expected.p50
 
 
 def target_usd(target: Target, speed: float | None) -> Range:

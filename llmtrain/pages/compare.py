@@ -7,8 +7,8 @@ from llmtrain.cost.owned import OwnedInputs, camel, owned_cost
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.rent_or_own import Rent, cost_by_month, levelised_at
 from llmtrain.pages.charts import Axis, Chart, Line, Mark, Span, bars_svg, svg
+from llmtrain.pages.shell import html_page
 from llmtrain.pages.sources import Sources
-from llmtrain.pages.style import STYLE
 from llmtrain.scaling.outcome import Outcome, Split
 from llmtrain.text import escaped
 
@@ -21,9 +21,9 @@ def compare_page(
     comparison: Comparison, outcome: Outcome | None = None, same_money: Mapping[str, Split] | None = None
 ) -> str:
     """One HTML file; with `outcome` the expected loss, with `same_money` the best that the job's dollars buy by plan."""
-    sources = Sources()
+    sources, title = Sources(), f"Rent or own: {comparison.job}"
     body = [
-        f"<h1>Rent or own: {escaped(comparison.job)}</h1>",
+        f"<h1>{escaped(title)}</h1>",
         _summary(comparison),
         _plans(comparison, sources),
         _losses(outcome, same_money or {}),
@@ -31,9 +31,7 @@ def compare_page(
         _skipped(comparison),
         sources.section(),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    title = f"<title>Rent or own: {escaped(comparison.job)}</title>"
-    return f'<!doctype html><html lang="en"><head>{head}{title}<style>{STYLE}</style></head><body>{"".join(body)}</body></html>\n'
+    return html_page(title, body)
 
 
 def _summary(comparison: Comparison) -> str:

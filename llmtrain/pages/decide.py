@@ -6,7 +6,7 @@ from llmtrain.decision.analysis import BreakEven, Decision, Result
 from llmtrain.decision.figures import Figure
 from llmtrain.decision.options import Costs, Option
 from llmtrain.pages.charts import Axis, Chart, Line, Mark, Point, Span, bars_svg, svg
-from llmtrain.pages.style import STYLE
+from llmtrain.pages.shell import html_page
 from llmtrain.text import escaped
 
 BILLION = 1e9
@@ -34,9 +34,7 @@ def decide_page(decision: Decision) -> str:
         "<h2>Sources</h2>",
         *[_figures(result.option) for result in decision.results],
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    title = f"<title>{TITLE}</title><style>{STYLE}</style>"
-    return f'<!doctype html><html lang="en"><head>{head}{title}</head><body>{"".join(body)}</body></html>\n'
+    return html_page(TITLE, body)
 
 
 def _summary(decision: Decision) -> str:

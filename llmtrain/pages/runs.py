@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from llmtrain.pages.charts import Axis, Chart, Line, Point, svg
-from llmtrain.pages.style import STYLE
+from llmtrain.pages.shell import html_page
 from llmtrain.report.drawing import thinned
 from llmtrain.runs.comparison import RunsComparison
 from llmtrain.runs.facts import Run
@@ -17,9 +17,9 @@ SETTLED_IN = 0.05
 
 def runs_page(found: RunsComparison) -> str:
     """One HTML file that fetches nothing."""
-    names = ", ".join(escaped(run.name) for run in found.runs)
+    title = f"Runs compared: {', '.join(run.name for run in found.runs)}"
     body = [
-        f"<h1>Runs compared: {names}</h1>",
+        f"<h1>{escaped(title)}</h1>",
         *[
             f"<p>Not on this page, {escaped(run.name)}: {escaped(text)}</p>"
             for run in found.runs
@@ -29,11 +29,7 @@ def runs_page(found: RunsComparison) -> str:
         _figure("dollars", "Loss by dollars of the training", "US dollars", "$", found.runs, _by_dollars),
         *[_table(sheet, found.runs) for sheet in sheets(found)],
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><title>Runs compared: {names}</title>'
-    return (
-        f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(body)}</body></html>\n'
-    )
+    return html_page(title, body, POLICY)
 
 
 def _by_tokens(run: Run) -> list[Point]:

@@ -41,11 +41,19 @@ def read_stored(bodies: Sequence[Mapping[str, Any]]) -> Manifests:
 
 
 def yaml_documents(text: str) -> list[Any]:
-    """The documents of a YAML text, read as kubectl does."""
+    """The documents of a YAML text, read as kubectl does. InputError where it is none."""
     try:
         return documents(text)
     except yaml.YAMLError as error:
         raise InputError("(file)", f"is no YAML: {error}") from error
+
+
+def single_object(text: str, where: str, what: str) -> dict[str, Any]:
+    """The only object in a YAML or JSON text. InputError says of `where` that it must be `what`."""
+    found = yaml_documents(text)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise InputError(where, f"must be {what}")
+    return found[0]
 
 
 def objects(document: Any) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain.cost.duration import peak_flops
 from llmtrain.cost.physics import utilisation
-from llmtrain.cost.work import Measured, RunSpec, TrainingWork
+from llmtrain.cost.work import Measured, RunSpec
 
 
 def tokens_per_second(status: JobStatus) -> float:
@@ -22,8 +22,8 @@ def tokens_per_second(status: JobStatus) -> float:
 
 def with_speed(run: RunSpec, speed: float) -> RunSpec:
     """The run with the MFU that this many tokens a second amount to on the training's accelerators."""
-    work = run.training.work
-    if speed <= 0 or not isinstance(work, TrainingWork):
+    if speed <= 0:
         return run
+    work = run.training_work
     mfu = utilisation(speed, work.model.flops_per_token, peak_flops(run.training.cluster, work))
     return replace(run, measured=Measured(mfu, f"measured by the job, {speed:.0f} tokens/s"))

@@ -9,8 +9,6 @@ from llmtrain.cost.physics import (
     Transformer,
     accelerator_hours,
     attention_flops_per_token,
-    compute_optimal_parameters,
-    compute_optimal_tokens,
     memory_per_accelerator,
     multiplying_parameters,
     parameters,
@@ -125,9 +123,3 @@ def test_memory_is_sixteen_bytes_a_parameter_and_korthikantis_activations() -> N
 def test_recomputation_needs_less_memory() -> None:
     sizes = [memory_per_accelerator(size_of(GPT2), 1, 1, kind).activations for kind in Recompute]
     assert sizes == sorted(sizes, reverse=True)
-
-
-def test_compute_optimal_size_and_tokens_use_up_the_flops() -> None:
-    params = compute_optimal_parameters(5.76e23)
-    assert params == pytest.approx(69.3e9, rel=0.01)
-    assert 6 * params * compute_optimal_tokens(params) == pytest.approx(5.76e23)

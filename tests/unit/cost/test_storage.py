@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llmtrain.api.job import JobSpec
-from llmtrain.cli.compare import Output, rendered
+from llmtrain.cli.compare import rendered
+from llmtrain.cli.outputs import PageOutput
 from llmtrain.cost.comparison import compare
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.ranges import Range, exactly
@@ -85,7 +86,7 @@ def test_plans_are_compared_by_it_where_they_price_it() -> None:
     assert by_plan["stored"]["storage"]["egressUsd"] == pytest.approx(LLAMA * 12 / 2**30 * 0.09, rel=1e-4)
     assert by_plan["stored"]["allocatedUsd"] == by_plan["h100-rented"]["allocatedUsd"]
     told = {
-        name: rendered(each, Output.TABLE)
+        name: rendered(each, PageOutput.TABLE)
         for name, each in (
             ("with", found),
             ("without", compare(run_of("job", job_spec(), views), [views["h100-rented"]])),

@@ -19,8 +19,9 @@ from prometheus_client import CollectorRegistry
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.status import Progress
-from llmtrain.cli.compare import Output, compared, rendered
+from llmtrain.cli.compare import compared, rendered
 from llmtrain.cli.inputs import Given
+from llmtrain.cli.outputs import PageOutput
 from tests.unit.operator.booked import ledgers
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_budget import to_training
@@ -325,7 +326,7 @@ def told_alike(watched: Watched) -> None:
     body, plans = watched.run.job, watched.run.cluster.of(PLANS)
     named = {name: PlanSpec.model_validate(p["spec"]) for p in plans for name in [p["metadata"]["name"]]}
     given = Given("gpt", JobSpec.model_validate(body["spec"]), named, watched.run.status)
-    view = json.loads(rendered(compared(given), Output.JSON))
+    view = json.loads(rendered(compared(given), PageOutput.JSON))
     by_plan = {plan["plan"]: plan for plan in view["plans"]}
     for row in watched.run.status.comparison:
         other = by_plan[row.plan]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmtrain.cli.runs import Output, rendered
+from llmtrain.cli.outputs import PageOutput
+from llmtrain.cli.runs import rendered
 from llmtrain.cost.errors import InputError
 from llmtrain.report.artifacts import Point
 from llmtrain.report.facts import facts_of
@@ -109,7 +110,7 @@ def test_json_has_everything_by_name(found: RunsComparison) -> None:
 
 
 def test_terminal_and_page_show_the_same_cells(found: RunsComparison) -> None:
-    text, page = rendered(found, Output.TABLE), rendered(found, Output.HTML)
+    text, page = rendered(found, PageOutput.TABLE), rendered(found, PageOutput.HTML)
     seen = cells(page)
     assert seen.fetched == []
     for row in (
@@ -133,8 +134,8 @@ def test_what_is_no_number_and_what_was_not_read_is_left_out_and_told() -> None:
     unread = facts_of(wide(), None)
     found = compare_runs([narrow_facts(), unread])
     assert found.equal_tokens == ()
-    assert "team-a/wide: not read: curves" in rendered(found, Output.TABLE)
-    assert "Not on this page, team-a/wide: curves" in rendered(found, Output.HTML)
+    assert "team-a/wide: not read: curves" in rendered(found, PageOutput.TABLE)
+    assert "Not on this page, team-a/wide: curves" in rendered(found, PageOutput.HTML)
 
 
 def test_a_manifest_of_another_version_is_compared_as_it_is_stored() -> None:
@@ -149,8 +150,8 @@ def test_words_of_others_are_no_commands_of_terminal_or_page() -> None:
     evil["metadata"] |= {"name": "x"}
     evil["status"]["stages"][3]["scores"] = {"<script>\x1b[2J": "[/red]"}
     found = compare_runs([facts_of(evil, None), wide_facts()])
-    assert "<script" not in rendered(found, Output.HTML)
-    assert "\x1b" not in rendered(found, Output.TABLE)
+    assert "<script" not in rendered(found, PageOutput.HTML)
+    assert "\x1b" not in rendered(found, PageOutput.TABLE)
 
 
 def test_too_few_too_many_and_the_same_run_twice_are_refused() -> None:
