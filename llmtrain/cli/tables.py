@@ -11,6 +11,7 @@ from llmtrain.cli.cells import cell, drawing
 from llmtrain.cli.live import span
 from llmtrain.cost.money import format_usd
 from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
+from llmtrain.ledger.now import cost_now_usd
 from llmtrain.text import LONGEST, lines, plain
 
 
@@ -30,7 +31,7 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
             cell(status.state or "Pending"),
             str(status.accelerators or "-"),
             cell(f"${status.ledger.cost_usd}"),
-            cell(f"${cost_now(status)}"),
+            cell(f"${cost_now_usd(status.ledger)}"),
             cell(f"${status.forecast.usd.p50}" if status.forecast and status.forecast.usd.p50 else "-"),
             cell(f"${budget}" if budget else "-"),
             span(int(age.total_seconds())),
@@ -38,15 +39,10 @@ def job_table(jobs: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     return table
 
 
-def cost_now(status: JobStatus) -> str:
-    """Cost now, US dollars; the cost where no operator has counted it."""
-    return status.ledger.cost_now_usd or status.ledger.cost_usd
-
-
 def line(status: JobStatus) -> str:
     """Where the job stands, in one line."""
     stage = next((s for s in status.stages if s.name.value == status.stage), None)
-    money = f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}"
+    money = f"cost ${status.ledger.cost_usd}, cost now ${cost_now_usd(status.ledger)}"
     parts = [f"{status.stage or 'new':<10} {status.state or 'Pending':<9} {money}"]
     if status.accelerators:
         parts.append(f"{status.accelerators} GPUs")
@@ -91,7 +87,9 @@ def stage_table(status: JobStatus) -> Table:
         "GPU-hours",
         "USD",
         "goodput of billed time",
-        title=cell(f"cost ${status.ledger.cost_usd}, cost now ${cost_now(status)}, goodput of dollars {dollars}"),
+        title=cell(
+            f"cost ${status.ledger.cost_usd}, cost now ${cost_now_usd(status.ledger)}, goodput of dollars {dollars}"
+        ),
     )
     for stage in status.stages:
         items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]

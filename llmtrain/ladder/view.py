@@ -6,8 +6,7 @@ from typing import Any
 
 from llmtrain.ladder.plan import Target
 from llmtrain.ladder.progress import Extrapolation, Step, observations, text_of
-from llmtrain.pricing.outcome import outcome_view
-from llmtrain.pricing.views import quantiles
+from llmtrain.pricing.views import outcome_view, quantiles
 from llmtrain.scaling.document import SCHEMA
 
 View = dict[str, Any]

@@ -14,6 +14,11 @@ def cost_now_micro_usd(ledger: Ledger) -> int:
     return max(ledger.total_micro_usd, ledger.cost_now_micro_usd)
 
 
+def cost_now_usd(ledger: Ledger) -> str:
+    """Cost now, US dollars, as the operator wrote it; the cost where it is an older one that did not."""
+    return ledger.cost_now_usd or ledger.cost_usd
+
+
 def cost_now_after(ledger: Ledger, seconds: float) -> int:
     """The same so many seconds later, microdollars: less what no pod is certain to have reached by then, its increment."""
     burn = sum(mark.micro_usd_per_hour for mark in ledger.high_water if _grows(mark))

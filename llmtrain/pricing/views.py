@@ -10,7 +10,7 @@ from llmtrain.cost.owned import camel
 from llmtrain.cost.ranges import Range
 from llmtrain.cost.rent_or_own import Verdict
 from llmtrain.cost.tornado import Bar
-from llmtrain.pricing.outcome import outcome_view, split_view
+from llmtrain.scaling.law import ScalingLaw
 from llmtrain.scaling.outcome import Outcome, Split
 
 View = dict[str, Any]
@@ -125,7 +125,7 @@ def _result(result: PlanResult, bought: Split | None) -> View:
         "usdPer1e21Flops": round(result.usd_per_1e21_flops, 6),
         "usdPerMillionTokens": round(result.usd_per_million_tokens, 9),
         "source": {"name": plan.quote.name, "date": plan.quote.date},
-        "sameMoneyBestSplit": None if bought is None else split_view(bought),
+        "sameMoneyBestSplit": None if bought is None else _split(bought),
     }
 
 
@@ -183,4 +183,40 @@ def _bar(bar: Bar) -> View:
         "breakEvenUtilizationAtLow": bar.at_low,
         "breakEvenUtilizationAtHigh": bar.at_high,
         "source": bar.source,
+    }
+
+
+def outcome_view(found: Outcome) -> View:
+    """Nats a token, bits a byte, tokens a parameter; the best split of the same 6 N D."""
+    return {
+        **_split(found.planned),
+        "flops": found.flops,
+        "bestSplit": _split(found.best),
+        "computeSavedByBestSplitShare": round(found.wasted_share, 6),
+        "bytesPerToken": found.text.bytes_per_token,
+        "law": _law(found.law),
+        "warnings": list(found.warnings),
+    }
+
+
+def _split(found: Split) -> View:
+    return {
+        "parameters": round(found.parameters),
+        "tokens": round(found.tokens),
+        "tokensPerParameter": round(found.tokens_per_parameter, 4),
+        "lossNatsPerToken": quantiles(found.loss),
+        "bitsPerByte": quantiles(found.bits_per_byte),
+    }
+
+
+def _law(law: ScalingLaw) -> View:
+    """The constants, by the names of `llmtrain.dev/scaling-law/v1`."""
+    return {
+        "irreducible": law.irreducible,
+        "a": law.a,
+        "b": law.b,
+        "alpha": law.alpha,
+        "beta": law.beta,
+        "source": law.source,
+        "date": law.date,
     }

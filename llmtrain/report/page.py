@@ -12,6 +12,7 @@ from llmtrain.cost.money import MICRO
 from llmtrain.cost.ranges import Range
 from llmtrain.ladder.progress import final_loss
 from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
+from llmtrain.ledger.now import cost_now_usd
 from llmtrain.report.drawing import bars, curve, short
 from llmtrain.report.facts import Facts
 from llmtrain.text import escaped
@@ -64,7 +65,7 @@ def _head(facts: Facts, made_at: str) -> str:
     hours = sum(item.pod_seconds for item in facts.amounts) / 3600
     tiles = [
         (f"${status.ledger.cost_usd}", "cost"),
-        (f"${status.ledger.cost_now_usd or status.ledger.cost_usd}", "cost now"),
+        (f"${cost_now_usd(status.ledger)}", "cost now"),
         (status.state or "Pending", f"state, {status.stage or 'not started'}"),
         (f"{hours:.3f}", "pod-hours"),
         (f"{sum(item.accelerator_seconds for item in facts.amounts) / 3600:.3f}", "accelerator-hours"),
@@ -132,10 +133,7 @@ def _expected(facts: Facts) -> str:
     if not rows:
         return ""
     ledger = facts.status.ledger
-    rows += [
-        [name, "", f"${usd}", ""]
-        for name, usd in (("cost", ledger.cost_usd), ("cost now", ledger.cost_now_usd or ledger.cost_usd))
-    ]
+    rows += [[name, "", f"${usd}", ""] for name, usd in (("cost", ledger.cost_usd), ("cost now", cost_now_usd(ledger)))]
     return _section("Expected cost", _table(["", "p10", "p50", "p90"], rows))
 
 

@@ -14,8 +14,7 @@ from llmtrain.api.job import JobSpec
 from llmtrain.api.sizing import model_config
 from llmtrain.api.status import Stage
 from llmtrain.cost.money import MICRO
-from llmtrain.ledger.goodput import WASTE as WASTE
-from llmtrain.ledger.goodput import score_name
+from llmtrain.ledger.goodput import WASTE, score_name
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain.report.facts import Facts
 

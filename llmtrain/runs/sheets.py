@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from llmtrain.cost.money import MICRO, format_usd
+from llmtrain.ledger.goodput import WASTE
 from llmtrain.runs.comparison import Equal, RunsComparison
-from llmtrain.runs.facts import WASTE, Run
+from llmtrain.runs.facts import Run
 
 NOTHING = "-"
 Row = tuple[str, ...]

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from llmtrain.api.status import Amounts, Counted, HighWater, Ledger, Split, Stage, StageStatus
+from llmtrain.ledger.goodput import KINDS, WASTE
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, condition_time
@@ -18,7 +19,7 @@ from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
 
 Key = tuple[Stage, str, str, str]
-CERTAIN = tuple(kind for kind in wastesplit.WASTE if kind not in ("starting", "minimum"))
+CERTAIN = tuple(kind for kind in WASTE if kind not in ("starting", "minimum"))
 """Parts that no later report makes smaller."""
 
 
@@ -68,7 +69,7 @@ def _worth(parts: Mapping[str, int], hour: int) -> Mapping[str, int]:
 
 def _add(sums: dict[Key, Told], item: Amounts, more: Told) -> None:
     there = sums.get(key_of(item), Told({}, 0))
-    parts = {kind: there.waste.get(kind, 0) + more.waste.get(kind, 0) for kind in wastesplit.KINDS}
+    parts = {kind: there.waste.get(kind, 0) + more.waste.get(kind, 0) for kind in KINDS}
     sums[key_of(item)] = Told(parts, there.energy_joules + more.energy_joules)
 
 
@@ -76,9 +77,9 @@ def _raise(sums: dict[Key, Told], before: Counted) -> None:
     """Nothing that was told falls, and what was told as one kind and is of another by now is not told again."""
     now = sums.get(key_of(before), Told({}, 0))
     old = wastesplit.seconds_of(before.waste)
-    parts = {kind: max(old[kind], now.waste.get(kind, 0)) for kind in wastesplit.KINDS}
-    surplus = sum(max(0, old[kind] - now.waste.get(kind, 0)) for kind in wastesplit.WASTE)
-    for kind in reversed(wastesplit.WASTE):
+    parts = {kind: max(old[kind], now.waste.get(kind, 0)) for kind in KINDS}
+    surplus = sum(max(0, old[kind] - now.waste.get(kind, 0)) for kind in WASTE)
+    for kind in reversed(WASTE):
         held = min(surplus, parts[kind] - old[kind])
         parts[kind], surplus = parts[kind] - held, surplus - held
     sums[key_of(before)] = Told(parts, max(before.energy_joules, now.energy_joules))

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from llmtrain.api.outlook import Quantiles
 from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
+from llmtrain.ledger.goodput import WASTE
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain_operator.billing import parse_time
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
-from llmtrain_operator.wastesplit import WASTE
 
 PERCENTILES = (("10", "p10"), ("50", "p50"), ("90", "p90"))
 LabelSet = tuple[str, str, str, str]

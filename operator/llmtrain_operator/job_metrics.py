@@ -8,9 +8,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from llmtrain.cost.money import MICRO
+from llmtrain.ledger.goodput import WASTE
 from llmtrain_operator.figures import Figures
 from llmtrain_operator.snapshots import Key, Snapshots
-from llmtrain_operator.wastesplit import WASTE
 
 NAMES = ["namespace", "name"]
 LEDGER_LABELS = [*NAMES, "stage", "role", "plan", "tenure"]

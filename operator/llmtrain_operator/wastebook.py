@@ -7,7 +7,7 @@ since it was last among the dearest, and the sum of all rows is exact.
 from collections.abc import Callable
 
 from llmtrain.api.status import CauseWaste, Ledger, LedgerEntry, NodeWaste
-from llmtrain_operator.wastesplit import WASTE
+from llmtrain.ledger.goodput import WASTE
 
 MOST_NODES, MOST_CAUSES = 64, 32
 REST = ""

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmtrain.api.status import Phases, Split
-from llmtrain.ledger.goodput import KINDS as KINDS
-from llmtrain.ledger.goodput import WASTE as WASTE
+from llmtrain.ledger.goodput import KINDS
 from llmtrain_operator.billing import Interval, deletion_time
 from llmtrain_operator.clocks import condition_time, correction, parse_time
 from llmtrain_operator.containers import Pod, stage_status, terminated, told
