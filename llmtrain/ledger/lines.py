@@ -228,8 +228,8 @@ def _former_book(config_map: Mapping[str, Any]) -> FormerBook | str:
         return error.errors(include_input=False, include_url=False)[0]["msg"]
 
 
-def _row_line(namespace: str, job: str, uid: str, state: str, row: Row, booked: str) -> Line:
-    """`booked`: the month for what a version settled that did not say when it had accrued, and when its stage began."""
+def _row_line(namespace: str, job: str, uid: str, state: str, row: Row, otherwise: str) -> Line:
+    """`otherwise`: the month of a row that says neither when it accrued nor when its stage began, as a version before wrote them."""
     return Line(
         namespace=namespace,
         job=job,
@@ -245,5 +245,5 @@ def _row_line(namespace: str, job: str, uid: str, state: str, row: Row, booked: 
         start=row.start_time,
         end=row.end_time,
         split=Split.model_validate(row.split),
-        month=row.month or row.start_time[:7] or booked,
+        month=row.month or row.start_time[:7] or otherwise,
     )

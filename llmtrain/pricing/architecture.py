@@ -9,7 +9,7 @@ from llmtrain.cost.physics import ModelSize
 
 
 def model_size(spec: ModelSpec, vocabulary: int, tokens: int) -> ModelSize:
-    """Of the architecture, the preset, or what `auto` makes of the training's tokens."""
+    """Of the architecture, the preset, or what `auto` makes of the training's tokens. InputError where the model cannot be built."""
     config = model_config(spec, vocabulary, tokens)
     wrong = problems(config)
     if wrong:

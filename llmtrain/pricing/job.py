@@ -101,7 +101,7 @@ def cluster_of(
 def plan_named(
     field: str, name: str, plans: Mapping[str, Plan], refused: Mapping[str, InputError] = NONE_REFUSED
 ) -> Plan:
-    """The plan that a field names."""
+    """The plan that a field names. InputError where it does not exist, or, as `refused` says, cannot be priced."""
     if name in refused:
         raise refused[name]
     if name not in plans:

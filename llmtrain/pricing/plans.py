@@ -51,7 +51,7 @@ def chip_of(accelerator: Accelerator) -> Chip:
 
 
 def positive(field: str, value: str) -> float:
-    """A number above zero."""
+    """A number above zero. InputError names the field of any other."""
     if not float(value) > 0:
         raise InputError(field, f"must be above 0, not {value}")
     return float(value)

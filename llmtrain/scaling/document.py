@@ -1,4 +1,4 @@
-"""A scaling law as a file: constants, or the runs that it is to be fitted to. `llmtrain ladder -o json` writes one."""
+"""A scaling law as a file: constants, or the runs that it is to be fitted to. `llmtrain ladder -o law` writes one."""
 
 from typing import Annotated
 
@@ -50,7 +50,7 @@ class LawInput(_Part):
 
 
 def expectation(given: LawInput) -> Foreign | Fitted:
-    """The law of a file, runs before constants: those of a ladder say both. InputError names what is missing."""
+    """The law of a file; its runs go before its constants. InputError names what is missing."""
     if given.runs is not None:
         return fit([Observation(run.parameters, run.tokens, run.loss) for run in given.runs])
     if given.constants is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from types import GenericAlias
-from typing import Annotated, Any, Generic, Literal, Required, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Required, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,15 +25,6 @@ from llmtrain.api.base import one_line
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Line, Progress, Stage, Word
 from llmtrain.text import plain
-from llmtrain_operator.names import (
-    LABEL_ATTEMPT,
-    LABEL_INCARNATION,
-    LABEL_INDEX,
-    LABEL_JOB,
-    LABEL_JOB_UID,
-    LABEL_ROLE,
-    LABEL_STAGE,
-)
 
 log = logging.getLogger("llmtrain.operator")
 LONGEST_SECONDS = 10 * 366 * 86400
@@ -188,18 +179,6 @@ class Told(Progress):
     group: Annotated[Line, BeforeValidator(_members)] = ""
     evaluated_tokens: Count = 0
     scores: Scores = Field({})
-
-
-class PodLabels(Bounded):
-    """Our labels of a pod, each of which its owner may have edited."""
-
-    job: Annotated[str, Field(alias=LABEL_JOB, min_length=1, max_length=63)]
-    job_uid: Annotated[str, Field(alias=LABEL_JOB_UID, min_length=1, max_length=63)]
-    stage: Annotated[Stage, Field(alias=LABEL_STAGE)]
-    attempt: Annotated[int, Field(alias=LABEL_ATTEMPT, ge=0, le=999_999_999)]
-    role: Annotated[Literal["head", "worker", "evaluator"], Field(alias=LABEL_ROLE)]
-    index: Annotated[int, Field(0, alias=LABEL_INDEX, ge=0, lt=MOST_WORKERS)]
-    incarnation: Annotated[int, Field(1, alias=LABEL_INCARNATION, ge=1, le=999_999_999)]
 
 
 Parsed = TypeVar("Parsed", bound=BaseModel)

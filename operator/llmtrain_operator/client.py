@@ -105,7 +105,7 @@ class Cluster(Protocol):
 
 
 def object_path(resource: str, namespace: str, name: str = "", subresource: str = "") -> str:
-    """URL path of an object or, without a name, of the collection."""
+    """URL path of an object or, without a name, of the collection. ApiError for a segment that would lead elsewhere."""
     for segment in (namespace, name):
         if segment and not SEGMENT.fullmatch(segment):
             raise ApiError(400, "InvalidName", f"{segment!r} is no name of an object")

@@ -24,7 +24,6 @@ LABEL_INCARNATION = f"{GROUP}/incarnation"
 HEAD = "head"
 WORKER = "worker"
 EVALUATOR = "evaluator"
-ROLES = (HEAD, WORKER, EVALUATOR)
 
 SHORT = {Stage.PREFLIGHT: "pre", Stage.CURATION: "cur", Stage.TRAINING: "trn", Stage.EVALUATION: "evl"}
 

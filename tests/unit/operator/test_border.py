@@ -13,7 +13,6 @@ from llmtrain_operator import progress
 from llmtrain_operator.border import (
     Kind,
     LastWords,
-    PodLabels,
     Rejections,
     Told,
     put_back,
@@ -23,7 +22,6 @@ from llmtrain_operator.border import (
 from llmtrain_operator.memory import Head, Memory
 from llmtrain_operator.metrics import RejectedCollector
 from llmtrain_operator.names import HEAD, WORKER, Attempt, PodName, read_pod_name
-from pydantic import ValidationError
 
 from llmtrain.api.status import Progress, Stage
 from llmtrain.text import plain
@@ -106,23 +104,6 @@ def test_an_answer_of_progress_is_used_as_far_as_it_fits(
     assert flaw in found.flaws
     assert bool(flaw) == bool(found.flaws)
     assert Progress(**found.value.model_dump()).to_dict()
-
-
-LABELS = {"job": "gpt", "job-uid": "u", "stage": "Training", "attempt": "2", "role": "worker", "index": "0"}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"job": ""}, {"job": "j" * 64}, {"job-uid": ""}, {"stage": "Baking"}, {"attempt": "many"}, {"attempt": "-1"},
-     {"attempt": "9" * 50}, {"role": "king"}, {"index": "4096"}, {"index": "x"}, {"incarnation": "0"}],
-)  # fmt: skip
-def test_labels_that_no_pod_of_ours_has_are_refused(change: dict[str, str]) -> None:
-    def prefixed(labels: dict[str, str]) -> dict[str, str]:
-        return {f"llmtrain.dev/{key}": value for key, value in labels.items()}
-
-    assert PodLabels.model_validate(prefixed(LABELS)).attempt == 2
-    with pytest.raises(ValidationError):
-        PodLabels.model_validate(prefixed(LABELS | change))
 
 
 def test_what_is_left_out_can_be_put_back_where_it_was() -> None:
