@@ -119,6 +119,18 @@ def _open_entries(lines: Collection[Line], closed: Collection[ClosedPage], month
     return found
 
 
+def month_micro_usd(month: str, known: Mapping[str, int], closed: Mapping[str, int]) -> int:
+    """What the entries of a month of one namespace add up to, microdollars, where only sums by month are at hand.
+
+    `known`: what its lines have, by the month in which it accrued. `closed`: what the rows of each closed month add up to.
+    """
+    last = max(closed, default="")
+    if month <= last:
+        return closed.get(month, 0)
+    late = sum(micro for known_of, micro in known.items() if known_of <= last) - sum(closed.values())
+    return known.get(month, 0) + (late if last and month == _next(last) else 0)
+
+
 def _plain(line: Line) -> Line:
     """Without what may still change after the month, and would change its id: when the stage ended, whether all of it is settled,
     and which pods were booked by themselves. It began no earlier than the month, as far as this line goes.

@@ -6,6 +6,8 @@ NS = 'namespace=~"$namespace"'
 ONE = 'namespace=~"$namespace", name="$name"'
 BUDGET_SPENT = f"llmtrain_budget_spent_usd{{{NS}}}"
 BUDGET_LIMIT = f"on (namespace, budget) (sum by (namespace, budget) (llmtrain_budget_limit_usd{{{NS}}}) > 0)"
+PERIOD_COST = f"max by (namespace, month) (llmtrain_namespace_period_cost_usd{{{NS}}})"
+"""A month of a namespace, once, also while an operator is replaced and both are scraped."""
 LEDGER_TABLE = (
     ("namespace", "namespace"),
     ("name", "job"),
@@ -37,19 +39,20 @@ def _quantiles(title: str, description: str, histogram: str) -> Panel:
 FLEET = Dashboard(
     "llmtrain-fleet",
     "LLM training / Fleet",
-    "What all jobs cost and do. The time range is the current month, so that spend is this month's.",
+    "What all jobs cost and do. What a calendar month cost comes from the ledger, whatever the time range.",
     (NAMESPACE,),
     (
         Row(
             "Money",
             (
-                _stat(
-                    "Spent in the time range",
-                    "Ledger totals at the end less those at the beginning; totals survive their jobs and restarts.",
+                Panel(
+                    "stat",
+                    "Spent by calendar month",
+                    "This month and the last, UTC, as llmtrain cost --month has them, however long Prometheus has been there.",
                     "currencyUSD",
-                    f"sum(max_over_time(llmtrain_namespace_cost_usd_total{{{NS}}}[$__range])) "
-                    f"- sum(min_over_time(llmtrain_namespace_cost_usd_total{{{NS}}}[$__range]))",
+                    (_now(f"sum by (month) ({PERIOD_COST})", "{{month}}"),),
                     6,
+                    4,
                     2,
                 ),
                 _stat("Burn rate", "US dollars an hour of all pods that are billed now.", "currencyUSD",
@@ -69,10 +72,12 @@ FLEET = Dashboard(
                     "percentunit",
                     (_now(f"namespace_name:llmtrain_job_cost_usd:sum{{{NS}}} / on (namespace, name) llmtrain_job_budget_usd",
                           "{{namespace}}/{{name}}"),),
-                    12,
+                    8,
                 ),
+                Panel("bargauge", "Spent by namespace and month", "As the ledger has it: each month as it was last told in the time range.",
+                      "currencyUSD", (Query(PERIOD_COST, "{{namespace}} {{month}}"),), 8, decimals=2),
                 Panel("timeseries", "Spend by namespace", "Cumulative, beyond the jobs' lives.", "currencyUSD",
-                      (Query(f"sum by (namespace) (llmtrain_namespace_cost_usd_total{{{NS}}})", "{{namespace}}"),), 12),
+                      (Query(f"sum by (namespace) (llmtrain_namespace_cost_usd_total{{{NS}}})", "{{namespace}}"),), 8),
             ),
         ),
         Row(
@@ -161,17 +166,26 @@ ONE_JOB = Dashboard(
         Row(
             "Bill",
             (
-                _stat("Cost", "The ledger's total, settled and running.", "currencyUSD",
+                _stat("Cost", "Owed for certain: what is settled, and what pods alive owe at least. It never falls.", "currencyUSD",
                       f"namespace_name:llmtrain_job_cost_usd:sum{{{ONE}}}", decimals=4),
+                _stat("Cost now", "With pods alive counted up to now; it may be corrected down, Cost never is.", "currencyUSD",
+                      f"llmtrain_job_cost_now_usd{{{ONE}}}", decimals=4),
                 _stat("Burn rate", "US dollars an hour, now.", "currencyUSD", f"llmtrain_job_usd_per_hour{{{ONE}}}", decimals=2),
                 _stat("Pod-hours", "Hours that pods were billed for.", "none",
                       f"namespace_name:llmtrain_job_pod_hours:sum{{{ONE}}}", decimals=3),
                 _stat("USD per pod-hour", "Cost over pod-hours.", "currencyUSD",
                       f"namespace_name:llmtrain_job_usd_per_pod_hour:ratio{{{ONE}}}", decimals=4),
-                _stat("Goodput of dollars", "Share of the bill that was not waste; of pods alive only what is certain counts.",
-                      "percentunit", f"namespace_name:llmtrain_job_goodput_of_dollars:ratio{{{ONE}}}", decimals=1),
                 _stat("Chance to exceed the budget", "By the forecast.", "percentunit",
                       f"llmtrain_job_budget_breach_probability_ratio{{{ONE}}}", decimals=0),
+                _stat("Goodput of dollars",
+                      "Of what the whole job cost so far, what was not waste; of pods alive only what is certain counts.",
+                      "percentunit", f"namespace_name:llmtrain_job_goodput_of_dollars:ratio{{{ONE}}}", 8, 1),
+                _stat("Goodput of billed time, training",
+                      "Of the billed seconds of its settled heads and workers, those in which the work moved forward.",
+                      "percentunit", f"llmtrain_job_goodput_of_billed_time_ratio{{{ONE}}}", 8, 1),
+                _stat("Step efficiency",
+                      "Of training's seconds of steps and checkpoints, all attempts, those of steps done for the first time. Needs the PodMonitor.",
+                      "percentunit", f"max by (namespace, name) (llmtrain_train_step_efficiency_ratio{{{ONE}}})", 8, 1),
                 Panel(
                     "table",
                     "Cost by pod-hour, by stage and role",

@@ -36,21 +36,25 @@ class Closing:
     _looked: datetime | None = None
     _through: str = ""
     """The month up to which nothing is left to be closed, wherever anything was."""
+    _closed: int = 0
+    """Months, so far."""
     _done: dict[str, str] = field(default_factory=dict)
     """The same by namespace."""
 
-    async def look(self, with_jobs: Iterable[str], only: Sequence[str] = ()) -> None:
-        """Close what may be closed; every quarter of an hour. `only`: the namespaces that the operator watches, none for all.
+    async def look(self, with_jobs: Iterable[str], only: Sequence[str] = ()) -> bool:
+        """Close what may be closed; every quarter of an hour. Whether any month was.
+
+        `only`: the namespaces that the operator watches, none for all.
 
         ApiError where the ledger cannot be listed.
         """
         now = self.clock()
         if self._looked is not None and now - self._looked < EVERY:
-            return
-        self._looked, due = now, newest_due(now)
+            return False
+        self._looked, due, before = now, newest_due(now), self._closed
         waiting = {space for space in with_jobs if self._done.get(space, "") < due}
         if self._through >= due and not waiting:
-            return
+            return False
         listed = await self.cluster.list_metadata(CONFIG_MAPS, self.home, DOCUMENTS)
         spaces = {(raw["metadata"].get("labels") or {}).get(LABEL_NAMESPACE, "") for raw in listed} | waiting
         open_ones = {one for one in spaces - {""} if self._done.get(one, "") < due and (not only or one in only)}
@@ -60,6 +64,7 @@ class Closing:
                     self._done[space] = due
         if all(self._done.get(space, "") >= due for space in open_ones):
             self._through = due
+        return self._closed > before
 
     async def _close(self, space: str, due: str, now: datetime) -> bool:
         """Whether nothing of the month, or of one before it, is left to be closed."""
@@ -91,6 +96,7 @@ class Closing:
         for page in reversed(pages):
             if not await self._create(page) and page.page == 1:
                 return []
+        self._closed += 1
         log.info("month %s of namespace %s is closed: %d rows", month, space, len(rows))
         return [config_map(page, self.home) for page in pages]
 

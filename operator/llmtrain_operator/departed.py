@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from llmtrain_operator import monthly
 from llmtrain_operator.figures import Bill, LabelSet, Total
 from llmtrain_operator.ledger_books import Book, Totals
+from llmtrain_operator.monthly import Months
 
 MOST_APART = 1000
 """Jobs of a namespace, in no ledger, that are kept one by one."""
@@ -40,6 +42,19 @@ def beyond(uid: str, bill: Bill, book: Book) -> Totals:
     return rest
 
 
+def months_beyond(uid: str, bill: Bill, book: Book) -> Months:
+    """The same by the month in which it accrued, microdollars."""
+    if is_booked(uid, bill, book):
+        return {}
+    rest = dict(bill.months)
+    for pod in bill.provisional:
+        if pod.uid in book.pods:
+            monthly.take(rest, pod.months)
+    for pod_uid in bill.settled:
+        monthly.take(rest, book.pod_months.get(pod_uid, {}).items())
+    return rest
+
+
 def add(totals: Totals, more: Mapping[LabelSet, Total]) -> None:
     """Add to sums."""
     for labels, total in more.items():
@@ -55,6 +70,7 @@ class Departed:
     apart: dict[str, tuple[datetime, Bill]] = field(default_factory=dict)
     """By uid, when they went and what was told of them; the oldest first."""
     folded: Totals = field(default_factory=dict)
+    folded_months: Months = field(default_factory=dict)
 
     def leave(self, uid: str, bill: Bill, now: datetime) -> None:
         """A job goes."""
@@ -69,6 +85,12 @@ class Departed:
         for uid, (_, bill) in self.apart.items():
             yield beyond(uid, bill, book)
 
+    def months_beyond(self, book: Book) -> Iterable[Months]:
+        """The same by the month in which it accrued, microdollars."""
+        yield self.folded_months
+        for uid, (_, bill) in self.apart.items():
+            yield months_beyond(uid, bill, book)
+
     def tidy(self, book: Book, asked: datetime) -> bool:
         """Forget who is in the book, which was asked for then, and fold the oldest of too many; whether any is left.
 
@@ -81,8 +103,10 @@ class Departed:
         return bool(self.apart or self.folded)
 
     def _fold(self, uid: str, bill: Bill, book: Book) -> None:
-        settled = beyond(uid, bill, book)
+        settled, months = beyond(uid, bill, book), months_beyond(uid, bill, book)
         for pod in bill.provisional:
             if pod.uid not in book.pods:
                 settled[pod.labels].take(pod.total)
+                monthly.take(months, pod.months)
         add(self.folded, settled)
+        monthly.add(self.folded_months, months.items())

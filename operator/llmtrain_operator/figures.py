@@ -1,7 +1,7 @@
 """What metrics tell of a job: the numbers of its status, in a tenth of the memory that the status itself takes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from llmtrain.api.status import Amounts, Counted, JobStatus, Stage
 from llmtrain.ledger.goodput import WASTE
 from llmtrain.ledger.now import cost_now_micro_usd
 from llmtrain_operator.billing import parse_time
+from llmtrain_operator.monthly import Months, Parts, months_of_status, parts_of_mark, stage_starts
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 
 PERCENTILES = (("10", "p10"), ("50", "p50"), ("90", "p90"))
@@ -51,6 +52,7 @@ class PodTotal(NamedTuple):
     uid: str
     labels: LabelSet
     total: Total
+    months: Parts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Bill:
     """Their part in the totals."""
     settled: tuple[str, ...] = ()
     """Uids of pods in the totals that may not have been let go yet."""
+    months: Months = field(default_factory=dict)
+    """The whole by the month in which it accrued, microdollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,15 @@ class Figures:
         return bool(self.pod_prices)
 
 
-def figures(status: JobStatus) -> Figures:
-    """The numbers of a status."""
+def figures(status: JobStatus, created: str = "") -> Figures:
+    """The numbers of a status of a job that was made at `created`."""
     forecast = status.forecast
     marks = status.ledger.high_water
     return Figures(
         stage=status.stage,
         state=status.state or "Pending",
         ended=end_time(status),
-        bill=bill(status),
+        bill=bill(status, created),
         waste_micro_usd=tuple(sum(getattr(told.waste, kind) for told in status.ledger.counted) for kind in WASTE),
         cost_now_micro_usd=cost_now_micro_usd(status.ledger),
         goodput_of_billed_time=_number(status.ledger.goodput),
@@ -149,12 +153,20 @@ def figures(status: JobStatus) -> Figures:
     )
 
 
-def bill(status: JobStatus) -> Bill:
+def bill(status: JobStatus, created: str = "") -> Bill:
     """The job's amounts."""
-    marks = status.ledger.high_water
-    parts = (Total(mark.pod_seconds, mark.accelerator_seconds, mark.cost_micro_usd) for mark in marks)
-    pods = tuple(PodTotal(mark.uid, _labels(mark), part) for mark, part in zip(marks, parts, strict=True))
-    return Bill(totals(status), pods, tuple(status.ledger.settled))
+    starts = stage_starts(status)
+    pods = tuple(
+        PodTotal(
+            mark.uid,
+            _labels(mark),
+            Total(mark.pod_seconds, mark.accelerator_seconds, mark.cost_micro_usd),
+            parts_of_mark(mark, starts.get(mark.stage.value, created)),
+        )
+        for mark in status.ledger.high_water
+    )
+    months = months_of_status(status, created, (pod.months for pod in pods))
+    return Bill(totals(status), pods, tuple(status.ledger.settled), months)
 
 
 def totals(status: JobStatus) -> dict[LabelSet, Total]:

@@ -45,7 +45,9 @@ def ledger_families(jobs: Jobs) -> Iterable[Metric]:
     accelerators = CounterMetricFamily(
         "llmtrain_job_accelerator_seconds", "Billed accelerator-seconds.", labels=LEDGER_LABELS
     )
-    cost = CounterMetricFamily("llmtrain_job_cost_usd", "What the job's pods cost.", labels=LEDGER_LABELS)
+    cost = CounterMetricFamily(
+        "llmtrain_job_cost_usd", "Cost: what is settled, and what pods alive owe at least.", labels=LEDGER_LABELS
+    )
     energy = CounterMetricFamily(
         "llmtrain_job_energy_joules",
         "Electricity of the pods' accelerators, the building's losses included.",
@@ -84,7 +86,7 @@ def outlook_families(jobs: Jobs) -> Iterable[Metric]:
     """Rates and expectations."""
     owed = GaugeMetricFamily(
         "llmtrain_job_cost_now_usd",
-        "What the job costs with pods alive counted up to now; it may be corrected down, the cost never is.",
+        "Cost now: with pods alive counted up to now. It may be corrected down, the cost never is.",
         labels=NAMES,
     )
     burn = GaugeMetricFamily("llmtrain_job_usd_per_hour", "What the pods alive cost an hour.", labels=NAMES)

@@ -224,7 +224,7 @@ class Jobs:
                 loop.turning = False
                 self._wake_if_told(loop)
         if outlook.status is not None:
-            self.snapshots.put(key, outlook.status, outlook.uid)
+            self.snapshots.put(key, outlook.status, outlook.uid, outlook.created)
         return outlook
 
     def _crowd(self, namespace: str) -> Crowd:

@@ -17,18 +17,22 @@ from llmtrain.ledger.document import (
     LABEL_MONTH,
     LABEL_NAMESPACE,
     CarriedOver,
+    ClosedPage,
+    Document,
     DocumentError,
-    MonthPage,
     Row,
     read_document,
 )
+from llmtrain_operator import monthly
 from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import Cluster, Object
 from llmtrain_operator.figures import LabelSet, Total
+from llmtrain_operator.monthly import ClosedSum, Months
 from llmtrain_operator.takeover import CONFIG_MAPS
 
 ALL_AGAIN = timedelta(hours=1)
-DOCUMENTS = f"{LABEL_KIND} in (Month,CarriedOver)"
+CLOSED = "Closed"
+DOCUMENTS = f"{LABEL_KIND} in (CarriedOver,{CLOSED},Month)"
 NAMESPACES_AT_ONCE = 50
 """In the selector of one list."""
 Totals = dict[LabelSet, Total]
@@ -46,6 +50,14 @@ class Book:
     """Of whom is in what was taken over, as far as that can be believed."""
     carried_micro_usd: int = 0
     """Of the amounts, what was taken over and could not be verified."""
+    months: Months = field(default_factory=dict)
+    """The cost by the month in which it accrued, microdollars."""
+    pod_months: dict[str, Months] = field(default_factory=dict)
+    """By uid, the same of what is in `pods`."""
+    closed: list[ClosedSum] = field(default_factory=list)
+    """Pages of closed months: they tell again what is booked."""
+    lacking: bool = False
+    """A document could never be read: what a month comes to is not known."""
 
     def add(self, other: "Book") -> None:
         """Add what another has."""
@@ -55,6 +67,10 @@ class Book:
         self.pods |= other.pods
         self.carried_uids |= other.carried_uids
         self.carried_micro_usd += other.carried_micro_usd
+        monthly.add(self.months, other.months.items())
+        self.pod_months |= other.pod_months
+        self.closed += other.closed
+        self.lacking |= other.lacking
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,10 @@ class Books:
     _complete: datetime | None = None
     _known: set[str] = field(default_factory=set)
     """Namespaces all of whose pages have been read."""
+
+    def look_at_all(self) -> None:
+        """Next time: a month before the last one has been closed."""
+        self._complete = None
 
     async def look(self, wanted: Collection[str]) -> Mapping[str, Book]:
         """By namespace: those booked of late, gone ones among them, and those `wanted` that have pages.
@@ -129,23 +149,31 @@ class Books:
             document = read_document(raw)
         except DocumentError as error:
             self.rejections.note(Kind.LEDGER, f"ConfigMap {self.home}/{raw['metadata']['name']}", str(error))
-            last = self._leaves.get(raw["metadata"]["name"], Leaf(version, "", "", Book()))
-            return Leaf(
-                version, _labelled(raw), last.namespace, last.book
-            )  # a counter does not fall because somebody broke a page
-        book = Book()
-        if isinstance(document, MonthPage):
-            rows = [row for booking in document.bookings for row in booking.rows]
-            book.uids |= {booking.uid for booking in document.bookings}
-            book.pods = {one.uid: _sums(one.rows) for one in document.bookings if one.kind == "Pod"}
-        elif isinstance(document, CarriedOver):
-            rows = document.rows
-            book.carried_uids = set(document.booked_uids)
-            book.carried_micro_usd = sum(row.cost_micro_usd for row in rows)
-        else:
-            rows = []  # a closed month tells again what is booked
-        book.totals = _sums(rows)
-        return Leaf(version, _labelled(raw), document.namespace, book)
+            labelled = _labelled(raw)
+            unknown = Leaf(version, labelled, labelled, Book(lacking=True))
+            # A counter does not fall because somebody broke a page.
+            last = self._leaves.get(raw["metadata"]["name"], unknown)
+            return Leaf(version, labelled, last.namespace, last.book)
+        return Leaf(version, _labelled(raw), document.namespace, book_of(document))
+
+
+def book_of(document: Document) -> Book:
+    """What one document has."""
+    if isinstance(document, ClosedPage):
+        return Book(closed=[ClosedSum.of(document)])
+    if isinstance(document, CarriedOver):
+        cost = sum(row.cost_micro_usd for row in document.rows)
+        months = monthly.months_of_rows(document.rows, document.taken_over[:7])
+        return Book(_sums(document.rows), carried_uids=set(document.booked_uids), carried_micro_usd=cost, months=months)
+    rows = [row for booking in document.bookings for row in booking.rows]
+    pods = [one for one in document.bookings if one.kind == "Pod"]
+    return Book(
+        _sums(rows),
+        uids={booking.uid for booking in document.bookings},
+        pods={one.uid: _sums(one.rows) for one in pods},
+        months=monthly.months_of_rows(rows, document.month),
+        pod_months={one.uid: monthly.months_of_rows(one.rows, document.month) for one in pods},
+    )
 
 
 def months_near(now: datetime) -> tuple[str, str, str]:
@@ -155,8 +183,12 @@ def months_near(now: datetime) -> tuple[str, str, str]:
 
 
 def told(listed: Iterable[Object], wanted: Iterable[str], near: Collection[str]) -> set[str]:
-    """Namespaces that are told: those `wanted`, and those with a page of one of the months `near`."""
-    return {*wanted, *(_labelled(raw) for raw in listed if _month(raw) in near)} - {""}
+    """Namespaces that are told: those `wanted`, and those that have something booked in one of the months `near`."""
+    return {*wanted, *(_labelled(raw) for raw in listed if _kind(raw) != CLOSED and _month(raw) in near)} - {""}
+
+
+def _kind(raw: Object) -> str:
+    return str((raw["metadata"].get("labels") or {}).get(LABEL_KIND, ""))
 
 
 def _month(raw: Object) -> str:

@@ -50,6 +50,11 @@ class Job:
         return str(self.raw["metadata"]["uid"])
 
     @property
+    def created(self) -> str:
+        """When it was made, as the API has it."""
+        return str(self.raw["metadata"].get("creationTimestamp") or "")
+
+    @property
     def generation(self) -> int:
         """Generation of the spec."""
         return int(self.raw["metadata"].get("generation", 0))

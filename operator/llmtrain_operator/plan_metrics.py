@@ -102,15 +102,23 @@ class NamespaceCollector(Collector):
             "Part of the namespace's cost that was taken over from where its tenants could have edited it: unverified.",
             labels=["namespace"],
         )
+        period = GaugeMetricFamily(
+            "llmtrain_namespace_period_cost_usd",
+            "What the namespace's jobs cost in a calendar month (UTC), this one and the last, deleted ones too.",
+            labels=["namespace", "month"],
+        )
         for namespace, told in self._snapshots.namespaces().items():
             for labels, total in told.totals.items():
                 cost.add_metric([namespace, *labels], usd(total.cost_micro_usd))
                 seconds.add_metric([namespace, *labels], total.pod_seconds)
             if told.carried_micro_usd:
                 carried.add_metric([namespace], usd(told.carried_micro_usd))
+            for month, micro in told.months.items():
+                period.add_metric([namespace, month], usd(micro))
         yield cost
         yield seconds
         yield carried
+        yield period
 
 
 class UnbookedCollector(Collector):

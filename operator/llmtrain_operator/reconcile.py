@@ -71,7 +71,7 @@ PROVISIONAL_SECONDS = 45
 class Outlook:
     """When to look again; `gone`: the job does not exist any more, or was let go; `failed`: an act got no proper answer.
 
-    `anew`: the job that is gone has a successor of the same name.
+    `anew`: the job that is gone has a successor of the same name. `created`: when the job was made, as the API has it.
     """
 
     seconds: float
@@ -81,6 +81,7 @@ class Outlook:
     head: Head | None = None
     failed: bool = False
     anew: bool = False
+    created: str = ""
 
 
 @dataclass
@@ -149,7 +150,7 @@ class Reconciler:
         if memory.rest.still:
             _rest(seen, decision, status, memory)
         failed = any(_is_unknown(one) for one in results)
-        return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head, failed)
+        return Outlook(seconds, gone, decision.status, seen.job.uid, memory.head, failed, created=seen.job.created)
 
     async def _went(self, raw: Object | None, memory: Memory) -> Outlook:
         """The job is gone, and `raw` has its name, if anything has. One that somebody let go in our stead is booked as it was last seen."""
@@ -236,7 +237,7 @@ class Reconciler:
         await self._write_status(raw, status, moved, seen.now, memory)
         memory.rest = Rest(kept, True, None if moved else memory.rest.still_until)
         _rest(seen, decision, status, memory)
-        return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head)
+        return Outlook(RESYNC_SECONDS, False, decision.status, seen.job.uid, memory.head, created=seen.job.created)
 
     async def tell_crash(self, namespace: str, name: str, error: BaseException) -> bool:
         """Tell a job's owner that nobody reconciles it: its loop ended in a bug, or its turns end in errors of the API.

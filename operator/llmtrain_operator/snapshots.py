@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.planstatus import PlanStatus
 from llmtrain.api.status import JobStatus
+from llmtrain.ledger.periods import month_micro_usd
+from llmtrain_operator import monthly
 from llmtrain_operator.budget_state import BudgetState
-from llmtrain_operator.departed import Departed, add, beyond
+from llmtrain_operator.departed import Departed, add, beyond, months_beyond
 from llmtrain_operator.figures import Figures, LabelSet, Total, figures
 from llmtrain_operator.ledger_books import Book, Totals, months_near
 
@@ -37,10 +39,14 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Told:
-    """What is told of a namespace: amounts by labels, and the part that was carried over unverified, microdollars."""
+    """What is told of a namespace: amounts by labels, and the part that was carried over unverified, microdollars.
+
+    `months`: what last month and this one come to, microdollars; none of them where a document of the ledger cannot be read.
+    """
 
     totals: Mapping[LabelSet, Total]
     carried_micro_usd: int
+    months: Mapping[str, int]
 
 
 @dataclass
@@ -59,9 +65,9 @@ class Snapshots:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while `jobs`, `_departed` or `_told` are changed or gone through, never across an await."""
 
-    def put(self, key: Key, status: JobStatus, uid: str) -> None:
-        """Remember what a job's status says."""
-        known = figures(status)
+    def put(self, key: Key, status: JobStatus, uid: str, created: str = "") -> None:
+        """Remember what a job's status says. `created`: when the job was made, as the API has it."""
+        known = figures(status, created)
         with self._lock:
             if key in self.jobs and self.jobs[key].uid != uid:
                 self._drop(key)
@@ -69,11 +75,11 @@ class Snapshots:
                 self._departed[key[0]].apart.pop(uid, None)
             self.jobs[key] = Snapshot(uid, known)
 
-    def put_stored(self, key: Key, status: JobStatus, uid: str) -> None:
+    def put_stored(self, key: Key, status: JobStatus, uid: str, created: str = "") -> None:
         """Remember what the API has of a job that no loop has looked at yet."""
         with self._lock:
             if key not in self.jobs:
-                self.jobs[key] = Snapshot(uid, figures(status), stored=True)
+                self.jobs[key] = Snapshot(uid, figures(status, created), stored=True)
 
     def drop(self, key: Key) -> None:
         """A job's object is gone; its total lives on in the namespace ledger, or else here."""
@@ -128,7 +134,9 @@ class Snapshots:
             for (space, _), found in self.jobs.items():
                 jobs[space].append(found)
             return {
-                name: Told(self._totals(name, book, jobs[name]), book.carried_micro_usd)
+                name: Told(
+                    self._totals(name, book, jobs[name]), book.carried_micro_usd, self._months(name, book, jobs[name])
+                )
                 for name, (_, book) in self.books.items()
                 if not any(found.behind for found in jobs[name])
             }
@@ -147,6 +155,21 @@ class Snapshots:
         for labels, total in sums.items():
             told.setdefault(labels, Total()).lift(total)
         return {labels: replace(total) for labels, total in told.items()}
+
+    def _months(self, namespace: str, book: Book, jobs: Sequence[Snapshot]) -> dict[str, int]:
+        """Last month and this one, as `llmtrain cost --month` has them, with jobs that went and are in no ledger yet."""
+        closed = monthly.told_by_month(book.closed)
+        if closed is None or book.lacking:
+            return {}
+        known = dict(book.months)
+        for found in jobs:
+            if found.gone is None:
+                monthly.add(known, months_beyond(found.uid, found.figures.bill, book).items())
+        if namespace in self._departed:
+            for lacking in self._departed[namespace].months_beyond(book):
+                monthly.add(known, lacking.items())
+        last, this, _ = months_near(self.clock())
+        return {month: month_micro_usd(month, known, closed) for month in (last, this)}
 
 
 def _served(found: Snapshot, now: datetime) -> bool:

@@ -79,7 +79,8 @@ class Upkeep:
         spaces = {raw["metadata"]["namespace"] for raw in budgets}
         with_jobs = {namespace for namespace, _ in self.snapshots.jobs}
         await self._read_books(spaces | with_jobs)
-        await self._closing.look(with_jobs, self.namespaces)
+        if await self._closing.look(with_jobs, self.namespaces):
+            self.ledgers.books.look_at_all()
 
     async def _read_stored_jobs(self) -> None:
         """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""
@@ -90,7 +91,8 @@ class Upkeep:
                 meta = raw["metadata"]
                 with self.guard.each(f"job {meta['namespace']}/{meta['name']}"):
                     status = read(JobStatus, raw.get("status") or {}).value or JobStatus()
-                    self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"])
+                    created = str(meta.get("creationTimestamp") or "")
+                    self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"], created)
         self._listed = True
 
     async def _read_books(self, namespaces: Iterable[str]) -> None:

@@ -33,6 +33,13 @@ STAGE = {
     "attempt": "1",
     "pod": "on-s3-trn-1-head",
 }
+# The recordings are older than these; test_money_panels.py asks promtool what they show. A new recording empties the set.
+NOT_RECORDED = {
+    "llmtrain_namespace_period_cost_usd",
+    "llmtrain_job_cost_now_usd",
+    "llmtrain_job_goodput_of_billed_time_ratio",
+    "llmtrain_train_step_efficiency_ratio",
+}
 # Empty where all is well: it shows accelerators that are paid for and train nothing.
 EMPTY_WHERE_ALL_IS_WELL = {"llmtrain-fleet: Accelerators billed while no token is trained on A"}
 
@@ -105,7 +112,9 @@ def scraped_long_enough(seen: Prometheus) -> bool:
 
 
 @pytest.mark.parametrize(
-    "asked", [a for a in panels() if a.where not in EMPTY_WHERE_ALL_IS_WELL], ids=lambda a: a.where
+    "asked",
+    [a for a in panels() if a.where not in EMPTY_WHERE_ALL_IS_WELL and not metrics_in(a.expr) & NOT_RECORDED],
+    ids=lambda a: a.where,
 )
 def test_a_panel_has_finite_series_with_the_labels_it_shows(asked: Asked, prometheus: Prometheus) -> None:
     assert problems(asked, prometheus.instant(chosen(asked.expr, NAMESPACE, JOB))) == []
@@ -122,6 +131,11 @@ def test_no_rule_failed(prometheus: Prometheus) -> None:
     for group in prometheus.get("rules")["groups"]:
         for rule in group["rules"]:
             assert rule["health"] == "ok", f"{rule['name']}: {rule.get('lastError')}"
+
+
+def test_what_is_said_not_to_be_recorded_is_not() -> None:
+    recorded = "".join(file.read_text() for file in RECORDINGS.glob("*.prom"))
+    assert {name for name in NOT_RECORDED if name in recorded} == set()
 
 
 def test_every_metric_that_is_asked_for_is_in_the_reference() -> None:

@@ -17,7 +17,7 @@ from llmtrain.cost.money import format_usd
 from llmtrain.ledger.now import cost_now_after
 from llmtrain.report.facts import facts_of
 from llmtrain.report.page import render
-from tests.unit.operator.fake_cluster import clone, stamp
+from tests.unit.operator.fake_cluster import START, clone, stamp
 from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 
 LOOK = timedelta(seconds=2)
@@ -51,9 +51,10 @@ class Recorded(Scenario):
             await self.turn()
 
 
-async def recording() -> Recorded:
+async def recording(begin: datetime = START) -> Recorded:
     """A run with a worker whose end is told late, one whose node is lost, and a head whose end is told late."""
     run = Recorded()
+    run.cluster.now = begin
     await run.run_training(0)
     await run.work(5)
     worker = next(name for name in run.pods if "-w0-" in name)
