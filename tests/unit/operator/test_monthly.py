@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from llmtrain_operator import departed
 from llmtrain_operator.departed import Departed
-from llmtrain_operator.figures import Bill, PodTotal, Total
+from llmtrain_operator.figures import Bill, PodTotal, Total, bill
 from llmtrain_operator.ledger_books import Book, months_near
 from llmtrain_operator.metrics import register_all
 from llmtrain_operator.monthly import ClosedSum, Months, parts_of_mark, told_by_month
@@ -23,11 +23,11 @@ from typer.testing import CliRunner
 
 from llmtrain.api.status import HighWater, JobStatus, Stage
 from llmtrain.cli.main import app
-from llmtrain.ledger.lines import months_of_mark
+from llmtrain.ledger.lines import job_lines, months_of_mark
 from llmtrain.ledger.periods import month_micro_usd
 from tests.unit.operator.booked import booked_micro_usd, ledgers
 from tests.unit.operator.fake_cluster import START
-from tests.unit.operator.scenario import recorded_micro_usd
+from tests.unit.operator.scenario import Scenario, recorded_micro_usd
 from tests.unit.operator.test_closing import SPACE, Life, World, money, some_world
 from tests.unit.operator.test_departed import HEAD, Watched
 from tests.unit.operator.test_namespace_ledger import booking
@@ -197,6 +197,28 @@ def test_a_pod_alive_is_cut_as_its_lines_are(start: str | None, seconds: int, mi
                      micro_usd_per_hour=3_990_001, increment_seconds=60, minimum_seconds=minimum)  # fmt: skip
     expected = [(part.month or "2026-02", part.cost_micro_usd) for part in months_of_mark(mark)]
     assert list(parts_of_mark(mark, "2026-02-07T00:00:00Z")) == expected
+
+
+@pytest.mark.parametrize(
+    ("month", "stages", "expected"),
+    [("2026-03", {}, "2026-03"), ("", {"startTime": "2026-02-28T23:59:59Z"}, "2026-02"), ("", {}, "2026-01")],
+    ids=["it says", "when its stage began", "when the job was made"],
+)
+def test_what_an_early_version_settled_has_the_month_that_its_line_has(
+    month: str, stages: dict[str, str], expected: str
+) -> None:
+    """A stage that the manifest has no more left its bill; an early version said of none when it had accrued."""
+    entries = [{"stage": "Training", "role": "head", "costMicroUsd": 5} | ({"month": month} if month else {})]
+    status = {"ledger": {"entries": entries}, "stages": [{"name": "Training"} | stages] if stages else []}
+    meta = {"namespace": SPACE, "name": "gpt", "uid": "u", "creationTimestamp": "2026-01-31T12:00:00Z"}
+    assert [line.month for line in job_lines({"metadata": meta, "status": status})] == [expected]
+    assert bill(JobStatus.model_validate(status), meta["creationTimestamp"]).months == {expected: 5}
+
+
+async def test_a_turn_tells_when_the_job_was_made() -> None:
+    run = Scenario()
+    run.job["metadata"]["creationTimestamp"] = "2026-01-31T12:00:00Z"
+    assert {(await run.turn()).created for _ in range(4)} == {"2026-01-31T12:00:00Z"}
 
 
 def page(month: str, micro: int, number: int = 1, *others: str) -> ClosedSum:
