@@ -310,11 +310,7 @@ async def _backoff() -> Scenario:
         await run.drain()
         if number < 4:
             run.cluster.tick(300)
-            await run.until_pods()
-            await run.turn(2)
-            for name in run.pods:
-                run.cluster.run_pod(name)
-            await run.turn(2)
+            await run.run_pods()
     return run
 
 

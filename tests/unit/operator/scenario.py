@@ -99,13 +99,17 @@ class Scenario:
             await self.turn()
             self.cluster.tick(1)
 
-    async def run_stage(self, seconds: int = 100) -> None:
-        """Let the current stage start, work and end well, and its cluster go."""
+    async def run_pods(self) -> None:
+        """The current stage has its pods, and they run."""
         await self.until_pods()
         await self.turn(2)
         for name in self.pods:
             self.cluster.run_pod(name)
         await self.turn(2)
+
+    async def run_stage(self, seconds: int = 100) -> None:
+        """Let the current stage start, work and end well, and its cluster go."""
+        await self.run_pods()
         self.cluster.tick(seconds)
         self.end_head()
         await self.drain()

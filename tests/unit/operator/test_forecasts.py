@@ -25,11 +25,7 @@ async def curating() -> Scenario:
     """Curation of a large training runs."""
     run = scenario(training=job_spec()["training"] | {"tokens": 2_000_000_000_000})
     await run.run_stage()
-    await run.until_pods()
-    await run.turn(2)
-    for name in run.pods:
-        run.cluster.run_pod(name)
-    await run.turn(2)
+    await run.run_pods()
     return run
 
 
@@ -179,11 +175,7 @@ async def test_a_job_that_is_over_forecasts_its_bill_and_has_no_time_left() -> N
     run = scenario(budget={"limitUsd": "50"})
     for _ in range(3):
         await run.run_stage()
-    await run.until_pods()
-    await run.turn(2)
-    for name in run.pods:
-        run.cluster.run_pod(name)
-    await run.turn(2)
+    await run.run_pods()
     run.cluster.tick(100)
     await hear(run, done=1, total=3, unit="tasks")
     run.end_head()
