@@ -323,6 +323,8 @@ class Training(Model):
     optimizer: Optimizer = Field(Optimizer(), description="The optimizer.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="Checkpoints.")
     stability: Stability = Field(Stability(), description="What happens when a step goes wrong.")
-    evaluate_every_tokens: int = Field(0, ge=0, le=10**15, description="Loss on held-out text this often; 0: never.")
+    evaluate_every_tokens: int = Field(
+        0, ge=0, le=10**15, description="Loss on held-out text this often, and at the end; 0: never."
+    )
 
     model_config = Model.model_config | {"json_schema_extra": _training_rules()}

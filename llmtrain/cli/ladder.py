@@ -25,13 +25,15 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.money import MICRO
 from llmtrain.ladder.manifests import BUDGET, DIGEST, JOBS, LADDER, RUNG, digest, limits, manifest
 from llmtrain.ladder.plan import JOBS as MANY
-from llmtrain.ladder.plan import Rung, Target, limited, plan_ladder, target_of
+from llmtrain.ladder.plan import Rung, Target, check_jobs, limited, plan_ladder, target_of
 from llmtrain.ladder.progress import Extrapolation, Step, extrapolation, steps_of
 from llmtrain.ladder.view import ladder_view, law_document
 from llmtrain.scaling.fit import FEWEST_RUNS
 from llmtrain.scaling.law import BESIROGLU
 
 LOOK_SECONDS = 10.0
+DECIMALS = 6
+"""Of a budget: bills are in microdollars."""
 Object = dict[str, Any]
 
 
@@ -134,6 +136,7 @@ class Money:
 
 
 def _asked(target: Target, namespace: str, money: Money, jobs: int, curated: bool) -> Asked:
+    check_jobs(jobs)
     if not money.training_budget:
         return Asked(target, namespace, _dollars(money.budget), jobs, {}, curated)
     left, labels = _training_budget(money.training_budget, namespace)
@@ -161,12 +164,21 @@ def _dollars(text: str) -> Decimal:
         raise InputError("--budget", f"must be a number of US dollars, not `{text}`") from error
     if not found.is_finite() or found <= 0 or found >= 10**12:
         raise InputError("--budget", f"must be a number of US dollars above zero, not {text}")
+    exponent = found.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -DECIMALS:
+        raise InputError("--budget", f"must be a number of US dollars with at most {DECIMALS} decimals, not {text}")
     return found
 
 
 def _training_budget(name: str, namespace: str) -> tuple[Decimal, Mapping[str, str]]:
     """Dollars that are left of it, and the labels that a job needs to be under it."""
-    body = kubectl_json("get", "trainingbudget", name, *of_namespace(namespace))
+    try:
+        body = kubectl_json("get", "trainingbudget", name, *of_namespace(namespace))
+    except KubectlError as error:
+        if "NotFound" not in str(error):
+            raise
+        place = f" in namespace `{namespace}`" if namespace else ""
+        raise InputError("--training-budget", f"there is no TrainingBudget `{name}`{place}") from error
     spec = TrainingBudgetSpec.model_validate(body["spec"])
     status = TrainingBudgetStatus.model_validate(body.get("status") or {})
     labels = dict(spec.job_selector.match_labels)
@@ -248,9 +260,10 @@ def _over(found: Sequence[Object], jobs: int) -> bool:
 
 
 def _told_budget(found: Sequence[Object]) -> Decimal:
+    """By the label of the first; by the jobs' own budgets where somebody has made that no number of dollars."""
     try:
-        return Decimal(next((job["metadata"]["labels"][BUDGET] for job in found), "0"))
-    except (InvalidOperation, KeyError):
+        return _dollars(next((job["metadata"]["labels"][BUDGET] for job in found), ""))
+    except (InputError, KeyError):
         return limits(found)
 
 

@@ -8,7 +8,7 @@ from llmtrain.api.plan import PlanSpec
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.ranges import Range
 from llmtrain.ladder.plan import target_of
-from llmtrain.ladder.progress import Object, extrapolation, observations, steps_of
+from llmtrain.ladder.progress import Object, extrapolation, observations, on_held_out_text, steps_of
 from llmtrain.pricing.inputs import validated
 from llmtrain.pricing.work import job_model
 from llmtrain.scaling.fit import FEWEST_RUNS, fit
@@ -21,6 +21,8 @@ class Foretold:
     runs: int
     loss: Range
     usd: Range | None
+    held_out: bool = True
+    """Whether the loss is that on held-out text; else that of a batch."""
 
 
 def foretold(job: Object, rungs: Sequence[Object], plans: Mapping[str, PlanSpec]) -> Foretold | None:
@@ -36,4 +38,4 @@ def foretold(job: Object, rungs: Sequence[Object], plans: Mapping[str, PlanSpec]
     except InputError:  # a plan that is gone, or cannot be priced any more
         found = None
     loss = fit(seen).loss(job_model(spec).parameters, spec.training.tokens)
-    return Foretold(len(seen), loss, found.usd if found else None)
+    return Foretold(len(seen), loss, found.usd if found else None, on_held_out_text(steps))

@@ -1,7 +1,8 @@
 """The rungs of a ladder: sizes and tokens by the law, dollars by the estimate, together at most the budget.
 
-Five sizes, each 0.4 of the one above, each trained short and long: alone on one line of N and D the two terms of the law
-cannot be told apart. The largest is as large as the money allows. Batch and learning rate follow the compute by the
+Five sizes, each 0.3 of the one above, each trained short and long: alone on one line of N and D the two terms of the law
+cannot be told apart. How wide p10 to p90 of the target are depends most on how far the sizes lie apart: those of 0.4 leave
+a fifth more at equal cost. The largest is as large as the money allows. Batch and learning rate follow the compute by the
 exponents of DeepSeek LLM (Bi et al. 2024, arXiv 2401.02954, section 3.1), relative to the target's own.
 """
 
@@ -27,7 +28,7 @@ from llmtrain.scaling.fit import FEWEST_RUNS
 from llmtrain.scaling.law import ScalingLaw
 
 JOBS, MOST_JOBS = 10, 20
-SIZE_STEP, CLOSEST_STEP = 0.4, 0.7
+SIZE_STEP, CLOSEST_STEP = 0.3, 0.7
 """A size over the one above; closer together where the smallest model that can be made is not small enough."""
 MOST_HEADROOM = 2
 """A rung's limit over the p90 of its estimate, however much is left of the budget."""
@@ -114,8 +115,7 @@ def plan_ladder(target: Target, budget: Decimal, law: ScalingLaw, jobs: int = JO
     """Rungs whose limits add up to the budget at most, the largest as large as it allows. InputError where none fits."""
     if not budget.is_finite() or budget <= 0:
         raise InputError("--budget", f"must be a number of US dollars above zero, not {budget}")
-    if not FEWEST_RUNS <= jobs <= MOST_JOBS:
-        raise InputError("--jobs", f"must be from {FEWEST_RUNS} to {MOST_JOBS}, not {jobs}")
+    check_jobs(jobs)
     maker = _Maker(target, law, jobs)
     low, high = maker.least, LARGEST_SHARE * target.parameters
     if high <= low:
@@ -129,6 +129,12 @@ def plan_ladder(target: Target, budget: Decimal, law: ScalingLaw, jobs: int = JO
         middle = math.sqrt(low * high)
         low, high = (middle, high) if _total(maker.rungs(middle)) <= budget else (low, middle)
     return limited(maker.rungs(low), budget)
+
+
+def check_jobs(jobs: int) -> None:
+    """InputError where no ladder has so many."""
+    if not FEWEST_RUNS <= jobs <= MOST_JOBS:
+        raise InputError("--jobs", f"must be from {FEWEST_RUNS} to {MOST_JOBS}, not {jobs}")
 
 
 def limited(rungs: Sequence[Rung], budget: Decimal) -> Sequence[Rung]:

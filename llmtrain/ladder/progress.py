@@ -18,7 +18,7 @@ from llmtrain.pricing.inputs import validated
 from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import tokens_per_second, with_speed
 from llmtrain.pricing.work import job_model
-from llmtrain.scaling.fit import FEWEST_RUNS, Fitted, Observation, fit
+from llmtrain.scaling.fit import BOUNDS, FEWEST_RUNS, Fitted, Observation, fit
 from llmtrain.scaling.outcome import Outcome, Text, outcome
 
 MISS_CORRELATION = 0.4
@@ -26,6 +26,14 @@ MISS_CORRELATION = 0.4
 each counted once, 0.52 with each pair of runs counted once (`llmtrain.cost.fit.left_out`)."""
 
 Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FinalLoss:
+    """Loss that a training ended with, nats a token: on held-out text, or that of its last step's batch."""
+
+    nats: float
+    held_out: bool
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,14 @@ class Step:
         return stage is not None and (stage.reused or stage.state is StageState.SUCCEEDED)
 
     @property
-    def loss(self) -> float | None:
-        """Nats a token at the end, on held-out text where that was measured; None before."""
+    def final(self) -> FinalLoss | None:
+        """Its loss at the end; None before."""
         return final_loss(self.status) if self.state == "Succeeded" else None
+
+    @property
+    def loss(self) -> float | None:
+        """The same, nats a token."""
+        return None if self.final is None else self.final.nats
 
 
 def steps_of(jobs: Sequence[Object]) -> Sequence[Step]:
@@ -85,13 +98,13 @@ def _stage(status: JobStatus, name: Stage) -> StageStatus | None:
     return next((stage for stage in status.stages if stage.name is name), None)
 
 
-def final_loss(status: JobStatus) -> float | None:
-    """Loss that a training ended with, nats a token: on held-out text, else of its last step; None where none is told."""
+def final_loss(status: JobStatus) -> FinalLoss | None:
+    """On held-out text where that was measured; None where no loss is told."""
     stage = _stage(status, Stage.TRAINING)
     scores = stage.scores if stage else {}
-    for name in ("validation_loss", "loss"):
-        if (found := _positive(scores.get(name, ""))) is not None:
-            return found
+    for name, held_out in (("validation_loss", True), ("loss", False)):
+        if (found := _positive(scores.get(name, ""))) is not None and found <= BOUNDS["loss"][1]:
+            return FinalLoss(found, held_out)
     return None
 
 
@@ -105,8 +118,15 @@ def _positive(text: str) -> float | None:
 
 
 def observations(steps: Sequence[Step]) -> Sequence[Observation]:
-    """Of the jobs that have succeeded."""
-    return [Observation(step.parameters, step.tokens, step.loss) for step in steps if step.loss is not None]
+    """Of the jobs that have succeeded. Where some tell the loss on held-out text, those alone: a batch's is another."""
+    told = [(step, step.final) for step in steps if step.final is not None]
+    held_out = any(final.held_out for _, final in told)
+    return [Observation(s.parameters, s.tokens, final.nats) for s, final in told if final.held_out or not held_out]
+
+
+def on_held_out_text(steps: Sequence[Step]) -> bool:
+    """Whether the ladder's losses are those on held-out text."""
+    return any(step.final is not None and step.final.held_out for step in steps)
 
 
 def text_of(steps: Sequence[Step]) -> Text:

@@ -10,7 +10,8 @@ from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.status import Amounts, Split, Stage, StageState, StageStatus
 from llmtrain.cost.money import MICRO
 from llmtrain.cost.ranges import Range
-from llmtrain.ladder.progress import final_loss
+from llmtrain.ladder.foretold import Foretold
+from llmtrain.ladder.progress import FinalLoss, final_loss
 from llmtrain.ledger.goodput import goodput_of_billed_time, goodput_of_dollars, score_name, shown
 from llmtrain.ledger.now import cost_now_usd
 from llmtrain.report.drawing import bars, curve, short
@@ -143,12 +144,24 @@ def _foretold(facts: Facts) -> str:
     if told is None:
         return ""
     ended = facts.status.state == "Succeeded"
-    rows = [_foretold_row("loss, nats a token", told.loss, final_loss(facts.status) if ended else None)]
+    rows = [_foretold_loss(told, final_loss(facts.status) if ended else None)]
     if told.usd is not None:
         cost = facts.status.ledger.total_micro_usd / MICRO if ended else None
         rows.append(_foretold_row("US dollars", told.usd, cost))
     note = f"<p>By {told.runs} small runs (<code>llmtrain ladder</code>), p10 to p90.</p>"
     return _section("What the ladder foretold", note, _table(["", "p10", "p50", "p90", "came to", ""], rows))
+
+
+def _foretold_loss(told: Foretold, found: FinalLoss | None) -> list[str]:
+    """A loss on held-out text is not held against that of a batch."""
+    name = "loss, nats a token"
+    if found is None or found.held_out == told.held_out:
+        return _foretold_row(name, told.loss, None if found is None else found.nats)
+    row = _foretold_row(name, told.loss, None)
+    kinds = ("of the last step's batch", "on held-out text")
+    said = f"{kinds[found.held_out]}, what was foretold is {kinds[told.held_out]}"
+    hint = "" if found.held_out else ": training.evaluateEveryTokens was not set"
+    return [*row[:-2], f"{found.nats:,.4f}", said + hint]
 
 
 def _foretold_row(name: str, told: Range, found: float | None) -> list[str]:

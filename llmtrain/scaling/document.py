@@ -6,12 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from llmtrain.cost.errors import InputError
-from llmtrain.scaling.fit import Fitted, Observation, fit
-from llmtrain.scaling.law import FOREIGN_SIGMA, Foreign, ScalingLaw
+from llmtrain.scaling.fit import BOUNDS, Fitted, Observation, fit
+from llmtrain.scaling.law import FOREIGN_SIGMA, LEAST_EXPONENT, MOST_EXPONENT, PRACTICAL_FLOPS, Foreign, ScalingLaw
 
 SCHEMA = "llmtrain.dev/scaling-law/v1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Exponent = Annotated[float, Field(gt=0, lt=2, allow_inf_nan=False)]
+Exponent = Annotated[float, Field(ge=LEAST_EXPONENT, lt=MOST_EXPONENT, allow_inf_nan=False)]
+Loss = Annotated[float, Field(gt=0, le=BOUNDS["loss"][1], allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -21,7 +22,7 @@ class _Part(BaseModel):
 class Constants(_Part):
     """L(N, D) = irreducible + a / N^alpha + b / D^beta, nats a token."""
 
-    irreducible: Positive
+    irreducible: Loss
     a: Positive
     b: Positive
     alpha: Exponent
@@ -37,7 +38,7 @@ class RunInput(_Part):
 
     parameters: Positive
     tokens: Positive
-    loss: Positive
+    loss: Loss
 
 
 class LawInput(_Part):
@@ -57,4 +58,8 @@ def expectation(given: LawInput) -> Foreign | Fitted:
         raise InputError("constants", "must be set where there are no `runs`")
     known = given.constants
     law = ScalingLaw(known.irreducible, known.a, known.b, known.alpha, known.beta, known.source, known.date)
+    if not law.splits:
+        low, high = PRACTICAL_FLOPS
+        said = f"`a`, `b`, `alpha` and `beta` must give {low:g} to {high:g} FLOPs a best split of one parameter and one token or more"
+        raise InputError("constants", said)
     return Foreign(law, known.sigma)

@@ -15,22 +15,28 @@ from statistics import NormalDist
 
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.ranges import Range
-from llmtrain.scaling.law import ScalingLaw
+from llmtrain.scaling.law import ScalingLaw, are_exponents
 from llmtrain.scaling.linear import Matrix, form, inverse, times
 
 FEWEST_RUNS = 3
-EXPONENT, EXPONENT_SIGMA = 0.345, 0.06
-"""alpha and beta: 0.34 and 0.28 [2203.15556], 0.348 and 0.366 [2404.10102], 0.353 and 0.353 [2305.16264]."""
+BOUNDS = {"parameters": (1.0, 1e18), "tokens": (1.0, 1e18), "loss": (1e-6, 100.0)}
+"""Of a run; a model that knows nothing of a million tokens has 13.8 nats a token."""
+EXPONENT, EXPONENT_SIGMA = 0.33, 0.06
+"""alpha and beta: 0.34 and 0.28 [2203.15556], 0.348 and 0.366 [2404.10102], 0.353 and 0.353 [2305.16264], 0.31 and 0.314
+(Llama 3, as re-fitted in [2603.22339]), 0.252 and 0.213 (OLMo Hybrid, 2026, figure 8): mean 0.313, standard deviation 0.05.
+"""
 FLOOR_SHARE, FLOOR_SIGMA = 0.5, 0.5
 """E as a share of the lowest loss that was seen, and the standard deviation of its logarithm."""
 PART_SHARE, PART_SIGMA = 0.25, 1.0
 """A / N^alpha and B / D^beta at the middle of the runs, likewise."""
-RUN_SIGMA, RUN_WEIGHT = 0.005, 0.5
-"""Scatter of ln loss between seeds before any is seen, and how many runs' worth of evidence that is."""
+RUN_SIGMA, RUN_WEIGHT = 0.003, 0.3
+"""Scatter of ln loss between seeds before any is seen, and how many runs' worth of evidence that is. Porian et al. 2024
+[2406.19146] take 0.005 nats at a loss of 3, 0.017 at 4: 0.2 and 0.4 %.
+"""
 LEAST_FREEDOM = 3.0
 """Where the runs leave less, as three do, more is believed of that scatter."""
-HUBER = 1.5
-"""Misses beyond so many standard deviations pull the fit by their sign alone."""
+HUBER, HUBER_SQUARES = 1.5, 0.867
+"""Misses beyond so many standard deviations pull the fit by their sign alone; of normal ones so much of the squares is left."""
 ROUNDS, STEPS = 8, 60
 ENOUGH, SETTLED = 1e-4, 1e-2
 
@@ -89,7 +95,7 @@ class Fitted:
 
 
 def fit(runs: Sequence[Observation]) -> Fitted:
-    """The law of these runs. InputError where they are too few or no numbers above zero."""
+    """The law of these runs. InputError where they are too few, no numbers of runs, or far from any such law."""
     _check(runs)
     middle = Middle(_mean(math.log(run.parameters) for run in runs), _mean(math.log(run.tokens) for run in runs))
     task = _Task(runs, middle, _prior(min(run.loss for run in runs)), RUN_SIGMA, [1.0] * len(runs))
@@ -101,7 +107,11 @@ def fit(runs: Sequence[Observation]) -> Fitted:
         if abs(sigma / task.sigma - 1) < SETTLED:
             break
         task = replace(task, sigma=sigma, weights=task.huber(theta, sigma))
-    return Fitted(theta, covariance, middle, sigma, freedom, tuple(runs))
+    *_, alpha, beta = theta
+    found = Fitted(theta, covariance, middle, sigma, freedom, tuple(runs))
+    if not (are_exponents(alpha, beta) and found.law.splits):
+        raise InputError("runs", f"follow no scaling law: alpha would be {alpha:.3g}, beta {beta:.3g}")
+    return found
 
 
 def _scatter(task: "_Task", theta: Sequence[float], covariance: Matrix) -> tuple[float, float]:
@@ -111,7 +121,7 @@ def _scatter(task: "_Task", theta: Sequence[float], covariance: Matrix) -> tuple
     used = sum(w * form(covariance, slope) / task.sigma**2 for w, slope in zip(task.weights, slopes, strict=True))
     left = len(misses) - used
     known = max(RUN_WEIGHT, LEAST_FREEDOM - left)
-    squares = sum(w * miss**2 for w, miss in zip(task.weights, misses, strict=True))
+    squares = sum(w * miss**2 for w, miss in zip(task.weights, misses, strict=True)) / HUBER_SQUARES
     return math.sqrt((known * RUN_SIGMA**2 + squares) / (known + left)), known + left
 
 
@@ -132,8 +142,11 @@ def _check(runs: Sequence[Observation]) -> None:
         raise InputError("runs", f"there must be at least {FEWEST_RUNS} that have ended, not {len(runs)}")
     for index, run in enumerate(runs):
         for name, value in vars(run).items():
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"runs[{index}].{name}", f"must be a number above zero, not {value:g}")
+            least, most = BOUNDS[name]
+            if not least <= value <= most:
+                raise InputError(f"runs[{index}].{name}", f"must be a number from {least:g} to {most:g}, not {value:g}")
+    if len({(run.parameters, run.tokens) for run in runs}) == 1:
+        raise InputError("runs", f"must differ in `parameters` or `tokens`: all {len(runs)} have the same of both")
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -153,9 +166,11 @@ def _predicted(
     """ln loss, and its slope by each of theta."""
     log_e, log_a, log_b, alpha, beta = theta
     right, up = math.log(parameters) - middle.log_parameters, math.log(tokens) - middle.log_tokens
-    floor, size, data = math.exp(log_e), math.exp(log_a - alpha * right), math.exp(log_b - beta * up)
-    loss = floor + size + data
-    return math.log(loss), (floor / loss, size / loss, data / loss, -size * right / loss, -data * up / loss)
+    parts = (log_e, log_a - alpha * right, log_b - beta * up)
+    largest = max(parts)
+    loss = largest + math.log(sum(math.exp(part - largest) for part in parts))
+    floor, size, data = (math.exp(part - loss) for part in parts)
+    return loss, (floor, size, data, -size * right, -data * up)
 
 
 @dataclass(frozen=True)

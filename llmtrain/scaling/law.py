@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 from llmtrain.cost.ranges import Range, lognormal
 
+PRACTICAL_FLOPS = (1e15, 1e30)
+"""Of a training, the least and the most that a law is asked about."""
+LEAST_EXPONENT, MOST_EXPONENT = 0.01, 2.0
+
 
 @dataclass(frozen=True)
 class ScalingLaw:
@@ -45,6 +49,13 @@ class ScalingLaw:
         parameters = self.best_parameters(flops)
         return parameters, flops / 6 / parameters
 
+    @property
+    def splits(self) -> bool:
+        """Whether trainings of practical FLOPs have a best split of at least one parameter and one token."""
+        apart = math.log(self.alpha) + math.log(self.a) - math.log(self.beta) - math.log(self.b)
+        most = [math.log(flops / 6) for flops in PRACTICAL_FLOPS]
+        return all(0 <= (apart + self.beta * each) / (self.alpha + self.beta) <= each for each in most)
+
     def parameters_for(self, tokens: float) -> float:
         """N whose best number of tokens is this."""
         data = self.beta * self.b / math.pow(tokens, self.beta)
@@ -64,6 +75,11 @@ class ScalingLaw:
             middle = math.sqrt(low * high)
             low, high = (middle, high) if self.loss(*self.best_split(middle)) > loss else (low, middle)
         return high
+
+
+def are_exponents(alpha: float, beta: float) -> bool:
+    """Whether these can be the exponents of a law."""
+    return all(LEAST_EXPONENT <= each < MOST_EXPONENT for each in (alpha, beta))
 
 
 BESIROGLU = ScalingLaw(

@@ -197,10 +197,10 @@ class Trainer:
         self._listener.on_save(checkpoints.stall_seconds)
 
     def _evaluate(self) -> None:
-        """On held-out text, where it is time."""
+        """On held-out text, where it is time, and at the end whatever the interval."""
         held_out, timeline, engine = self.parts.held_out, self.parts.timeline, self.parts.engine
         before, after = timeline.tokens_before(self.step - 1), timeline.tokens_before(self.step)
-        if held_out is None or not held_out.is_due(before, after):
+        if held_out is None or not (self.step == timeline.steps or held_out.is_due(before, after)):
             return
         assert isinstance(engine, DataEngine), "refused with a pipeline"
         self._listener.on_evaluation(self.step, held_out.loss(engine, self.parts.group, self.parts.compute))

@@ -44,7 +44,7 @@ class World:
     def get(self, *arguments: str) -> dict[str, Any]:
         if arguments[1] == "trainingbudget":
             if self.budget is None:
-                raise KubectlError('trainingbudgets "team" not found')
+                raise KubectlError(f'Error from server (NotFound): trainingbudgets "{arguments[2]}" not found')
             return self.budget
         key, _, value = arguments[3].partition("=")
         return {"items": [job for job in self.jobs.values() if job["metadata"]["labels"].get(key) == value]}
@@ -206,6 +206,26 @@ def test_jobs_that_failed_or_say_nonsense_are_left_out(world: World, files: tupl
     assert found["target"]["law"]["source"] == "fitted to 8 runs"
 
 
+def test_a_loss_of_a_batch_is_not_mixed_with_those_on_held_out_text(world: World, files: tuple[str, str]) -> None:
+    call(files, "--budget", "50", "--curated")
+    for name in world.jobs:
+        world.train(name)
+    stages = [job["status"]["stages"] for job in world.jobs.values()]
+    del stages[0][1]["scores"]["validation_loss"]
+    found = json.loads(call(files, "status", "-o", "json").stdout)
+    assert found["target"]["law"]["source"] == "fitted to 9 runs"
+    large = yaml.safe_load(Path(files[0]).read_text())
+    told = foretold(large, list(world.jobs.values()), plan_specs())
+    assert told is not None
+    assert (told.runs, told.held_out) == (9, True)
+    for each in stages[1:]:
+        del each[1]["scores"]["validation_loss"]
+        each[1]["scores"]["loss"] = "3.0"
+    told = foretold(large, list(world.jobs.values()), plan_specs())
+    assert told is not None
+    assert (told.runs, told.held_out) == (10, False)
+
+
 def test_it_ends_with_1_where_too_few_have_ended_well(world: World, files: tuple[str, str]) -> None:
     asked = ("--budget", "50", "--jobs", "3", "--curated")
     call(files, *asked)
@@ -310,7 +330,11 @@ def test_a_training_budget_that_cannot_hold_a_ladder_is_named(
         (("--budget", "0.5"), 64, "--budget"),
         (("--budget", "50", "--input-bytes=-1"), 64, "--input-bytes"),
         (("--budget", "50", "--jobs", "2"), 64, "--jobs"),
-        (("--training-budget", "none"), 69, "not found"),
+        (("--budget", "50", "--jobs", "0"), 64, "--jobs"),
+        (("--budget", "0.00000000000000000000000000000000000000000000000000000000000000000001"), 64, "--budget"),
+        (("--budget", "50.0000001"), 64, "at most 6 decimals"),
+        (("--budget", "1e400"), 64, "--budget"),
+        (("--training-budget", "none"), 64, "`--training-budget`: there is no TrainingBudget `none`"),
     ],
 )
 def test_bad_input_is_refused_by_its_field(
@@ -320,6 +344,36 @@ def test_bad_input_is_refused_by_its_field(
     assert done.exit_code == code
     assert field in done.stderr
     assert world.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"tokens": 0}, "spec.training.tokens"),
+        ({"globalBatchTokens": 0}, "spec.training.globalBatchTokens"),
+        ({"optimizer": {"warmupTokens": -1}}, "spec.training.optimizer.warmupTokens"),
+    ],
+)
+def test_a_manifest_that_trains_nothing_is_refused_by_its_field(
+    world: World, files: tuple[str, str], changed: dict[str, Any], field: str
+) -> None:
+    body = yaml.safe_load(Path(files[0]).read_text())
+    body["spec"]["training"] |= changed
+    Path(files[0]).write_text(yaml.safe_dump(body))
+    done = call(files, "--budget", "50")
+    assert done.exit_code == 64
+    assert field in done.stderr
+
+
+@pytest.mark.parametrize("told", ["sNaN", "-5", "much"])
+def test_a_budget_label_that_somebody_has_changed_is_not_believed(
+    world: World, files: tuple[str, str], told: str
+) -> None:
+    call(files, "--budget", "50", "--curated")
+    for rung in world.jobs.values():
+        rung["metadata"]["labels"]["llmtrain.dev/ladder-budget"] = told
+    found = json.loads(call(files, "status", "-o", "json").stdout)
+    assert Decimal(found["budgetUsd"]) == limits(world)
 
 
 def test_a_manifest_without_a_training_is_refused(world: World, files: tuple[str, str]) -> None:

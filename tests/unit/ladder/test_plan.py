@@ -171,18 +171,26 @@ def test_names_fit_a_job(name: str) -> None:
     assert "--" not in found
 
 
-LAWS = ((1.8172, 482.01, 2085.43, 0.3478, 0.3658), (1.69, 406.4, 410.7, 0.34, 0.28), (0.7, 300.0, 500.0, 0.33, 0.33))
+LAWS = {
+    "English, Chinchilla re-fitted": (1.8172, 482.01, 2085.43, 0.3478, 0.3658),
+    "English, Chinchilla as published": (1.69, 406.4, 410.7, 0.34, 0.28),
+    "of no paper, as for code": (0.7, 300.0, 500.0, 0.33, 0.33),
+}
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_of_200_ladders_as_they_are_planned_four_in_five_have_the_target_inside(law: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(("usd", "noise"), [(500, 0.003), (500, 0.005), (500, 0.01), (50, 0.003), (50, 0.005)])
+def test_of_200_ladders_as_they_are_planned_four_in_five_have_the_target_inside(
+    law: str, usd: int, noise: float
+) -> None:
+    """A 7B model of 140 billion tokens; scatter of ln loss of each run and of the target: 0.2 to 0.4 % are usual, 1 % is much."""
     target, draw = llama(tokens=140_000_000_000), Random(23)
-    rungs = plan_ladder(target, Decimal(500), BESIROGLU)
-    floor, a, b, alpha, beta = law
+    rungs = plan_ladder(target, Decimal(usd), BESIROGLU)
+    floor, a, b, alpha, beta = LAWS[law]
 
     def ended(size: float, tokens: float) -> float:
         loss = floor + a * math.exp(-alpha * math.log(size)) + b * math.exp(-beta * math.log(tokens))
-        return loss * math.exp(draw.gauss(0, 0.005))
+        return loss * math.exp(draw.gauss(0, noise))
 
     inside, widths = 0, []
     for _ in range(200):
@@ -190,6 +198,7 @@ def test_of_200_ladders_as_they_are_planned_four_in_five_have_the_target_inside(
         expected = fitted.loss(target.parameters, target.tokens)
         inside += expected.p10 <= ended(target.parameters, target.tokens) <= expected.p90
         widths.append(expected.p90 / expected.p10)
-    print(f"{law}: {inside / 200:.1%} inside, p90/p10 {median(widths):.3f}")
+    times = target.flops / sum(6 * rung.parameters * rung.tokens for rung in rungs)
+    print(f"{law}, ${usd} ({times:.0f} times), {noise:.1%}: {inside / 200:.1%} inside, p90/p10 {median(widths):.3f}")
     assert 0.74 <= inside / 200 <= 0.86
     assert median(widths) <= 1.10

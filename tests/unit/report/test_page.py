@@ -117,11 +117,18 @@ def test_estimate_and_forecast_stand_beside_the_cost() -> None:
 def test_what_the_ladder_foretold_stands_beside_what_came(
     job: dict[str, object], loss: list[str], usd: list[str]
 ) -> None:
-    told = Foretold(10, Range(2.4, 2.6, 2.7), Range(0.2, 0.25, 0.26))
+    told = Foretold(10, Range(2.4, 2.6, 2.7), Range(0.2, 0.25, 0.26), held_out=False)
     rows = cells(render(facts_of(job, None, told), "now")).rows
     assert ["loss, nats a token", "2.4000", "2.6000", "2.7000", *loss] in rows
     assert ["US dollars", "0.2000", "0.2500", "0.2600", *usd] in rows
     assert "foretold" not in render(facts_of(job, None), "now")
+
+
+def test_the_loss_of_a_batch_is_not_held_against_one_on_held_out_text() -> None:
+    told = Foretold(10, Range(2.4, 2.6, 2.7), None)
+    (row,) = [row for row in cells(render(facts_of(finished(), None, told), "now")).rows if "2.4000" in row]
+    assert row[4] == "2.5000"
+    assert row[5].startswith("of the last step's batch, what was foretold is on held-out text")
 
 
 def test_the_page_fetches_nothing_and_forbids_it() -> None:

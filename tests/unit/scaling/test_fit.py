@@ -9,6 +9,7 @@ import pytest
 
 from llmtrain.cost.errors import InputError
 from llmtrain.scaling.fit import Observation, fit, student
+from llmtrain.scaling.outcome import Text, outcome
 
 LADDERS, SEED = 200, 23
 TARGET = (1e9, 2e10)
@@ -21,7 +22,7 @@ LAWS = {
 
 def rungs(share: float) -> list[tuple[float, float]]:
     """Five sizes, each trained short and long, that take this share of the target's compute together."""
-    shapes = [(0.4**size, ratio) for size in range(5) for ratio in (10, 40)]
+    shapes = [(0.3**size, ratio) for size in range(5) for ratio in (10, 40)]
     scale = math.sqrt(share * TARGET[0] * TARGET[1] / sum(n * n * ratio for n, ratio in shapes))
     return [(n * scale, n * scale * ratio) for n, ratio in shapes]
 
@@ -31,7 +32,7 @@ def truth(law: Sequence[float], parameters: float, tokens: float) -> float:
     return floor + a * math.exp(-alpha * math.log(parameters)) + b * math.exp(-beta * math.log(tokens))
 
 
-@pytest.mark.parametrize("noise", [0.005, 0.01])
+@pytest.mark.parametrize("noise", [0.003, 0.005, 0.01])
 @pytest.mark.parametrize("name", LAWS)
 def test_of_200_ladders_four_in_five_have_the_target_inside_and_the_range_is_narrow(name: str, noise: float) -> None:
     law, draw = LAWS[name], random.Random(SEED)
@@ -43,8 +44,7 @@ def test_of_200_ladders_four_in_five_have_the_target_inside_and_the_range_is_nar
         widths.append(expected.p90 / expected.p10)
     print(f"{name}, noise {noise:.1%}: {inside / LADDERS:.1%} inside, p90/p10 {median(widths):.3f}")
     assert 0.74 <= inside / LADDERS <= 0.86
-    # At twice the usual scatter a law whose floor is low is told less exactly.
-    assert median(widths) <= (1.10 if noise <= 0.005 else 1.13)
+    assert median(widths) <= 1.10
 
 
 def test_without_noise_many_runs_give_the_law_itself() -> None:
@@ -79,12 +79,32 @@ def test_further_away_is_less_certain() -> None:
         ([(1e6, 1e7, 5.0)] * 2 + [(-1e6, 1e7, 5.0)], "runs[2].parameters"),
         ([(1e6, 1e7, 5.0)] * 2 + [(1e6, 0.0, 5.0)], "runs[2].tokens"),
         ([(1e6, 1e7, math.nan)] + [(1e6, 1e7, 5.0)] * 2, "runs[0].loss"),
+        ([(1e6, 1e7, 5.0)] * 2 + [(1e300, 1e7, 5.0)], "runs[2].parameters"),
+        ([(1e6, 1e7, 5.0)] * 2 + [(1e6, 1e-300, 5.0)], "runs[2].tokens"),
+        ([(1e6, 1e7, 5.0), (2e6, 1e7, 1e300), (3e6, 1e7, 4.0)], "runs[1].loss"),
+        ([(1e6, 1e7, 5.0), (1e6, 1e7, 5.1), (1e6, 1e7, 4.9)], "runs"),
     ],
 )
 def test_runs_that_cannot_be_fitted_are_named(runs: list[tuple[float, float, float]], field: str) -> None:
     with pytest.raises(InputError) as refused:
         fit([Observation(*run) for run in runs])
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("extreme", [1e-3, 1.0, 1e3])
+def test_any_runs_within_bounds_give_numbers_or_are_refused(extreme: float) -> None:
+    draw, refused = random.Random(SEED), []
+    for _ in range(50):
+        sizes = [(10 ** draw.uniform(0, 18), 10 ** draw.uniform(0, 18)) for _ in range(4)]
+        try:
+            found = fit([Observation(n, d, 10 ** draw.uniform(-6, 2)) for n, d in sizes])
+        except InputError as error:
+            refused.append(error)
+            continue
+        loss = outcome(found, 1e9 * extreme, 2e10, Text()).planned.loss
+        assert 0 <= loss.p10 <= loss.p50 <= loss.p90 < math.inf
+    assert len(refused) < 50
+    assert {error.field for error in refused} <= {"runs"}
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(3, 1.638), (5, 1.476), (10, 1.372), (30, 1.310), (1e9, 1.2816)])

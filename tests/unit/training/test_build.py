@@ -207,6 +207,12 @@ def test_held_out_loss_is_torchs_over_the_same_windows(tmp_path: Path) -> None:
     assert listener(made).evaluations[-1][1] == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_held_out_loss_is_told_of_the_end_whatever_the_interval(tmp_path: Path) -> None:
+    made = built(job_in(tmp_path, spec_of(evaluateEveryTokens=192)))
+    assert made.run()
+    assert [step for step, _ in listener(made).evaluations] == [3, 6, 8]
+
+
 def test_two_processes_of_a_pod_fetch_the_shards_once_and_both_find_them(tmp_path: Path) -> None:
     job = job_in(tmp_path, spec_of())
     with ThreadPoolExecutor(8) as pool:
