@@ -95,7 +95,7 @@ def compare(run: RunSpec, plans: Sequence[Plan]) -> Comparison:
         else:
             results.append(found)
     owned = [result for result in results if result.plan.owned is not None]
-    rented = [result for result in results if result.plan.owned is None and result.plan.accelerator_hour_usd > 0]
+    rented = [result for result in results if result.plan.owned is None]
     paired = run.training.cluster.accelerators > 0
     work = run.training_work
     return Comparison(

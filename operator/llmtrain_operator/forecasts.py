@@ -9,7 +9,7 @@ from llmtrain.api.outlook import JobForecast, Quantiles
 from llmtrain.api.status import StageState, StageStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
-from llmtrain.cost.forecast import Forecast, Running, forecast
+from llmtrain.cost.forecast import Forecast, Running, forecast, remaining_hours
 from llmtrain.cost.money import MICRO, amount_micro_usd, billed_seconds, format_usd
 from llmtrain.cost.ranges import ZERO, Range, exactly
 from llmtrain.ledger.now import cost_now_micro_usd
@@ -73,7 +73,7 @@ def forecast_status(turn: Turn, estimate: Estimate) -> JobForecast:
         cost_now_micro_usd(turn.status.ledger) / MICRO,
         _running(turn, estimate, running) if running else None,
         [_left_usd(turn, estimate, s) for s in later],
-        [_left_hours(estimate, s) for s in later],
+        [_left_hours(turn, estimate, s) for s in later],
     )
     return _told(turn, found).model_copy(update={"storage_usd": _storage_usd(turn, estimate)})
 
@@ -116,18 +116,28 @@ def duration(found: Forecast) -> str:
     return f"{days}d{hours}h" if days else f"{hours}h{rest}m" if hours else f"{rest}m"
 
 
-def _left_hours(estimate: Estimate, stage: StageStatus) -> Range:
+def _left_hours(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
+    """Of a stage that waits for its next attempt by the speed of those before, where it goes on from them."""
     found = estimate.stage(stage.name.value)
-    return found.hours.scaled(share_left(stage)) if found else ZERO
+    if found is None:
+        return ZERO
+    seen = measured(stage, turn.now)
+    if seen is None:
+        return found.hours.scaled(share_left(stage))
+    return remaining_hours(Running(found.hours, share_done(stage) or 0.0, 1.0, 0.0, 0.0, seen))
 
 
 def _left_usd(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
-    """Of a stage that has no cluster: at least what its next one is billed for so long, by its plans' minimums."""
+    """Of a stage that has no cluster: at least what its next one is billed for so long, by its plans' minimums; no more where its speed
+    is known.
+    """
     found = estimate.stage(stage.name.value)
     if found is None:
         return ZERO
     prices = cluster_prices(turn, stage) + evaluator_prices(turn, stage, evaluator_count(turn.spec, stage.name))
-    least = _left_hours(estimate, stage).map(partial(_usd, _alike(prices)))
+    least = _left_hours(turn, estimate, stage).map(partial(_usd, _alike(prices)))
+    if prices and measured(stage, turn.now) is not None:
+        return least
     usd = found.usd.scaled(share_left(stage))
     return Range(max(usd.p10, least.p10), max(usd.p50, least.p50), max(usd.p90, least.p90))
 

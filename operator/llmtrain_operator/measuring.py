@@ -53,6 +53,13 @@ def note_done(stage: StageStatus) -> None:
         stage.progress = stage.progress.model_copy(update={"done": stage.progress.total, "share": share})
 
 
+def note_attempt_over(stage: StageStatus) -> None:
+    """What its head told of its seconds is no account of the next attempt's; all that was held is in `runSeconds`."""
+    if stage.progress is not None:
+        none = {"working_seconds": 0, "redone_seconds": 0, "checkpoint_seconds": 0}
+        stage.progress = stage.progress.model_copy(update=none)
+
+
 def share_done(stage: StageStatus) -> float | None:
     """Share of the stage's work that is done, 0 to 1; None where nobody has told."""
     return float(stage.share) if stage.share else told_share(stage.name, stage.progress)
@@ -110,7 +117,8 @@ def _steps_speed(stage: StageStatus, now: datetime) -> Measurement | None:
 
 def _calendar(stage: StageStatus, now: datetime) -> float:
     """Share of its time in which the work moves forward: the usual one, the less the longer this stage's own is seen."""
-    held, worked = stage.run_seconds + _elapsed(stage, now), stage.worked_seconds + stage.phases.working
+    of_attempt = stage.phases.working if stage.attempt_time or stage.phases.placed_time else 0
+    held, worked = stage.run_seconds + _elapsed(stage, now), stage.worked_seconds + of_attempt
     if held <= 0 or worked <= 0:
         return CALENDAR_SHARE
     own = min(1.0, worked / held)
@@ -126,7 +134,7 @@ def _elapsed(stage: StageStatus, now: datetime) -> float:
 
 def worked_seconds(stage: StageStatus, now: datetime) -> float:
     """Seconds that the share took: of this attempt by its head's account, where it has one; of those before, all that was held."""
-    worked = float(stage.progress.working_seconds) if stage.progress else 0.0
+    worked = float(stage.progress.working_seconds) if stage.progress and stage.phases.placed_time else 0.0
     return (worked or _elapsed(stage, now)) + (stage.run_seconds if stage.name in RESUMED else 0)
 
 

@@ -9,7 +9,7 @@ from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of, stages_of
 from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
 from llmtrain_operator.idle_release import lot_of, pause
-from llmtrain_operator.measuring import note_done
+from llmtrain_operator.measuring import note_attempt_over, note_done
 from llmtrain_operator.nodes import overdue, silent
 from llmtrain_operator.observation import DeleteObjects
 from llmtrain_operator.podstate import PodState
@@ -93,6 +93,8 @@ def finish(turn: Turn, stage: StageStatus) -> None:
         stage.completion_time = turn.stamp
     if outcome.state is StageState.SUCCEEDED:
         note_done(stage)
+    elif outcome.state is not StageState.FAILED:
+        note_attempt_over(stage)
     count(stage, outcome, progressed)
     if outcome.state is StageState.PENDING and (outcome.counted or outcome.infrastructure):
         stage.not_before = format_time(turn.now + pause_before_retry(stage, outcome))

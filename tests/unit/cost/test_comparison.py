@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llmtrain.cost.comparison import Comparison, compare
+from llmtrain.pages.compare import compare_page
 from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import with_speed
 from llmtrain.pricing.plans import plan_of
@@ -116,6 +117,17 @@ def test_spot_carries_the_work_that_it_does_again() -> None:
     assert calm.rent.accelerator_hour_usd == pytest.approx(2.00)
     assert wild.rent.accelerator_hour_usd == pytest.approx(2.00 * more)
     assert wild.verdict.utilization_uncapped < calm.verdict.utilization_uncapped
+
+
+@pytest.mark.parametrize("commitment", ["OnDemand", "Reserved", "Spot"])
+def test_owning_never_pays_against_machines_that_are_free(commitment: str) -> None:
+    """Granted hours have a price as well, 0: the pair had been left out without a word."""
+    found = compared(granted=rented(commitment, "0"))
+    pair = pair_of(found, "h100-owned", "granted")
+    assert (pair.cheaper_at_plan_use, pair.cheaper_for_known_hours) == ("granted", "granted")
+    assert (pair.verdict.npv_rent_usd, pair.verdict.utilization_uncapped, pair.verdict.month) == (0, None, None)
+    assert pair_of(found, "h100-owned", "h100-rented").rent.accelerator_hour_usd == pytest.approx(3.99)
+    assert "granted" in compare_page(found)
 
 
 def test_a_plan_that_cannot_be_priced_and_one_named_twice_leave_the_others_alone() -> None:

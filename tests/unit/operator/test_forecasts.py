@@ -73,6 +73,61 @@ async def test_a_curation_that_is_slower_than_its_estimate_is_measured() -> None
     assert float(status.forecast.remaining_hours.p50) - later == pytest.approx(90, rel=0.15)
 
 
+async def test_a_curation_that_lost_its_head_is_forecast_as_before_until_it_goes_on() -> None:
+    """Four hours brought 40 %: six are left, while it is taken down, while it waits, and until the new head has found the parts again.
+    By the estimate alone it was eight times the bill in between, and then as if the four hours had been eight.
+    """
+    run = await curating()
+    run.cluster.tick(4 * 3600)
+    await hear(run, done=1, total=9, unit="parts", share="0.400000", working_seconds=4 * 3600)
+    left = [hours_of(run.status)]
+    run.cluster.end_pod(next(name for name in run.pods if name.endswith("head")), 137, reason="Error")
+    while run.pods:
+        await run.drain_step()
+        left.append(hours_of(run.status))
+    run.cluster.tick(30)
+    await run.until_pods()
+    await run.turn(2)
+    for name in run.pods:
+        run.cluster.run_pod(name)
+    await run.turn(2)
+    left.append(hours_of(run.status))
+    for seconds, share, worked in ((60, "0.050000", 30), (600, "0.200000", 600), (3000, "0.460000", 3600)):
+        run.cluster.tick(seconds)
+        await hear(run, done=1, total=9, unit="parts", share=share, working_seconds=worked)
+        left.append(hours_of(run.status))
+    assert len(left) >= 6
+    assert left[0] == pytest.approx(6, rel=0.15)
+    assert all(hours == pytest.approx(left[0], rel=0.1) for hours in left[:-1])
+    assert left[-1] == pytest.approx(5 * 54 / 46, rel=0.05)
+
+
+def hours_of(status: JobStatus) -> float:
+    """Hours left of the curation."""
+    assert status.forecast is not None
+    assert status.estimate is not None
+    later = sum((float(s.hours.p50) for s in status.estimate.stages if s.name in ("Training", "Evaluation")), 0.0)
+    return float(status.forecast.remaining_hours.p50) - later
+
+
+async def test_a_training_that_is_suspended_is_forecast_by_its_own_speed() -> None:
+    """Nine hours brought 30 %: 21 are left on two accelerators of 3.99 USD, suspended or not."""
+    run = scenario()
+    await run.run_training(0)
+    run.cluster.tick(9 * 3600)
+    before = p50(await hear(run, done=300_000, total=1_000_000, unit="tokens", working_seconds=9 * 3600))
+    run.job["spec"]["suspend"] = True
+    await run.drain()
+    await run.turn(2)
+    assert run.status.state == "Suspended"
+    assert p50(run.status) == pytest.approx(before, rel=0.05)
+    assert p50(run.status) == pytest.approx(30 * 2 * 3.99, rel=0.05)
+    run.job["spec"]["suspend"] = False
+    await run.until_pods()
+    await run.turn(2)
+    assert p50(run.status) == pytest.approx(before, rel=0.05)
+
+
 def stage(name: Stage, **fields: Any) -> StageStatus:
     return StageStatus(name=name, state=StageState.RUNNING, phases=Phases(placed_time=stamp(START)), **fields)
 
