@@ -147,15 +147,20 @@ def _month_before(start: str) -> str:
     return _name(format_time(begin - timedelta(days=1))) if begin else ""
 
 
-def with_entry(budget: BudgetState, entry: Reservation) -> TrainingBudgetStatus:
+def with_entry(budget: BudgetState, entry: Reservation, late: Sequence[MonthSpent] = ()) -> TrainingBudgetStatus:
     """The status with this job's entry put in or replaced.
 
-    By how much the job had spent more before this month than it had noted is of the month before.
+    By how much the job had spent more before this month than it had noted is of the months that `late` says, and what it does
+    not say is of the month before.
     """
     before, start = budget.entry(entry.uid), budget.status.month_start
-    late = max(0, entry.baseline_micro_usd - before.baseline_micro_usd) if before else 0
+    rest = max(0, entry.baseline_micro_usd - before.baseline_micro_usd) if before else 0
+    earlier = budget.status.earlier
+    for one in late:
+        part = min(one.micro_usd, rest)
+        rest, earlier = rest - part, with_month(earlier, one.month, part, start[:4])
     others = [item for item in budget.status.reservations if item.uid != entry.uid]
-    earlier = with_month(budget.status.earlier, _month_before(start), late, start[:4])
+    earlier = with_month(earlier, _month_before(start), rest, start[:4])
     return shown(budget, budget.status.model_copy(update={"reservations": [*others, entry], "earlier": earlier}))
 
 

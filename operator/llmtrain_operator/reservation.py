@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus
-from llmtrain.api.trainingbudget import Reservation
-from llmtrain_operator.billing import parse_time
+from llmtrain.api.trainingbudget import MonthSpent, Reservation
+from llmtrain.cost.periods import month_bounds, month_of
+from llmtrain_operator.billing import format_time, parse_time
 from llmtrain_operator.bounds import longest_bills
 from llmtrain_operator.budget import baseline, cluster_prices, committed, limits, shortfall, stage_need
 from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
@@ -17,6 +18,7 @@ from llmtrain_operator.exposure import price_for, settled_micro_usd
 from llmtrain_operator.lifetime import cluster_shares
 from llmtrain_operator.observation import Reserve
 from llmtrain_operator.pricing import Price
+from llmtrain_operator.spentbefore import spent_before
 from llmtrain_operator.turn import Turn
 
 AHEAD_SECONDS = 120
@@ -170,4 +172,18 @@ def _hold(turn: Turn, budget: BudgetState, bill: int) -> None:
         reserved_micro_usd=max(0, bill - before - spent),
         update_time=turn.stamp,
     )
-    turn.actions.append(Reserve(budget.name, body_of(budget, with_entry(budget, entry))))
+    turn.actions.append(Reserve(budget.name, body_of(budget, with_entry(budget, entry, _late(turn, budget)))))
+
+
+def _late(turn: Turn, budget: BudgetState) -> list[MonthSpent]:
+    """What the job spent in months that are over and had not noted, by month; the operator may have been away for several."""
+    entry, months = budget.entry(turn.seen.job.uid), list[MonthSpent]()
+    month = parse_time(entry.update_time) if entry and budget.is_of_earlier_month(entry) else None
+    if entry is None or month is None:
+        return months
+    known = entry.baseline_micro_usd
+    while format_time(end := month_bounds(month_of(month))[1]) < budget.status.month_start:
+        spent = max(known, spent_before(turn, format_time(end)))
+        months.append(MonthSpent(month=month_of(month), micro_usd=spent - known))
+        known, month = spent, end
+    return months

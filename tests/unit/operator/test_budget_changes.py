@@ -319,6 +319,32 @@ async def test_a_month_rolls_over_by_what_was_spent_at_its_end(period: str, away
     assert status.spent == whole - (at_midnight if period == "Month" else 0)
 
 
+async def test_what_was_spent_before_the_turn_of_the_year_is_of_that_year_though_the_operator_was_away_for_weeks() -> (
+    None
+):
+    """It sees the last of December at eleven, pods end at five on New Year's day, and it comes back in February."""
+    new_year, run = datetime(2027, 1, 1, tzinfo=UTC), Scenario()
+    add_budget(run, "10000", period="Year")
+    run.cluster.now = new_year - timedelta(hours=6)
+    await run.run_training(60)
+    run.cluster.now = new_year - timedelta(hours=1)
+    await run.turn()
+    run.cluster.now = new_year + timedelta(hours=5)
+    for name in list(run.pods):
+        run.cluster.end_pod(name, 137)
+    run.job["spec"]["suspend"] = True
+    run.cluster.now = datetime(2027, 2, 3, tzinfo=UTC)
+    await run.turn(4)
+    await run.drain()
+    status, december = budget_of(run).status, bill_at(run, new_year)
+    assert december > 6 * 3_990_000 > status.this_month == 0
+    assert [(one.month, one.micro_usd) for one in status.earlier] == [
+        ("", december),
+        ("2027-01", recorded_micro_usd(run.cluster) - december),
+    ]
+    assert status.spent == 5 * 2 * 3_990_000
+
+
 def bill_at(run: Scenario, moment: datetime) -> int:
     """What all pods had come to by then: dollars an hour of the annotation, whole seconds, a minute at least."""
     pods = {**run.cluster.final_pods, **{pod["metadata"]["uid"]: pod for pod in run.cluster.of("api/v1/pods")}}
