@@ -50,6 +50,9 @@ YearMonth = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 Amount = Annotated[int, Field(ge=0, le=MOST)]
 Change = Annotated[int, Field(ge=-MOST, le=MOST)]
 """A correction may be negative."""
+Cause = Annotated[str, Field(max_length=253)]
+Lost = tuple[Amount, Amount]
+"""Billed seconds and microdollars that were not work."""
 Changes = Annotated[dict[Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")], Change], Field(max_length=16)]
 Parts = Annotated[dict[Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")], Amount], Field(max_length=16)]
 Labels = Annotated[
@@ -110,6 +113,10 @@ class Booking(Part):
     labels: Labels = {}
     """The job's own, by which costs may be grouped."""
     rows: Annotated[list[Row], Field(max_length=1024)]
+    waste_by_node: Annotated[dict[Name, Lost], Field(max_length=65)] = {}
+    """What of the rows was not work, the dearest nodes apart, and as much of the rest as was known under an empty name."""
+    waste_by_cause: Annotated[dict[Cause, Lost], Field(max_length=33)] = {}
+    """The same by what it came of. Versions that did not book these leave them out."""
 
 
 class MonthPage(Part):
@@ -184,6 +191,10 @@ class ClosedPage(Part):
     """On the first page: the digests of those behind it, which are in their names. It is written last, and closes the month: of
     two operators at work, or after a crash, the pages of one hold, and the other's belong to nothing.
     """
+    before: Digest | Literal[""] = ""
+    """On the first page: the digest of the month before's, where that was closed then. So none of them can go, or come back
+    as another, without the next one telling; what is in them cannot be edited at all, as the apiserver keeps that.
+    """
     rows: Annotated[list[ClosedRow], Field(max_length=10_000)] = []
 
 
@@ -208,8 +219,14 @@ def digest_of(page: ClosedPage) -> str:
 
 def closed_name(page: ClosedPage) -> str:
     """Name of a closed page's ConfigMap: the first page's has no digest, so that there is one."""
-    stem = f"llmtrain-ledger-closed-{page.namespace}-{page.month}-{page.page}"
-    return stem if page.page == 1 else f"{stem}-{digest_of(page)}"
+    if page.page == 1:
+        return first_page_name(page.namespace, page.month)
+    return f"llmtrain-ledger-closed-{page.namespace}-{page.month}-{page.page}-{digest_of(page)}"
+
+
+def first_page_name(namespace: str, month: str) -> str:
+    """Name of the ConfigMap that closes a month."""
+    return f"llmtrain-ledger-closed-{namespace}-{month}-1"
 
 
 def name_of(document: Document) -> str:
@@ -244,7 +261,8 @@ def text_of(document: Document) -> str:
 def config_map(document: Document, home: str) -> dict[str, Any]:
     """The ConfigMap to create; `home` is the operator's namespace."""
     metadata = {"name": name_of(document), "namespace": home, "labels": labels_of(document)}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {KEY: text_of(document)}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {KEY: text_of(document)}}
+    return body | {"immutable": True} if isinstance(document, ClosedPage) else body
 
 
 def stored_text(raw: Mapping[str, Any]) -> str:

@@ -220,7 +220,7 @@ def _commitment(line: Line, priced: Priced, unit: str) -> dict[str, str]:
 def _own(charge: Charge) -> dict[str, str]:
     line = charge.line
     return {
-        "x_RowId": row_id(line, _text(charge.billing_start), CORRECTION if charge.correction else ""),
+        "x_RowId": row_id(line, _text(charge.billing_start), f"{CORRECTION} {line.month}" if charge.correction else ""),
         "x_State": line.state,
         "x_Stage": line.stage,
         "x_Role": line.role,

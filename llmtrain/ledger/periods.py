@@ -8,12 +8,12 @@ and open ones add up to the ledger, at any time.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from llmtrain.api.status import Split, Stage
 from llmtrain.cost.periods import CLOSED_AFTER, month_bounds, month_of
-from llmtrain.ledger.document import LARGEST_BYTES, ClosedPage, ClosedRow, DocumentError, digest_of
+from llmtrain.ledger.document import LARGEST_BYTES, ClosedPage, ClosedRow, DocumentError, digest_of, first_page_name
 from llmtrain.ledger.focus import Charge
 from llmtrain.ledger.lines import (
     AMOUNTS,
@@ -200,12 +200,14 @@ def _line(namespace: str, row: ClosedRow) -> Line:
 def closed_pages(items: Iterable[Mapping[str, Any]]) -> list[ClosedPage]:
     """Pages of months that are closed; what was written of a month that was never closed counts for nothing.
 
-    DocumentError where one of a closed month is missing.
+    DocumentError where one of a closed month is missing, or a month before one that is closed is not as it was then.
     """
     pages = [page for page in documents_of(items) if isinstance(page, ClosedPage)]
     others = {(page.namespace, page.month, digest_of(page)): page for page in pages if page.page > 1}
     found: list[ClosedPage] = []
-    for first in (page for page in pages if page.page == 1):
+    firsts = {(page.namespace, page.month): page for page in pages if page.page == 1}
+    for first in firsts.values():
+        _check_before(first, firsts)
         found.append(first)
         for digest in first.others:
             page = others.get((first.namespace, first.month, digest))
@@ -216,8 +218,26 @@ def closed_pages(items: Iterable[Mapping[str, Any]]) -> list[ClosedPage]:
     return found
 
 
-def pages_of(namespace: str, month: str, rows: Iterable[ClosedRow], closed: str) -> list[ClosedPage]:
-    """A month as it is stored, the first page first. `closed`: when."""
+def _check_before(page: ClosedPage, firsts: Mapping[tuple[str, str], ClosedPage]) -> None:
+    """DocumentError where the month before a closed one is not as it was when this one was closed: told twice otherwise, or never."""
+    before = firsts.get((page.namespace, _month_before(page.month)))
+    if not page.before or (before is not None and digest_of(before) == page.before):
+        return
+    what = "has gone" if before is None else "is not as it was"
+    name = first_page_name(page.namespace, _month_before(page.month))
+    raise DocumentError(
+        f"closed month {_month_before(page.month)} of namespace {page.namespace} {what}: put ConfigMap {name} back from a backup"
+    )
+
+
+def _month_before(month: str) -> str:
+    return month_of(month_bounds(month)[0] - timedelta(days=1))
+
+
+def pages_of(
+    namespace: str, month: str, rows: Iterable[ClosedRow], closed: str, others: Iterable[ClosedPage] = ()
+) -> list[ClosedPage]:
+    """A month as it is stored, the first page first. `closed`: when. `others`: pages of months that were closed before."""
     pages: list[list[ClosedRow]] = [[]]
     size = 0
     for row in rows:
@@ -232,7 +252,11 @@ def pages_of(namespace: str, month: str, rows: Iterable[ClosedRow], closed: str)
         for number, rows in enumerate(pages[1:], start=2)
     ]
     digests = [digest_of(page) for page in behind]
-    first = ClosedPage(namespace=namespace, month=month, page=1, closed=closed, rows=pages[0], others=digests)
+    mine = (namespace, _month_before(month), 1)
+    before = next((digest_of(one) for one in others if (one.namespace, one.month, one.page) == mine), "")
+    first = ClosedPage(
+        namespace=namespace, month=month, page=1, closed=closed, rows=pages[0], others=digests, before=before
+    )
     return [first, *behind]
 
 

@@ -1,16 +1,16 @@
 """Waste by node, by cause or by job: what settled pods were billed for and was not work.
 
-All three add up to the same. A status tells its job's waste by node and by cause since operators keep that; what it does not
-tell apart is a row of its own, as are jobs that are deleted, of which the ledger keeps the sum alone.
+All three add up to the same. A status, and what is booked of a deleted job, tell their waste by node and by cause since
+operators keep that; what they do not tell apart is a row of its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from llmtrain.api.status import Split
-from llmtrain.ledger.document import MonthPage
+from llmtrain.ledger.document import Booking, Lost, MonthPage
 from llmtrain.ledger.goodput import waste
 from llmtrain.ledger.lines import documents_of, status_of
 
@@ -56,27 +56,35 @@ def wasted(items: Iterable[Mapping[str, Any]], by: By) -> list[Wasted]:
 
 def _of_job(job: Mapping[str, Any], by: By) -> list[Wasted]:
     meta, ledger = job["metadata"], status_of(job).ledger
-    seconds = sum(waste(entry.split) for entry in ledger.entries)
-    micro = sum(waste(entry.cost_split) for entry in ledger.entries)
-    if by is By.JOB:
-        return [Wasted(f"{meta['namespace']}/{meta['name']}", seconds, micro)]
-    if by is By.NODE:
-        told = [Wasted(row.node or REST, row.billed_seconds, row.cost_micro_usd) for row in ledger.waste_by_node]
-    else:
-        told = [Wasted(row.cause or REST, row.billed_seconds, row.cost_micro_usd) for row in ledger.waste_by_cause]
-    known = sum(row.billed_seconds for row in told), sum(row.cost_micro_usd for row in told)
-    return [*told, Wasted(UNRECORDED, seconds - known[0], micro - known[1])]
+    whole = Wasted(
+        f"{meta['namespace']}/{meta['name']}",
+        sum(waste(entry.split) for entry in ledger.entries),
+        sum(waste(entry.cost_split) for entry in ledger.entries),
+    )
+    nodes = {row.node: (row.billed_seconds, row.cost_micro_usd) for row in ledger.waste_by_node}
+    causes = {row.cause: (row.billed_seconds, row.cost_micro_usd) for row in ledger.waste_by_cause}
+    return _told_apart(whole, nodes if by is By.NODE else causes, by, UNRECORDED)
 
 
-def _of_page(page: MonthPage, there: Iterable[str], by: By) -> list[Wasted]:
+def _of_page(page: MonthPage, there: Collection[str], by: By) -> list[Wasted]:
     """Jobs that were deleted, less those with these uids; and pods whose jobs had gone before them."""
-    return [
-        Wasted(
-            f"{page.namespace}/{booking.job}" if by is By.JOB else DELETED,
-            waste(Split.model_validate(row.split)),
-            waste(Split.model_validate(row.cost_split)),
-        )
-        for booking in page.bookings
-        if booking.uid not in there
-        for row in booking.rows
-    ]
+    mine = [booking for booking in page.bookings if booking.uid not in there]
+    return [row for booking in mine for row in _of_booking(page.namespace, booking, by)]
+
+
+def _of_booking(namespace: str, booking: Booking, by: By) -> list[Wasted]:
+    whole = Wasted(
+        f"{namespace}/{booking.job}",
+        sum(waste(Split.model_validate(row.split)) for row in booking.rows),
+        sum(waste(Split.model_validate(row.cost_split)) for row in booking.rows),
+    )
+    return _told_apart(whole, booking.waste_by_node if by is By.NODE else booking.waste_by_cause, by, DELETED)
+
+
+def _told_apart(whole: Wasted, parts: Mapping[str, Lost], by: By, rest: str) -> list[Wasted]:
+    """The whole of one job, or its parts by name; `rest`: the name of what they lack of it."""
+    if by is By.JOB:
+        return [whole]
+    known = sum(seconds for seconds, _ in parts.values()), sum(micro for _, micro in parts.values())
+    told = [Wasted(name or REST, *amounts) for name, amounts in parts.items()]
+    return [*told, Wasted(rest, whole.billed_seconds - known[0], whole.cost_micro_usd - known[1])]

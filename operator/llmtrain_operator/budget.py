@@ -1,6 +1,6 @@
 """Limits of a job's bill: its own budget, and what it holds of the namespace's TrainingBudgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from llmtrain_operator.exposure import LOOK_SECONDS, exposure, price_for, save_s
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.roleprices import price_of
-from llmtrain_operator.spentbefore import spent_before
+from llmtrain_operator.spentbefore import all_dated, before, spent_before, spent_by_month
 from llmtrain_operator.turn import Turn
 
 SHORTEST_RUN_SECONDS = 60
@@ -48,23 +48,44 @@ def limits(turn: Turn) -> list[Limit]:
 
 def _shared(turn: Turn, budget: BudgetState) -> Limit:
     entry = budget.entry(turn.seen.job.uid)
-    attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
-    granted = budget.granted(entry) if entry else attainable
+    most = attainable(turn, budget)
+    granted = budget.granted(entry) if entry else most
     return Limit(
-        f"`spec.limitUsd` of TrainingBudget `{budget.name}`", granted, max(granted, attainable), budget.spec.on_breach
+        f"`spec.limitUsd` of TrainingBudget `{budget.name}`", granted, max(granted, most), budget.spec.on_breach
     )
 
 
-def baseline(turn: Turn, budget: BudgetState) -> int:
-    """What the job had spent before the month that the budget counts, microdollars; what it spent in it counts, also before the
-    budget was there.
+def uncounted(turn: Turn, budget: BudgetState) -> int:
+    """What of the job's bill the budget does not count, microdollars: what was spent before its month, which it has noted, or, where
+    the job has not reserved yet, before its period. What was spent in that counts, also before the budget was there.
     """
     entry = budget.entry(turn.seen.job.uid)
-    if entry is None:
-        return spent_before(turn, budget.status.period_start)
-    if budget.is_of_earlier_month(entry):
-        return max(entry.baseline_micro_usd, spent_before(turn, budget.status.month_start))
+    return spent_before(turn, budget.status.period_start) if entry is None else baseline(turn, budget)
+
+
+def attainable(turn: Turn, budget: BudgetState) -> int:
+    """What the job's whole bill may reach at most, microdollars."""
+    return uncounted(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
+
+
+def baseline(turn: Turn, budget: BudgetState) -> int:
+    """What the job had spent before the month, as its entry has it, which the first turn of a month writes."""
+    entry = budget.entry(turn.seen.job.uid)
+    if entry is None or budget.is_of_earlier_month(entry):
+        return baseline_now(turn, budget, spent_by_month(turn))
     return entry.baseline_micro_usd
+
+
+def baseline_now(turn: Turn, budget: BudgetState, months: Mapping[str, int]) -> int:
+    """The same as it is known by now: when a pod ended is told later. `months`: what the job spent by month.
+
+    Where an earlier version settled bills without their months, what was noted stands.
+    """
+    entry, known = budget.entry(turn.seen.job.uid), before(months, budget.status.month_start)
+    if entry is None or all_dated(turn.status):
+        return known
+    noted = entry.baseline_micro_usd
+    return max(noted, known) if budget.is_of_earlier_month(entry) else noted
 
 
 def cluster_prices(turn: Turn, stage: StageStatus) -> list[Price]:

@@ -4,7 +4,7 @@ The entry's absence is the mark that this is done, so a crash at any point repea
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from llmtrain_operator.budget_state import body_of, read_budget, without_entry
 from llmtrain_operator.client import ApiError, Cluster
 from llmtrain_operator.exposure import settled_micro_usd
 from llmtrain_operator.observation import Job
+from llmtrain_operator.spentbefore import all_dated, settled_by_month
 
 BUDGETS = f"apis/{API_VERSION}/trainingbudgets"
 TRIES = 10
@@ -32,10 +33,11 @@ async def release_reservations(cluster: Cluster, job: Job, now: datetime) -> Non
     """
     found = await cluster.find(BUDGETS, job.namespace, "")
     final = settled_micro_usd(job.status.ledger), format_time(now)
+    months = settled_by_month(job.status, "") if all_dated(job.status) else {}
     for raw in found.items:
         name = raw["metadata"]["name"]
         try:
-            await end_reservation(cluster, job.namespace, name, job.uid, lambda _: final, now)
+            await end_reservation(cluster, job.namespace, name, job.uid, lambda _: final, now, months)
         except (ApiError, ValidationError) as error:
             if isinstance(error, ApiError) and error.code not in NEVER:
                 raise
@@ -51,10 +53,11 @@ async def end_reservation(
     uid: str,
     bill: Callable[[Reservation], tuple[int, str]],
     now: datetime,
+    months: Mapping[str, int],
 ) -> int | None:
     """End one job's reservation in one budget; the final bill, microdollars, None where there is no such reservation.
 
-    `bill` says it, and when the last of it was spent, of the reservation as it is then: the write is refused where somebody was
+    `bill` says it, and when the last of it was spent, of the reservation as it is then; `months` what it is by month: the write is refused where somebody was
     faster, and all is read and tried again. ApiError where it is refused otherwise, or too often; ValidationError where the budget cannot be read.
     """
     for _ in range(TRIES):
@@ -65,7 +68,7 @@ async def end_reservation(
             return None
         final, ended = bill(entry)
         try:
-            body = body_of(budget, without_entry(budget, uid, final, ended))
+            body = body_of(budget, without_entry(budget, uid, final, ended, months))
             await cluster.replace(BUDGETS, namespace, name, body, "status")
         except ApiError as error:
             if error.code != 409:

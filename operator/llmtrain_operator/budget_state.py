@@ -134,7 +134,14 @@ def with_month(earlier: Sequence[MonthSpent], month: str, micro_usd: int, year: 
     sums: Counter[str] = Counter()
     for one in (*earlier, MonthSpent(month=month, micro_usd=micro_usd)):
         sums[one.month if one.month >= year else ""] += one.micro_usd
-    return [MonthSpent(month=name, micro_usd=sums[name]) for name in sorted(sums) if sums[name]]
+    return [MonthSpent(month=name, micro_usd=sums[name]) for name in sorted(sums) if sums[name] > 0]
+
+
+def _with_months(status: TrainingBudgetStatus, more: Mapping[str, int]) -> list[MonthSpent]:
+    earlier: Sequence[MonthSpent] = status.earlier
+    for month, amount in more.items():
+        earlier = with_month(earlier, month, amount, status.month_start[:4])
+    return list(earlier)
 
 
 def _name(start: str) -> str:
@@ -147,31 +154,54 @@ def _month_before(start: str) -> str:
     return _name(format_time(begin - timedelta(days=1))) if begin else ""
 
 
-def with_entry(budget: BudgetState, entry: Reservation, late: Sequence[MonthSpent] = ()) -> TrainingBudgetStatus:
-    """The status with this job's entry put in or replaced.
+def with_entry(
+    budget: BudgetState, entry: Reservation, months: Mapping[str, int] | None = None
+) -> TrainingBudgetStatus:
+    """The status with this job's entry put in or replaced. `months`: what the job spent by month, where that is known.
 
-    By how much the job had spent more before this month than it had noted is of the months that `late` says, and what it does
-    not say is of the month before.
+    What it had spent before this month and had not noted is of the months in which it was spent, so any period finds it.
     """
-    before, start = budget.entry(entry.uid), budget.status.month_start
-    rest = max(0, entry.baseline_micro_usd - before.baseline_micro_usd) if before else 0
-    earlier = budget.status.earlier
-    for one in late:
-        part = min(one.micro_usd, rest)
-        rest, earlier = rest - part, with_month(earlier, one.month, part, start[:4])
     others = [item for item in budget.status.reservations if item.uid != entry.uid]
-    earlier = with_month(earlier, _month_before(start), rest, start[:4])
+    late = _late(budget, budget.entry(entry.uid), entry.baseline_micro_usd, months or {})
+    earlier = _with_months(budget.status, late)
     return shown(budget, budget.status.model_copy(update={"reservations": [*others, entry], "earlier": earlier}))
 
 
-def without_entry(budget: BudgetState, uid: str, bill: int, ended: str) -> TrainingBudgetStatus:
+def _late(
+    budget: BudgetState, noted: Reservation | None, baseline: int, months: Mapping[str, int]
+) -> Mapping[str, int]:
+    """Microdollars by month that are over which a job has not noted yet; less than nothing where it had noted too much.
+
+    `baseline`: what it had spent before this month. The months between its last note and this one are known as a whole;
+    what is left is of the month of that note, or of the last one.
+    """
+    month = _name(budget.status.month_start)
+    over = {name: micro for name, micro in months.items() if name < month}
+    if noted is None:
+        return over
+    since = _name(noted.update_time)
+    found = {name: micro for name, micro in over.items() if since < name}
+    rest = since if since and since < month else _month_before(budget.status.month_start)
+    found[rest] = found.get(rest, 0) + baseline - noted.baseline_micro_usd - sum(found.values())
+    return found
+
+
+def without_entry(
+    budget: BudgetState, uid: str, bill: int, ended: str, months: Mapping[str, int] | None = None
+) -> TrainingBudgetStatus:
     """The status once a job is gone with this final bill: that stays booked, what it had reserved is free.
 
-    `ended`: when the last of it was spent. It is of that month.
+    `months`: the bill by month. Where that is not known, or is not the bill, what was not noted is of the month in which it `ended`.
     """
     entry, status = budget.entry(uid), budget.status
-    rest = max(0, bill - entry.baseline_micro_usd) if entry else 0
     others = [item for item in status.reservations if item.uid != uid]
+    if entry and months and sum(months.values()) == bill:
+        before = sum(micro for name, micro in months.items() if name < _name(status.month_start))
+        earlier = _with_months(status, _late(budget, entry, before, months))
+        booked = status.booked_micro_usd + bill - before
+        gone = {"reservations": others, "earlier": earlier, "booked_micro_usd": booked}
+        return shown(budget, status.model_copy(update=gone))
+    rest = max(0, bill - entry.baseline_micro_usd) if entry else 0
     if ended < status.month_start:
         earlier = with_month(status.earlier, _name(ended), rest, status.month_start[:4])
         return shown(budget, status.model_copy(update={"reservations": others, "earlier": earlier}))

@@ -3,9 +3,10 @@
 See llmtrain/ledger/periods.py for what is in them, and for what becomes of anything that is found later.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from llmtrain.api import API_VERSION
@@ -14,6 +15,7 @@ from llmtrain.ledger.document import LABEL_KIND, LABEL_NAMESPACE, ClosedPage, Do
 from llmtrain.ledger.periods import Periods, may_close, pages_of, row_of
 from llmtrain.ledger.skus import COMPUTE_PLAN, Sku, skus_of, with_skus
 from llmtrain_operator.billing import format_time
+from llmtrain_operator.border import Kind, Rejections
 from llmtrain_operator.client import ApiError, Cluster, Object
 from llmtrain_operator.guard import Guard
 from llmtrain_operator.recent import PLANS
@@ -33,6 +35,7 @@ class Closing:
     home: str
     clock: Callable[[], datetime]
     guard: Guard
+    rejections: Rejections = field(default_factory=Rejections)
     _looked: datetime | None = None
     _through: str = ""
     """The month up to which nothing is left to be closed, wherever anything was."""
@@ -70,14 +73,16 @@ class Closing:
         """Whether nothing of the month, or of one before it, is left to be closed."""
         items = await self._read(space)
         try:
-            for month in Periods.of(items).to_close(space, _jobs(items), now):
-                written = await self._write(Periods.of(items), space, month, now)
+            # Megabytes of a large namespace: the loop goes on meanwhile.
+            periods = await asyncio.to_thread(Periods.of, items)
+            for month in periods.to_close(space, _jobs(items), now):
+                written = await self._write(periods, space, month, now)
                 if not written:
                     return False
-                items += written
+                periods = replace(periods, closed=[*periods.closed, *written])
         except DocumentError as error:
-            # Whoever reads the sums tells of it (ledger_books.py). No month is closed on what is known in part.
-            log.warning("months of namespace %s are not closed: %s", space, error)
+            # No month is closed on what is known in part.
+            self.rejections.note(Kind.LEDGER, f"namespace {space}, whose months are not closed", str(error))
             return False
         return may_close(_jobs(items), due, now)
 
@@ -88,17 +93,16 @@ class Closing:
         kinds = (("LLMTrainingJob", jobs), ("ConfigMap", found.items))
         return [{**raw, "kind": kind} for kind, raws in kinds for raw in raws]
 
-    async def _write(self, periods: Periods, space: str, month: str, now: datetime) -> list[Object]:
+    async def _write(self, periods: Periods, space: str, month: str, now: datetime) -> list[ClosedPage]:
         """The pages, the first of them last; none where another operator was faster."""
-        lines = [entry.line for entry in periods.entries(month, now) if entry.line.namespace == space]
-        rows = [row_of(line) for line in with_skus(lines, await self._skus())]
-        pages = pages_of(space, month, rows, format_time(now))
+        skus = await self._skus()
+        pages = await asyncio.to_thread(_pages, periods, space, month, now, skus)
         for page in reversed(pages):
             if not await self._create(page) and page.page == 1:
                 return []
         self._closed += 1
-        log.info("month %s of namespace %s is closed: %d rows", month, space, len(rows))
-        return [config_map(page, self.home) for page in pages]
+        log.info("month %s of namespace %s is closed: %d rows", month, space, sum(len(page.rows) for page in pages))
+        return pages
 
     async def _skus(self) -> dict[str, Sku]:
         """How plans are rented, as far as that can be known: no month stays open for it."""
@@ -118,6 +122,12 @@ class Closing:
                 raise
             return False
         return True
+
+
+def _pages(periods: Periods, space: str, month: str, now: datetime, skus: Mapping[str, Sku]) -> list[ClosedPage]:
+    lines = [entry.line for entry in periods.entries(month, now) if entry.line.namespace == space]
+    rows = [row_of(line) for line in with_skus(lines, skus)]
+    return pages_of(space, month, rows, format_time(now), periods.closed)
 
 
 def _jobs(items: Iterable[Object]) -> list[Object]:

@@ -150,11 +150,11 @@ class Sweeper:
             return
         node = await fetch_node(self.cluster, pod.node) if doubtful(pod, self.clock()) else PRESUMED
         nodes = {pod.node: node} if pod.node else {}
-        entries = settle(Ledger(), [pod], nodes, self.clock()).entries
-        if entries:
+        ledger = settle(Ledger(), [pod], nodes, self.clock())
+        if ledger.entries:
             if pod.doubt:
                 await self._tell(raw, former, pod.doubt)
-            await self.ledgers.book(namespace, booking_of_pod(raw, former, entries, self.ledgers.rejections))
+            await self.ledgers.book(namespace, booking_of_pod(raw, former, ledger, self.ledgers.rejections))
             await remove_finalizer(self.cluster, PODS, raw, FINALIZER_POD)
             if abandoned(pod, nodes, self.clock()):
                 await self.cluster.delete(PODS, namespace, name, pod.uid, 0)

@@ -8,17 +8,25 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from llmtrain.api.status import StageState, StageStatus
-from llmtrain.api.trainingbudget import MonthSpent, Reservation
-from llmtrain.cost.periods import month_bounds, month_of
-from llmtrain_operator.billing import format_time, parse_time
+from llmtrain.api.trainingbudget import Reservation
+from llmtrain_operator.billing import parse_time
 from llmtrain_operator.bounds import longest_bills
-from llmtrain_operator.budget import baseline, cluster_prices, committed, limits, shortfall, stage_need
+from llmtrain_operator.budget import (
+    attainable,
+    baseline_now,
+    cluster_prices,
+    committed,
+    limits,
+    shortfall,
+    stage_need,
+    uncounted,
+)
 from llmtrain_operator.budget_state import BudgetState, body_of, with_entry
 from llmtrain_operator.exposure import price_for, settled_micro_usd
 from llmtrain_operator.lifetime import cluster_shares
 from llmtrain_operator.observation import Reserve
 from llmtrain_operator.pricing import Price
-from llmtrain_operator.spentbefore import spent_before
+from llmtrain_operator.spentbefore import spent_by_month
 from llmtrain_operator.turn import Turn
 
 AHEAD_SECONDS = 120
@@ -54,7 +62,7 @@ def _wanted(turn: Turn, stage: StageStatus, budget: BudgetState) -> int:
     # An attempt under way is one that was begun before this, one that waits to start is not counted yet.
     again = stage.attempt > (1 if stage.state is StageState.RUNNING else 0)
     share = AGAIN_SHARE if again else FIRST_SHARE
-    left = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid)) - settled
+    left = attainable(turn, budget) - settled
     return settled + max(need, min(left // share, _whole_life(turn, stage)))
 
 
@@ -78,10 +86,10 @@ def keep_reserved(turn: Turn, stage: StageStatus) -> None:
     soon, later = committed(turn, stage, AHEAD_SECONDS), committed(turn, stage, CHUNK_SECONDS)
     for budget in turn.seen.budgets:
         if _lacks(turn, budget, soon):
-            attainable = baseline(turn, budget) + max(0, budget.headroom(turn.seen.job.uid))
+            most = attainable(turn, budget)
             first = budget.entry(turn.seen.job.uid) is None
             asked = max(later, _first(turn, stage, budget)) if first else later
-            _extend(turn, budget, asked if asked <= attainable or not _binding(budget) else attainable)
+            _extend(turn, budget, asked if asked <= most or not _binding(budget) else most)
         else:
             _refresh(turn, budget)
 
@@ -119,17 +127,19 @@ def free_unused(turn: Turn) -> None:
     spent = settled_micro_usd(turn.status.ledger)
     for budget in turn.seen.budgets:
         entry = budget.entry(turn.seen.job.uid)
-        written = entry.ceiling if entry else baseline(turn, budget)
+        written = entry.ceiling if entry else uncounted(turn, budget)
         if written != spent:
             _hold(turn, budget, spent)
 
 
 def carry_over(turn: Turn) -> None:
-    """In a new month: note what was spent before it, where that is more than was noted; it can be told while the pods are there."""
+    """Note what was spent before the month where that is not what was noted: once it has begun, and once all pods are settled."""
     asked = {act.budget for act in turn.actions if isinstance(act, Reserve)}
     for budget in turn.seen.budgets:
         entry = budget.entry(turn.seen.job.uid)
-        if entry and budget.name not in asked and baseline(turn, budget) > entry.baseline_micro_usd:
+        if entry is None or budget.name in asked or (turn.seen.pods and not budget.is_of_earlier_month(entry)):
+            continue
+        if baseline_now(turn, budget, spent_by_month(turn)) != entry.baseline_micro_usd:
             _hold(turn, budget, entry.ceiling)
 
 
@@ -161,7 +171,8 @@ def _refresh(turn: Turn, budget: BudgetState) -> None:
 
 def _hold(turn: Turn, budget: BudgetState, bill: int) -> None:
     """Ask for the right to a bill of this height."""
-    before = baseline(turn, budget)
+    months = spent_by_month(turn)
+    before = baseline_now(turn, budget, months)
     spent = max(0, turn.status.ledger.total_micro_usd - before)
     job = turn.seen.job
     entry = Reservation(
@@ -172,18 +183,4 @@ def _hold(turn: Turn, budget: BudgetState, bill: int) -> None:
         reserved_micro_usd=max(0, bill - before - spent),
         update_time=turn.stamp,
     )
-    turn.actions.append(Reserve(budget.name, body_of(budget, with_entry(budget, entry, _late(turn, budget)))))
-
-
-def _late(turn: Turn, budget: BudgetState) -> list[MonthSpent]:
-    """What the job spent in months that are over and had not noted, by month; the operator may have been away for several."""
-    entry, months = budget.entry(turn.seen.job.uid), list[MonthSpent]()
-    month = parse_time(entry.update_time) if entry and budget.is_of_earlier_month(entry) else None
-    if entry is None or month is None:
-        return months
-    known = entry.baseline_micro_usd
-    while format_time(end := month_bounds(month_of(month))[1]) < budget.status.month_start:
-        spent = max(known, spent_before(turn, format_time(end)))
-        months.append(MonthSpent(month=month_of(month), micro_usd=spent - known))
-        known, month = spent, end
-    return months
+    turn.actions.append(Reserve(budget.name, body_of(budget, with_entry(budget, entry, months))))

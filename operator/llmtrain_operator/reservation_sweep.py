@@ -78,7 +78,8 @@ class ReservationSweep:
         def bill(entry: Reservation) -> tuple[int, str]:
             return final_bill(entry, booked)
 
-        final = await end_reservation(self.cluster, budget.namespace, budget.name, item.uid, bill, self.clock())
+        months = booked.months if booked else {}
+        final = await end_reservation(self.cluster, budget.namespace, budget.name, item.uid, bill, self.clock(), months)
         if final is not None:
             log.warning(
                 "job %s/%s (%s) is gone: its reservation in TrainingBudget `%s` has ended, its bill is %s USD",

@@ -46,7 +46,7 @@ class Upkeep:
     def __post_init__(self) -> None:
         """What it does with the budgets that it has read."""
         self._sweep = ReservationSweep(self.cluster, self.ledgers.home, self.clock, self.guard)
-        self._closing = Closing(self.cluster, self.ledgers.home, self.clock, self.guard)
+        self._closing = Closing(self.cluster, self.ledgers.home, self.clock, self.guard, self.rejections)
 
     async def run(self) -> None:
         """Until it is cancelled. An apiserver that does not answer is asked again."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from llmtrain.cli import ledger as command
 from llmtrain.cli.main import app
 from llmtrain.ledger.document import ClosedRow, MonthPage, config_map
 from llmtrain.ledger.invoice import read_invoice
-from llmtrain.ledger.periods import pages_of
+from llmtrain.ledger.periods import Periods, closed_pages, pages_of, row_of
+from tests.unit.ledger.test_ledger import document
 
 NOW = datetime(2026, 4, 20, 12, tzinfo=UTC)
 
@@ -31,14 +33,16 @@ def job(entries: list[dict[str, Any]], marks: list[dict[str, Any]] | None = None
     return {"kind": "LLMTrainingJob", "metadata": meta, "status": {"stages": stages, "ledger": ledger}}
 
 
-def closed(*rows: dict[str, Any], month: str = "2026-03") -> list[dict[str, Any]]:
+def closed(
+    *rows: dict[str, Any], month: str = "2026-03", others: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
     told = [
         ClosedRow.model_validate_json(json.dumps({"stage": "Training", "role": "worker", "month": month, **row}))
         for row in rows
     ]
     return [
         {**config_map(page, "llmtrain-system"), "kind": "ConfigMap"}
-        for page in pages_of("team-a", month, told, "2026-04-08T00:00:00Z")
+        for page in pages_of("team-a", month, told, "2026-04-08T00:00:00Z", closed_pages(others))
     ]
 
 
@@ -326,3 +330,66 @@ def test_an_object_that_is_saved_twice_is_refused_and_so_is_a_status_that_is_non
                 done.output,
                 done.exception,
             )
+
+
+def pod_of(name: str, micro: int) -> dict[str, Any]:
+    """The page of a pod whose job had gone before it."""
+    row = entry("2026-03", micro, 5)
+    booking = {"kind": "Pod", "uid": name, "job": "gpt", "jobUid": "uid-gpt", "deleted": "2026-03-02T00:00:00Z"}
+    pages = {"kind": "Month", "namespace": "team-a", "month": "2026-03", "page": 1, "namespaceUid": f"ns-{name}"}
+    body = document("x", pages | {"bookings": [booking | {"rows": [row]}]})
+    return body | {"metadata": body["metadata"] | {"name": f"llmtrain-ledger-ns-{name}-2026-03-1"}}
+
+
+ALIVE = entry("", 0, 100, uid="p", startTime="2026-03-31T23:59:00Z", microUsdPerHour=3_600_000)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [job([entry("2026-03", 5_000_000, 100)], [ALIVE])],
+        [job([], [ALIVE])],
+        [pod_of("b", 1), pod_of("a", 2)],
+        [job([entry("2026-03", 5_000_000, 100)]), pod_of("a", 2)],
+    ],
+    ids=["settled and alive", "alive", "pods alone", "a pod and its job"],
+)
+@pytest.mark.parametrize("form", ["csv", "focus"])
+def test_a_row_keeps_its_id_when_its_month_is_closed(form: str, items: list[dict[str, Any]], run: Any) -> None:
+    column = {"csv": "rowId", "focus": "x_RowId"}[form]
+    month = ("ledger", "export", "--period", "2026-03", "-o", form)
+    before = [row[column] for row in rows(run(items, *month))]
+    lines = [found.line for found in Periods.of(items).entries("2026-03", NOW)]
+    pages = pages_of("team-a", "2026-03", map(row_of, lines), "2026-04-08T00:00:00Z")
+    stored = [{**config_map(page, "llmtrain-system"), "kind": "ConfigMap"} for page in pages]
+    assert [row[column] for row in rows(run([*items, *stored], *month))] == before
+    assert before
+
+
+@pytest.mark.parametrize("form", ["csv", "focus"])
+@pytest.mark.parametrize("by", [(), ("--group-by", "cost-centre")])
+def test_every_row_of_any_export_has_an_id_of_its_own(by: tuple[str, ...], form: str, run: Any) -> None:
+    """Over months, and of corrections of two of them in one."""
+    column = {"csv": "rowId", "focus": "x_RowId"}[form]
+    february = closed(MARCH | {"month": "2026-02"}, month="2026-02")
+    march = closed(MARCH, others=february)
+    items = [job([entry(month, 9_000_000, 90) for month in ("2026-02", "2026-03", "2026-04")]), *february, *march]
+    for period in ((), ("--period", "2026-04")):
+        ids = [row[column] for row in rows(run(items, "ledger", "export", "-o", form, *period, *by))]
+        assert len({one.partition("-")[0] for one in ids}) == len(ids) > 0
+
+
+def test_a_closed_month_that_is_gone_or_was_made_anew_as_another_is_told_by_the_next(run: Any) -> None:
+    february = closed(MARCH | {"month": "2026-02"}, month="2026-02")
+    march = closed(MARCH, others=february)
+    months = [entry("2026-02", 3_000_000, 50, 60), entry("2026-03", 3_000_000, 50, 60)]
+    export = ("ledger", "export", "--period", "2026-04")
+    assert rows(run([job(months), *february, *march], *export)) == []
+    other = closed(MARCH | {"month": "2026-02", "costMicroUsd": 1}, month="2026-02")
+    for items, what in (([], "has gone"), (other, "is not as it was")):
+        result = run([job(months), *items, *march], *export)
+        words = f"closed month 2026-02 of namespace team-a {what}: put ConfigMap llmtrain-ledger-closed-team-a-2026-02-1 back"
+        assert (result.exit_code, words in " ".join(result.output.split())) == (2, True), result.output
+    assert all(one["immutable"] for one in (*february, *march))
+    # The newest has none behind it: it is open again, and what it comes to is what it was.
+    assert [row["costUsd"] for row in rows(run([job(months), *february], *export[:3], "2026-03"))] == ["3.000000"]

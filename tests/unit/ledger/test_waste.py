@@ -23,8 +23,8 @@ def job(name: str, **ledger: Any) -> dict[str, Any]:
     return {"kind": "LLMTrainingJob", "metadata": {"namespace": "team-a", "name": name, "uid": name}, "status": status}
 
 
-def page(uid: str) -> dict[str, Any]:
-    """A deleted job: half of it was waste."""
+def page(uid: str, **told: Any) -> dict[str, Any]:
+    """A deleted job: half of it was waste; `told`: of what nodes and causes."""
     row = {"stage": "Training", "role": "head", "plan": "h100", "tenure": "Rented", "pods": 1, "podSeconds": 100,
            "billedSeconds": 100, "costMicroUsd": 60, "split": {"working": 50, "stopping": 50},
            "costSplit": {"working": 30, "stopping": 30}}  # fmt: skip
@@ -35,7 +35,7 @@ def page(uid: str) -> dict[str, Any]:
         "jobUid": uid,
         "deleted": "2026-03-02T00:00:00Z",
         "rows": [row],
-    }
+    } | told
     body = {"kind": "Month", "namespace": "team-b", "month": "2026-03", "page": 1, "bookings": [booking]}
     return document("2026-03-1", body)
 
@@ -65,6 +65,28 @@ def test_what_a_status_does_not_tell_apart_is_a_row_of_its_own() -> None:
         ("NodeLost", 33, 730_000),
         ("(deleted jobs)", 50, 30),
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"a": [40, 20], "b": [10, 10]}, [("a", 40, 20), ("b", 10, 10)]),
+        ({"a": [30, 10], "": [20, 20]}, [("(others)", 20, 20), ("a", 30, 10)]),
+        ({"a": [10, 20]}, [("a", 10, 20), ("(deleted jobs)", 40, 10)]),
+        ({}, [("(deleted jobs)", 50, 30)]),
+    ],
+)
+def test_a_deleted_job_tells_its_waste_by_node_and_by_cause(
+    told: dict[str, list[int]], expected: list[tuple[str, int, int]]
+) -> None:
+    items = [page("u9", wasteByNode=told, wasteByCause=told)]
+    assert rows(By.NODE, items) == rows(By.CAUSE, items) == expected
+    assert rows(By.JOB, items) == [("team-b/gone", 50, 30)]
+
+
+def test_the_waste_of_one_node_is_a_sum_over_jobs_that_are_there_and_that_are_deleted() -> None:
+    items = [TOLD, page("u9", wasteByNode={"a": [50, 30]})]
+    assert rows(By.NODE, items)[0] == ("a", 30 + 50, 700_000 + 30)
 
 
 def test_a_job_that_is_booked_and_still_there_counts_once() -> None:

@@ -287,3 +287,28 @@ def test_a_closed_month_that_lacks_a_page_is_told_and_one_that_was_never_finishe
 def test_a_month_that_cannot_be_told_is_named(month: str, why: str) -> None:
     with pytest.raises(PeriodError, match=why):
         Periods.of([]).entries(month, datetime(2026, 3, 31, 23, 59, tzinfo=UTC))
+
+
+async def test_no_month_is_closed_behind_one_that_is_gone_and_that_is_counted() -> None:
+    day = 86400
+    world = World([Life("job", 20 * day, 80 * day)])
+    await world.at(81 * day)
+    await world.close()
+    assert [{entry.state for entry in world.entries(month)} for month in ("2026-01", "2026-02")] == [{CLOSED}, {CLOSED}]
+    del world.cluster.objects[(CONFIG_MAPS, HOME, "llmtrain-ledger-closed-team-a-2026-01-1")]
+    await world.at(100 * day)
+    await world.close()
+    assert world.closing.rejections.counts == {"ledger": 1}
+    assert not [key for key in world.cluster.objects if key[2] == "llmtrain-ledger-closed-team-a-2026-03-1"]
+
+
+async def test_what_is_deleted_from_the_ledger_leaves_closed_months_as_they_are_and_is_taken_back_in_the_next() -> None:
+    day = 86400
+    world = World([Life("job", 20 * day, 21 * day)], {"job": 22 * day})
+    await world.at(65 * day)
+    await world.close()
+    told, whole = [repr(entry) for entry in world.entries("2026-01")], world.owed(65 * day)
+    for key in [key for key in world.cluster.objects if key[2].endswith("-2026-01-1") and "closed" not in key[2]]:
+        del world.cluster.objects[key]
+    assert [repr(entry) for entry in world.entries("2026-01")] == told
+    assert [(one.corrects, one.line.cost_micro_usd) for one in world.entries("2026-02")] == [("2026-01", -whole)]
