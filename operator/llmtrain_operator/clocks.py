@@ -71,7 +71,7 @@ def skew(pod: Pod, end: datetime | None, now: datetime) -> timedelta | None:
 
 def clock_off(pod: Pod, now: datetime) -> timedelta | None:
     """The same by all that the pod's node has told so far."""
-    if _in_order(pod):
+    if in_order(pod):
         return None
     runs = (run for status in container_statuses(pod) for run in told(status))
     ends = [time for run in runs if (time := parse_time(run.get("finishedAt")))]
@@ -109,8 +109,11 @@ def _reported(pod: Pod) -> str | None:
     return latest or None
 
 
-def _in_order(pod: Pod) -> bool:
-    """Every pod is asked at every look, and nearly all say yes: the API writes times so that they sort as text."""
+def in_order(pod: Pod) -> bool:
+    """The node's times lie between the pod's placement and the apiserver's last word of it; `clock_off` then says None.
+
+    Every pod is asked at every look, and nearly all say yes: the API writes times so that they sort as text.
+    """
     texts, latest = _texts(pod, ("startedAt", "finishedAt")), _reported(pod)
     if not texts or latest is None or max(texts) > latest:
         return not texts

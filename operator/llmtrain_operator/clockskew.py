@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from llmtrain_operator.clocks import clock_off
 from llmtrain_operator.turn import Turn
 
 CLOCK_SKEWED = "ClockSkewed"
@@ -13,7 +12,7 @@ def tell_skew(turn: Turn) -> None:
     """Note the condition where a pod's own times cannot be; it stays, for a bill was bounded."""
     before = next((one.message for one in turn.status.conditions if one.type == CLOCK_SKEWED), "")
     for pod in turn.seen.pods:
-        off = clock_off(pod.raw, turn.now)
+        off = pod.clock_off(turn.now)
         if off is None or f"`{pod.node}`" in before:
             continue
         way = "ahead of" if off > timedelta(0) else "behind"

@@ -52,7 +52,7 @@ def certain(pod: PodState, mark: HighWater, shares: Shares) -> Told:
     if start is None:
         return Told({}, 0)
     span = Interval(start, start + timedelta(seconds=mark.pod_seconds), final=False)
-    parts = wastesplit.parts_of(pod.raw, span, shares.of(pod))
+    parts = wastesplit.parts_of(pod, span, shares.of(pod))
     energy = joules(pod.power, mark.pod_seconds, parts["working"] + parts["redone"])
     return Told(_worth(parts, mark.micro_usd_per_hour), energy)
 

@@ -7,7 +7,7 @@ from llmtrain.api.status import Phases, Progress, StageStatus
 from llmtrain_operator.attribution import attribute
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import is_elastic, least_workers
-from llmtrain_operator.clocks import believed, correction, parse_time
+from llmtrain_operator.clocks import believed, parse_time
 from llmtrain_operator.containers import stage_status, terminated, told
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.turn import Turn
@@ -65,4 +65,4 @@ def _starts(pods: list[PodState], now: datetime) -> list[datetime]:
     """When the stage started in pods, of those in which it has."""
     runs = ((pod, run) for pod in pods for run in [*told(stage_status(pod.raw))][:1])
     times = ((pod, parse_time(run.get("startedAt"))) for pod, run in runs)
-    return [time + (correction(pod.raw, now) or timedelta(0)) for pod, time in times if time is not None]
+    return [time + (pod.correction(now) or timedelta(0)) for pod, time in times if time is not None]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from llmtrain.api.failure import EXIT_CODES, FailureClass
 from llmtrain.api.stageconfig import STAGE_CONTAINER, Result
 from llmtrain_operator.billing import Interval, Node, interval, is_rejected
 from llmtrain_operator.border import Kind, LastWords, Read, Rejection, read_text
-from llmtrain_operator.clocks import parse_time
+from llmtrain_operator.clocks import clock_off, correction, in_order, parse_time
 from llmtrain_operator.containers import (
     FATAL_WAITS,
     State,
@@ -241,6 +241,18 @@ class PodState:
     def started(self) -> bool:
         """Its stage runs or has run."""
         return is_running(stage_status(self.raw)) or bool(self.terminated)
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return in_order(self.raw)
+
+    def clock_off(self, now: datetime) -> timedelta | None:
+        """By how much its node's clock is off, see clocks.py; None: it is not known to be."""
+        return None if self._in_order else clock_off(self.raw, now)
+
+    def correction(self, now: datetime) -> timedelta | None:
+        """What brings its node's times to where they most likely were, see clocks.py; None: they may stand."""
+        return None if self._in_order else correction(self.raw, now)
 
     def span(self, nodes: Mapping[str, Node], now: datetime) -> Interval:
         """Its billed interval at `now`, worked out once: a dozen parts of a decision ask it of each pod of what may be hundreds."""

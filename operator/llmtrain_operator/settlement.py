@@ -27,7 +27,6 @@ from llmtrain.cost.periods import Share, Tariff, shares
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, bill, format_time, parse_time
-from llmtrain_operator.clocks import clock_off
 from llmtrain_operator.incidents import CLOCK_OFF, MINIMUM, REJECTED, VANISHED, Incidents
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import joules
@@ -90,7 +89,7 @@ def _says_less(pod: PodState, span: Interval, before: HighWater) -> bool:
     """The object says that it ended before what was seen of it, and is not believed: its kubelet has rejected it since, or its
     node's times contradict when the apiserver was told, which whoever may edit the pod may edit.
     """
-    in_doubt = pod.rejected or clock_off(pod.raw, span.end) is not None
+    in_doubt = pod.rejected or pod.clock_off(span.end) is not None
     return in_doubt and before.pod_seconds > span.seconds
 
 
@@ -116,7 +115,7 @@ def doubted(ledger: Ledger, pods: Sequence[PodState]) -> list[PodState]:
 def final_entries(pod: PodState, span: Interval, nodes: Mapping[str, Node], phases: Phases) -> list[LedgerEntry]:
     """The bill of a pod that has ended, month by month."""
     owed = bill(pod.raw, pod.price, pod.accelerators, nodes, span.end)
-    split = wastesplit.split_pod(pod.raw, span, owed.billed, phases)
+    split = wastesplit.split_pod(pod, span, owed.billed, phases)
     whole = LedgerEntry(
         stage=Stage(pod.stage),
         role=pod.role,

@@ -1,5 +1,6 @@
 """The working copy of one decision: what was seen, the status as it will be written, what is to be done."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -45,6 +46,7 @@ class Turn:
     """See Decision."""
     blueprints: dict[Stage, Blueprint | None] = field(default_factory=dict)
     """Of attempts as they would begin now, once they were asked for."""
+    _pods: dict[tuple[str, int], list[PodState]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def inputs(self) -> "Inputs":
@@ -67,10 +69,12 @@ class Turn:
         """The current stage: the first that is not done."""
         return next((s for s in self.status.stages if s.state is not StageState.SUCCEEDED), None)
 
-    def pods_of(self, stage: StageStatus) -> list[PodState]:
-        """Pods of the stage's current attempt."""
-        name, attempt = stage.name.value, stage.attempt
-        return [pod for pod in self.seen.pods if pod.stage == name and pod.attempt == attempt]
+    def pods_of(self, stage: StageStatus) -> Sequence[PodState]:
+        """Pods of the stage's current attempt, picked out once: thirty parts of a decision ask."""
+        asked = (stage.name.value, stage.attempt)
+        if asked not in self._pods:
+            self._pods[asked] = [pod for pod in self.seen.pods if (pod.stage, pod.attempt) == asked]
+        return self._pods[asked]
 
     def crew_of(self, stage: StageStatus) -> list[PodState]:
         """Head and workers of the stage's current attempt: those that it cannot do without."""

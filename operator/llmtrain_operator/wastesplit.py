@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from llmtrain.api.status import Phases, Split
 from llmtrain.ledger.goodput import KINDS
 from llmtrain_operator.billing import Interval, deletion_time
-from llmtrain_operator.clocks import condition_time, correction, parse_time
+from llmtrain_operator.clocks import condition_time, parse_time
 from llmtrain_operator.containers import Pod, stage_status, terminated, told
+from llmtrain_operator.podstate import PodState
 
 
 @dataclass
@@ -29,17 +30,17 @@ class _Rest:
         return taken
 
 
-def split_pod(pod: Pod, span: Interval, billed: int, phases: Phases) -> Split:
+def split_pod(pod: PodState, span: Interval, billed: int, phases: Phases) -> Split:
     """The split of one pod that has ended and is billed for so many seconds."""
     return Split(**parts_of(pod, span, phases), minimum=max(0, billed - span.seconds))
 
 
-def parts_of(pod: Pod, span: Interval, phases: Phases) -> dict[str, int]:
+def parts_of(state: PodState, span: Interval, phases: Phases) -> dict[str, int]:
     """The seconds of its interval by kind, as plain numbers: they are asked for of every pod at every look."""
     if span.start is None:
         return {}
-    rest = _Rest(span.seconds)
-    wrong = correction(pod, span.end)
+    rest, pod = _Rest(span.seconds), state.raw
+    wrong = state.correction(span.end)
     started, off = _started(pod), wrong or timedelta(0)
     begun = started + off if started else span.end
     taken = condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod)
