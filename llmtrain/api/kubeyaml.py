@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import yaml
 
-SEPARATOR = "---"
+SEPARATOR, RETURN = "---", "\r"
+SPACES = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What Go trims; Python's own trims four control characters more."""
 LARGEST = 500_000
 """Nodes of one document, aliases followed: many times a large manifest, far below what hurts."""
 LONGEST_WHOLE = 4000
@@ -101,13 +103,13 @@ def _no_constant(name: str) -> Any:
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Documents are divided by lines, before anything is parsed."""
+    """Documents are divided by lines, before anything is parsed: a line ends with a line feed here, and with nothing else."""
     chunk: list[str] = []
-    for line in text.splitlines(keepends=True):
+    for line in text.split("\n"):
         if not line.startswith(SEPARATOR):
-            chunk.append(line)
+            chunk.append(f"{line.removesuffix(RETURN)}\n")
             continue
-        rest = line[len(SEPARATOR) :].strip()
+        rest = line[len(SEPARATOR) :].strip(SPACES)
         if rest and not rest.startswith("#"):
             raise TextError(f"invalid Yaml document separator: {rest}")
         yield "".join(chunk)

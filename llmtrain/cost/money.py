@@ -10,7 +10,7 @@ WIDE = Context(prec=80)
 
 def micro_usd(usd: Decimal | str) -> int:
     """Microdollars of an amount in US dollars."""
-    return int((Decimal(usd) * MICRO).quantize(Decimal(1), ROUND_HALF_EVEN))
+    return int(WIDE.multiply(Decimal(usd), MICRO).quantize(Decimal(1), ROUND_HALF_EVEN, WIDE))
 
 
 def format_usd(micro: int) -> str:

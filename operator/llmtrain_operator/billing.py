@@ -117,7 +117,13 @@ def deletion_time(pod: Pod) -> datetime | None:
     With a grace of nothing left, when that was asked for: by the kubelet that is done with the pod.
     """
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
-    return deleted - timedelta(seconds=_grace(pod)) if deleted else None
+    return deleted - added(_grace(pod)) if deleted else None
+
+
+def added(seconds: int) -> timedelta:
+    """What the apiserver adds to a time for so many seconds: nanoseconds in 64 bits, which turn around after 292 years."""
+    nanoseconds = (seconds * 10**9 + 2**63) % 2**64 - 2**63
+    return timedelta(seconds=nanoseconds // 10**9)
 
 
 def _grace(pod: Pod) -> int:
@@ -164,7 +170,7 @@ def _due(pod: Pod, deleted: datetime, now: datetime) -> datetime:
     until now at most.
     """
     beyond = _grace(pod) - int(pod["spec"].get("terminationGracePeriodSeconds") or _grace(pod))
-    return min(deleted, max(now, deleted - timedelta(seconds=max(0, beyond))))
+    return min(deleted, max(now, deleted - added(max(0, beyond))))
 
 
 def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime | None:

@@ -6,8 +6,9 @@ Every request passes one semaphore, honours Retry-After a bounded number of time
 import asyncio
 import json
 import re
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ import aiohttp
 from pydantic_core import from_json, to_json
 
 from llmtrain.api import API_VERSION
+from llmtrain.text import plain
 from llmtrain_operator import connection
 from llmtrain_operator.connection import Connection
 
@@ -27,6 +29,8 @@ TRIES = 5
 REQUEST_TIMEOUT_SECONDS = 30
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
 LONGEST_RETRY_AFTER = 30.0
+PATIENCE_SECONDS = 15.0
+"""For which one request waits in all before it is tried again; who is to wait longer is told, and told when to come back."""
 NO_ANSWER = 0
 RETRIED = {429, 503}
 RETRIED_READS = RETRIED | {500, 502, 504}
@@ -53,10 +57,10 @@ SEGMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?")
 class ApiError(Exception):
     """The apiserver refused, or did not answer (code 0)."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        """Code of HTTP, reason and message of metav1.Status."""
+    def __init__(self, code: int, reason: str, message: str, retry_after: float = 0.0) -> None:
+        """Code of HTTP, reason and message of metav1.Status; seconds for which the server wants to be left alone."""
         super().__init__(f"{code} {reason}: {message}")
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.retry_after = code, reason, message, retry_after
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,13 @@ def includes(read: str, version: str) -> bool:
 class KubernetesCluster:
     """`Cluster` over the real API."""
 
-    def __init__(self, connection: Connection, concurrency: int = 50) -> None:
-        """At most `concurrency` requests are under way at once."""
-        self._connection = connection
+    def __init__(
+        self, connection: Connection, concurrency: int = 50, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """At most `concurrency` requests are under way at once; `clock` tells seconds."""
+        self._connection, self._clock = connection, clock
+        self._put_off: dict[tuple[str, str], tuple[float, ApiError]] = {}
+        """Until when which requests are not to be repeated, and what was said then."""
         self._gate = asyncio.Semaphore(concurrency)
         self.requests: Counter[tuple[str, str]] = Counter()
         self.waiting = self.in_flight = 0
@@ -145,7 +153,10 @@ class KubernetesCluster:
     async def get(self, resource: str, namespace: str, name: str, not_before: str = "") -> Object | None:
         """See Cluster."""
         query = f"?{urlencode({'resourceVersion': not_before})}" if not_before else ""
-        return await self._or_none(self._send("GET", object_path(resource, namespace, name) + query))
+        found = await self._or_none(self._send("GET", object_path(resource, namespace, name) + query))
+        if found is not None:
+            _metadata_of(found)
+        return found
 
     async def get_metadata(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object's metadata alone, its content stays where it is; None where it does not exist."""
@@ -163,7 +174,10 @@ class KubernetesCluster:
     async def _find(self, resource: str, namespace: str, query: Mapping[str, str], not_before: str) -> "Found":
         """A stale list could make a settled pod look gone, and its bill be booked twice."""
         answer = await self._send("GET", f"{object_path(resource, namespace)}{'?' if query else ''}{urlencode(query)}")
-        version = str(answer.get("metadata", {}).get("resourceVersion", ""))
+        version = str(_metadata_of(answer).get("resourceVersion", ""))
+        if not version:
+            # A list of nothing from whoever answers in the apiserver's stead would be believed: all pods are gone.
+            raise ApiError(NO_ANSWER, "NoAnswer", f"a list of {resource} that does not say of when it is")
         if is_older(version, not_before):
             raise ApiError(NO_ANSWER, STALE, f"a list of {resource} is older than the one before it")
         return Found(answer.get("items") or [], version)
@@ -206,7 +220,8 @@ class KubernetesCluster:
                     if event["type"] == "ERROR":
                         raise _error(event["object"].get("code", 500), to_json(event["object"]))
                     yield event["type"], event["object"]["metadata"]
-        except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
+        except (OSError, TimeoutError, aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
+            # The last two: a line that is no event of a watch.
             raise ApiError(NO_ANSWER, "NoAnswer", f"{type(error).__name__} {error}") from error
 
     def is_own(self, version: str) -> bool:
@@ -296,25 +311,39 @@ class KubernetesCluster:
     async def _send(
         self, method: str, path: str, body: Object | Sequence[Object] | None = None, accept: str = JSON
     ) -> Object:
-        text = None if body is None else to_json(body)
+        self._refuse_if_put_off(method, path)
+        text, waited, pause = None if body is None else to_json(body), 0.0, 0.0
         for attempt in range(1, TRIES + 1):
             async with self._turn():
                 status, headers, data = await self._once(method, path, text, accept)
             self.answering = status != NO_ANSWER and status < 500
             self.requests[(method, str(status))] += 1
-            if (
-                status not in (RETRIED_READS if method == "GET" else RETRIED)
-                or AHEAD.encode() in data
-                or attempt == TRIES
-            ):
+            if status not in (RETRIED_READS if method == "GET" else RETRIED) or AHEAD.encode() in data:
                 break
-            await asyncio.sleep(retry_after(headers, attempt))
+            pause = retry_after(headers, attempt)
+            if attempt == TRIES or waited + pause > PATIENCE_SECONDS:
+                break
+            waited += pause
+            await asyncio.sleep(pause)
         if 200 <= status < 300:
-            answer: Object = from_json(data) if data else {}
+            answer = _object_of(data)
             if method != "GET":
                 self._remember(answer.get("metadata", {}))
             return answer
-        raise _error(status, data)
+        error = _error(status, data, pause if status in RETRIED else 0.0)
+        if error.retry_after > PATIENCE_SECONDS:
+            self._put_off[(method, path)] = self._clock() + error.retry_after, error
+        raise error
+
+    def _refuse_if_put_off(self, method: str, path: str) -> None:
+        """Whoever asks sooner than the server wants has its answer of before."""
+        if not self._put_off:
+            return
+        now = self._clock()
+        self._put_off = {key: entry for key, entry in self._put_off.items() if now < entry[0]}
+        if found := self._put_off.get((method, path)):
+            until, error = found
+            raise ApiError(error.code, error.reason, error.message, until - now)
 
     def _remember(self, metadata: Object) -> None:
         """A deletion that has no grace is left out: nobody else will change that object before we do."""
@@ -364,12 +393,34 @@ def _status_alone(body: Object) -> Object:
     return {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "status": body["status"]}
 
 
-def _error(status: int, data: bytes) -> ApiError:
+def _error(status: int, data: bytes, retry_after: float = 0.0) -> ApiError:
+    """What an apiserver says against it, or whoever answers in its stead: a page, a word, nothing."""
     try:
         answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    told = answer if isinstance(answer, dict) else {}
+    message = told.get("message") or plain(data[:200].decode(errors="replace"))
+    return ApiError(status, str(told.get("reason") or ""), str(message), retry_after)
+
+
+def _object_of(data: bytes) -> Object:
+    """The object in an answer that says that all is well; ApiError 0 where there is none: somebody else has answered."""
+    try:
+        answer = from_json(data) if data else {}
     except ValueError:
-        answer = {}
-    return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", data[:200])))
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    raise ApiError(NO_ANSWER, "NoAnswer", f"the answer is no object: {plain(data[:200].decode(errors='replace'))}")
+
+
+def _metadata_of(answer: Object) -> Object:
+    """ApiError 0 where it has none, as all that an apiserver has."""
+    found = answer.get("metadata")
+    if isinstance(found, dict):
+        return found
+    raise ApiError(NO_ANSWER, "NoAnswer", f"the answer is no object: {plain(str(answer), 200)}")
 
 
 async def connect() -> KubernetesCluster:

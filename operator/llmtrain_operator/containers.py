@@ -56,6 +56,12 @@ def terminated(status: Mapping[str, Any]) -> State:
     return ended
 
 
+def last_run(status: Mapping[str, Any]) -> State:
+    """How the run of a container before its present one ended; empty where there was none."""
+    ended: State = (status.get("lastState") or {}).get("terminated") or {}
+    return ended
+
+
 def is_running(status: Mapping[str, Any]) -> bool:
     """Whether a container runs."""
     return bool((status.get("state") or {}).get("running"))

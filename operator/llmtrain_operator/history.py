@@ -46,6 +46,11 @@ def was_given_back(status: JobStatus, stage: StageStatus) -> bool:
     return last is not None and last.held_seconds > 0
 
 
+def last_reason(status: JobStatus, stage: StageStatus) -> str:
+    """Why the stage's last attempt before this one ended; empty where there was none."""
+    return next((record.reason for record in reversed(status.history) if record.stage is stage.name), "")
+
+
 def advanced(status: JobStatus, stage: StageStatus) -> bool:
     """Whether the stage knows a newer checkpoint than at the end of its last attempt."""
     before = next((r.checkpoint for r in reversed(status.history) if r.stage is stage.name), "")

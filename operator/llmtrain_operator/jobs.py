@@ -67,7 +67,7 @@ class Failing:
     def pause(self, error: ApiError) -> float:
         """Seconds until the next turn. A conflict is over: somebody else was faster."""
         self.times += error.code != CONFLICT
-        return min(2.0**self.times, LONGEST_ERROR_PAUSE) if error.code != CONFLICT else 0.1
+        return max(min(2.0**self.times, LONGEST_ERROR_PAUSE), error.retry_after) if error.code != CONFLICT else 0.1
 
     def is_to_be_told(self, error: ApiError, now: float) -> bool:
         """Whether it has repeated for a while, and the job's status does not tell of this error."""

@@ -70,7 +70,7 @@ class JobWatch:
                 return {space: await self._newest(space) for space in self.namespaces or [""]}
             except ApiError as error:
                 log.warning("watch of jobs: %s", error)
-            await asyncio.sleep(ABSENT_SECONDS)
+                await asyncio.sleep(max(ABSENT_SECONDS, error.retry_after))
 
     async def _until_lost(self, versions: dict[str, str]) -> None:
         """Return where the watch must begin anew. An apiserver that does not answer for a while is kopf's to wait for."""

@@ -23,8 +23,9 @@ from llmtrain.api.urls import DEFAULT_PORTS, SHAPE, Server, server_of, urls_of
 Rule = dict[str, Any]
 ANYWHERE: list[Rule] = [
     {"namespaceSelector": {}},
-    # Not the cloud's metadata service, which gives the node's credentials to whoever asks: AWS, Google, Oracle.
-    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    # Not the cloud's metadata service, which gives the node's credentials to whoever asks: AWS, Google, Oracle, Azure and most
+    # others, then Alibaba's, and Azure's WireServer beside it.
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"]}},
     {
         "ipBlock": {
             "cidr": "::/0",

@@ -12,8 +12,7 @@ from llmtrain.api.base import parse_quantity
 from llmtrain.api.stageconfig import STAGE_CONTAINER
 from llmtrain_operator.podstate import PodState
 from llmtrain_operator.power import pod_power
-from llmtrain_operator.priceannotation import MOST_MICRO_USD_PER_HOUR
-from llmtrain_operator.pricing import FREE, Plan, pod_price
+from llmtrain_operator.pricing import FREE, MOST_MICRO_USD_PER_HOUR, Plan, pod_price
 
 MOST_ACCELERATORS = 1024
 

@@ -23,7 +23,11 @@ Word = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=65536)]
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
-Amounts = Annotated[dict[Word, str | int], Field(max_length=64)]
+Grace = Annotated[int, Field(ge=0, lt=2**63)]
+"""The apiserver takes any, and only its presence says that the kubelet has the pod yet to end."""
+Key = Annotated[str, Field(max_length=317)]
+"""A qualified name, as keys of labels, finalizers and resources are: a domain of up to 253 characters, a slash, a name of up to 63."""
+Amounts = Annotated[dict[Key, str | int], Field(max_length=64)]
 
 
 class Waiting(Bounded):
@@ -71,7 +75,7 @@ class ContainerStatus(Bounded):
 class Condition(Bounded):
     """A condition of a pod or a node."""
 
-    type: Word
+    type: Key
     status: Word
     reason: Word = ""
     message: Text = ""
@@ -116,14 +120,15 @@ class Metadata(Bounded):
     name: Word
     uid: Word
     namespace: Word = ""
-    labels: Annotated[dict[Word, Word], Field(max_length=1024)] = Field({})
-    annotations: Annotated[dict[Word, str], Field(max_length=1024)] = Field({})
-    finalizers: Annotated[list[Word], Field(max_length=256)] = Field([])
+    labels: Annotated[dict[Key, Word], Field(max_length=1024)] = Field({})
+    annotations: Annotated[dict[Key, str], Field(max_length=1024)] = Field({})
+    finalizers: Annotated[list[Key], Field(max_length=256)] = Field([])
     ownerReferences: Annotated[list[Owner], Field(max_length=256)] = Field([])
     managedFields: Annotated[list[Manager], Field(max_length=1024)] = Field([])
     creationTimestamp: Time = ""
-    deletionTimestamp: Time = ""
-    deletionGracePeriodSeconds: Seconds = 0
+    deletionTimestamp: Annotated[str, Field(max_length=40)] = ""
+    """It says that the pod is being deleted, also where its grace leads to no year that anybody bills."""
+    deletionGracePeriodSeconds: Grace = 0
 
 
 class Spec(Bounded):
@@ -131,7 +136,7 @@ class Spec(Bounded):
 
     nodeName: Word = ""
     activeDeadlineSeconds: Seconds = 0
-    terminationGracePeriodSeconds: Seconds = 0
+    terminationGracePeriodSeconds: Grace = 0
     containers: Annotated[list[Container], Field(max_length=256)] = Field([])
     initContainers: Annotated[list[Container], Field(max_length=256)] = Field([])
     schedulingGates: Annotated[list[dict[str, Any]], Field(max_length=256)] = Field([])

@@ -20,6 +20,7 @@ from llmtrain_operator.containers import (
     held_back,
     initializing,
     is_running,
+    last_run,
     spec_of,
     stage_spec,
     stage_status,
@@ -42,6 +43,8 @@ CLASS_OF_CODE = {int(code): name for name, code in EXIT_CODES.items()}
 INFRASTRUCTURE_REASONS = {"Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "Terminated"}
 ENDED_FROM_OUTSIDE = (75, 137, 143)
 """Exit codes of a container that was told to end, or killed."""
+LONGEST_GRACE = 3600
+"""Seconds. It is made with a minute; somebody's webhook may have given it years."""
 OWN_STORAGE_LIMIT = re.compile(
     r"exceeded its local ephemeral storage limit|ephemeral local storage usage exceeds the total limit of containers"
     r"|Usage of EmptyDir volume .* exceeds the limit"
@@ -158,8 +161,8 @@ class PodState:
 
     @property
     def own_grace(self) -> int:
-        """Its terminationGracePeriodSeconds; 0: none is told."""
-        return int(self.raw["spec"].get("terminationGracePeriodSeconds") or 0)
+        """Its terminationGracePeriodSeconds, as far as anybody should wait for it; 0: none is told."""
+        return min(int(self.raw["spec"].get("terminationGracePeriodSeconds") or 0), LONGEST_GRACE)
 
     @property
     def lingers(self) -> bool:
@@ -303,8 +306,9 @@ class PodState:
 
     @cached_property
     def terminated(self) -> State:
-        """How its stage ended, empty while it runs."""
-        return terminated(stage_status(self.raw))
+        """How its stage ended, empty while it runs. It runs once: one that is started again, by whoever changed the pod, is over."""
+        status = stage_status(self.raw)
+        return terminated(status) or last_run(status)
 
     @cached_property
     def last_words(self) -> Read[LastWords]:

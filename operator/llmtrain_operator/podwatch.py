@@ -77,6 +77,7 @@ class PodWatch:
     async def _follow(self, namespace: str) -> None:
         version = ""
         while True:
+            pause = PAUSE_SECONDS
             try:
                 version = await self._begin(namespace, version)
                 async for kind, meta in self.cluster.watch_metadata(PODS, namespace, LABEL_JOB, version):
@@ -86,9 +87,9 @@ class PodWatch:
                         with self.guard.each(f"pod {meta.get('namespace')}/{meta.get('name')}"):
                             self._tell(kind, meta)
             except ApiError as error:
-                version = "" if error.code == GONE else version
+                version, pause = "" if error.code == GONE else version, max(PAUSE_SECONDS, error.retry_after)
                 log.log(logging.INFO if error.code == GONE else logging.WARNING, "watch of pods: %s", error)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
 
     def _tell(self, kind: str, meta: Object) -> None:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""

@@ -13,11 +13,9 @@ from pydantic.alias_generators import to_camel
 
 from llmtrain_operator.names import POWER_ANNOTATION, PRICE_ANNOTATION
 from llmtrain_operator.power import NO_POWER, Power
-from llmtrain_operator.pricing import Price
+from llmtrain_operator.pricing import MOST_MICRO_USD_PER_HOUR, Price
 
 LONGEST_TEXT = 1024
-MOST_MICRO_USD_PER_HOUR = 10**11
-"""A hundred thousand dollars an hour: some hundred times what the dearest pod costs."""
 MOST_WATTS = 10**6
 Word = Annotated[str, Field(max_length=253)]
 

@@ -8,12 +8,15 @@ from functools import cached_property
 from typing import Any
 
 from llmtrain.api.base import parse_quantity
+from llmtrain.api.cluster import PodResources
 from llmtrain.api.plan import Owned, PlanSpec
-from llmtrain.cost.money import micro_usd
+from llmtrain.cost.money import format_usd, micro_usd
 from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain_operator.digest import digest_of
 
 GIB = 2**30
+MOST_MICRO_USD_PER_HOUR = 10**11
+"""A hundred thousand dollars an hour: some hundred times what the dearest pod costs."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def unpriced(plan: Plan, accelerators: int) -> str:
         missing = [field for field, price in prices.items() if price is None]
     fields = " and ".join(f"`spec.rented.{field}`" for field in missing)
     return f"{name} has no {fields}; '0' says that it is free" if missing else ""
+
+
+def too_dear(plan: Plan, size: PodResources, accelerators: int) -> str:
+    """Why a pod of this size cannot be priced: no sum of money holds it. Empty where it can."""
+    hour = pod_price(plan, size.cpu, size.memory, accelerators).microUsdPerHour
+    if hour <= MOST_MICRO_USD_PER_HOUR:
+        return ""
+    what = f"a pod with {size.cpu} cores, {size.memory} of memory and {accelerators} accelerators"
+    most = format_usd(MOST_MICRO_USD_PER_HOUR)
+    return f"{what} costs {format_usd(hour)} USD an hour by ComputePlan `{plan.name}`; at most {most} may be asked for"
 
 
 def owned_inputs(owned: Owned) -> OwnedInputs:

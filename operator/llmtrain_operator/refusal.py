@@ -40,7 +40,7 @@ SIGNS = (
     Sign("WebhookUnreachable", r"failed calling webhook"),
     Sign("PolicyRefused", r"ValidatingAdmissionPolicy"),
     Sign("WebhookRefused", r"admission webhook .* denied the request"),
-    Sign("PodSecurityRefused", r"violates PodSecurity"),
+    Sign("PodSecurityRefused", r"violates PodSecurity|unable to validate against any security context constraint"),
     Sign("PriorityClassNotFound", r"no PriorityClass with name"),
     Sign("RuntimeClassNotFound", r"RuntimeClass .* not found"),
     Sign("ServiceAccountNotFound", r"error looking up service account"),

@@ -77,7 +77,7 @@ class Refused:
         again = before is not None and before[0].act == act
         since, times = (before[0].since, before[0].times + 1) if before is not None and again else (now, 1)
         refusal = Refusal(act, error.code, error.reason, error.message, since, times)
-        self._refusals[target] = (refusal, now + pause(refusal))
+        self._refusals[target] = (refusal, now + max(pause(refusal), timedelta(seconds=error.retry_after)))
 
     def told(self) -> tuple[Refusal, ...]:
         """One entry an act, the oldest first; an error that may pass by itself only once it has repeated."""

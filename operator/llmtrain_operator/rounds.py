@@ -53,4 +53,4 @@ class Rounds:
                     left = SWEEP_AGAIN_SECONDS if orphans else SWEEP_SECONDS
             except ApiError as error:
                 log.warning("sweep: %s", error)
-                left = SWEEP_AGAIN_SECONDS
+                left = max(SWEEP_AGAIN_SECONDS, error.retry_after)

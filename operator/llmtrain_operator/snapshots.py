@@ -81,6 +81,17 @@ class Snapshots:
             if key not in self.jobs:
                 self.jobs[key] = Snapshot(uid, figures(status, created), stored=True)
 
+    def unseen(self) -> dict[Key, str]:
+        """Jobs of which no more is known than what was stored, and their uids."""
+        with self._lock:
+            return {key: found.uid for key, found in self.jobs.items() if found.stored and found.gone is None}
+
+    def drop_unseen(self, key: Key, uid: str) -> None:
+        """A job went before any loop had looked at it, so nobody else will tell."""
+        with self._lock:
+            if key in self.jobs and self.jobs[key].stored and self.jobs[key].uid == uid:
+                self._drop(key)
+
     def drop(self, key: Key) -> None:
         """A job's object is gone; its total lives on in the namespace ledger, or else here."""
         with self._lock:

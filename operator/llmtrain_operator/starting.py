@@ -1,5 +1,8 @@
 """A stage that waits for its turn: when its next attempt may start, and what is created then."""
 
+from collections.abc import Sequence
+
+from llmtrain.api.cluster import PodResources
 from llmtrain.api.status import Phases, StageState, StageStatus, WorkerState
 from llmtrain_operator.attemptinputs import inputs_of
 from llmtrain_operator.billing import parse_time
@@ -21,7 +24,7 @@ from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.network import url_refusal
 from llmtrain_operator.observation import PLANS_UNREAD, CreateEvaluator, CreateHead, CreateObjects, CreateWorker
 from llmtrain_operator.podtemplate import Lifetimes, PodSource
-from llmtrain_operator.pricing import unpriced
+from llmtrain_operator.pricing import too_dear, unpriced
 from llmtrain_operator.reservation import reserve_for_start
 from llmtrain_operator.supersede import not_allowed, present, templates_of, unmakeable
 from llmtrain_operator.turn import TEARING_DOWN, Turn
@@ -74,17 +77,19 @@ def unread(turn: Turn) -> tuple[str, str] | None:
 
 def plan_refusal(turn: Turn, stage: StageStatus) -> tuple[str, str] | None:
     """Why a plan of the stage cannot be used: it is not there, not for this namespace, or names no price."""
-    workers = cluster_of(turn.spec, stage.name).workers.accelerators_per_worker
-    own = workers if worker_count(turn.spec, stage.name) else 0
-    refused = _refusal(turn, plan_name(turn.spec, stage.name), stage.name.value, own)
+    cluster = cluster_of(turn.spec, stage.name)
+    sizes: list[tuple[PodResources, int]] = [(cluster.head, 0)]
+    sizes += [(cluster.workers, cluster.workers.accelerators_per_worker)] if worker_count(turn.spec, stage.name) else []
+    refused = _refusal(turn, plan_name(turn.spec, stage.name), stage.name.value, sizes)
     group = evaluators_of(turn.spec, stage.name)
     if refused or group is None:
         return refused
-    name = evaluator_plan_name(turn.spec, stage.name)
-    return _refusal(turn, name, "`evaluation.duringTraining`", group.evaluators.accelerators_per_worker)
+    name, size = evaluator_plan_name(turn.spec, stage.name), group.evaluators
+    return _refusal(turn, name, "`evaluation.duringTraining`", [(size, size.accelerators_per_worker)])
 
 
-def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str, str] | None:
+def _refusal(turn: Turn, name: str, whose: str, sizes: Sequence[tuple[PodResources, int]]) -> tuple[str, str] | None:
+    """`sizes`: pods that it is asked for, each with its accelerators."""
     plan = turn.seen.plans.get(name)
     if plan is None and PLANS_UNREAD in turn.seen.unread:
         return None
@@ -93,7 +98,8 @@ def _refusal(turn: Turn, name: str, whose: str, accelerators: int) -> tuple[str,
         return PLAN_NOT_FOUND, f"{what}; create it or change `planRef`"
     if refused := not_allowed(turn, plan):
         return "PlanNotAllowed", refused
-    missing = unpriced(plan, accelerators)
+    missing = unpriced(plan, max(accelerators for _, accelerators in sizes))
+    missing = missing or next(filter(None, (too_dear(plan, *one) for one in sizes)), "")
     return ("PlanUnpriced", missing) if missing else None
 
 

@@ -7,7 +7,8 @@ from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Outcome, Stage, StageState, StageStatus
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.blueprints import attempt_of, stages_of
-from llmtrain_operator.history import advanced, count_node_loss, held_seconds, record_attempt
+from llmtrain_operator.bounds import EXTENDED
+from llmtrain_operator.history import advanced, count_node_loss, held_seconds, last_reason, record_attempt
 from llmtrain_operator.idle_release import lot_of, pause
 from llmtrain_operator.measuring import note_attempt_over, note_done
 from llmtrain_operator.nodes import overdue, silent
@@ -83,6 +84,8 @@ def finish(turn: Turn, stage: StageStatus) -> None:
     progressed = advanced(turn.status, stage)
     if outcome.reason == ROTATED and not progressed:
         outcome = _fruitless_rotation(turn, stage, outcome)
+    if outcome.reason == EXTENDED == last_reason(turn.status, stage) and not progressed:
+        outcome = _fruitless_extension(turn, stage, outcome)
     record = record_attempt(turn.status, stage, outcome, turn.now)
     stage.run_seconds, stage.attempt_time = held_seconds(stage, turn.now), None
     stage.worked_seconds += stage.phases.working
@@ -134,6 +137,12 @@ def _fruitless_rotation(turn: Turn, stage: StageStatus, outcome: Outcome) -> Out
     """A whole lifetime without a checkpoint: the next would be paid for in vain as well."""
     message = f"{outcome.message} and saved nothing; raise it, or lower the checkpoint interval"
     return after_failure(Failure(FailureClass.INTERNAL, ROTATED, message), stage, turn.spec.retry)
+
+
+def _fruitless_extension(turn: Turn, stage: StageStatus, outcome: Outcome) -> Outcome:
+    """The second in a row. No budget need be the reason: whoever may change pods may lower their deadlines, each time anew."""
+    message = f"{outcome.message}; nothing was saved. Where no budget bounds them, a webhook or policy lowers their `activeDeadlineSeconds`"
+    return after_failure(Failure(FailureClass.INFRASTRUCTURE, EXTENDED, message), stage, turn.spec.retry)
 
 
 def prune_stages(turn: Turn) -> None:

@@ -1,7 +1,7 @@
 """The status for people: conditions, the current stage and state, why it is not running, time left."""
 
 from llmtrain.api.job import Condition
-from llmtrain.api.status import JobStatus, StageState, StageStatus
+from llmtrain.api.status import JobStatus, StageState, StageStatus, Waiting
 from llmtrain_operator.billing import format_time
 from llmtrain_operator.budget import standing
 from llmtrain_operator.clockskew import CLOCK_SKEWED, NODE_CLOCK_OFF
@@ -23,13 +23,14 @@ def summarize(turn: Turn) -> None:
     status.observed_generation = turn.seen.job.generation
     shown = stage or status.stages[-1]
     status.stage, status.state = shown.name.value, _state(turn, stage)
-    status.waiting = refused_wait(turn.seen, waiting(turn, stage))
+    found = waiting(turn, stage)
+    status.waiting = refused_wait(turn.seen, found)
     status.eta_seconds = _eta(stage)
     affordable, budget = standing(turn, stage)
     suspended = stage is not None and stage.state is StageState.SUSPENDED
     values = {
         "Accepted": _accepted(turn, stage),
-        "Progressing": _progressing(turn, stage),
+        "Progressing": _progressing(turn, stage, found),
         "Suspended": (_truth(suspended), _word(suspended, "Suspended"), stage.message if stage else ""),
         "BudgetAvailable": budgets_unread(turn.seen) or (_truth(affordable), _budget_word(affordable), budget),
         "Succeeded": _succeeded(stage),
@@ -90,12 +91,13 @@ def _budget_word(available: bool) -> str:
     return "WithinBudget" if available else "BudgetExceeded"
 
 
-def _progressing(turn: Turn, stage: StageStatus | None) -> tuple[str, str, str]:
+def _progressing(turn: Turn, stage: StageStatus | None, found: Waiting | None) -> tuple[str, str, str]:
+    """`found`: why it waits, but for acts that are refused; a stage that runs goes on without those that no pod waits for."""
     if stage is None:
         return "False", "Finished", "every stage is done"
     if stage.state in (StageState.FAILED, StageState.SUSPENDED):
         return "False", _reason(stage), stage.message
-    waits = turn.status.waiting
+    waits = found if stage.state is StageState.RUNNING and not turn.seen.job.deleted else turn.status.waiting
     if waits and waits.reason not in RUNS_ALL_THE_SAME:
         return "False", waits.reason, waits.message
     if turn.blocked and waits is None:

@@ -40,6 +40,8 @@ class Upkeep:
     rejections: Rejections = field(default_factory=Rejections)
     guard: Guard = field(default_factory=lambda: Guard(Loop.UPKEEP))
     _listed: bool = False
+    _budgeted: set[str] = field(default_factory=set)
+    """Namespaces with budgets, as they were last listed."""
     _sweep: ReservationSweep = field(init=False)
     _closing: Closing = field(init=False)
 
@@ -58,13 +60,34 @@ class Upkeep:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:
-        """One look at all plans and budgets. One that cannot be read or written holds up no other."""
+        """One look at all plans and budgets. One that cannot be read or written holds up no other, and neither does a list.
+
+        ApiError where the ledger cannot be read.
+        """
+        with self.guard.each("the list of ComputePlans"):
+            await self._read_plans()
+        with self.guard.each("the list of TrainingBudgets"):
+            await self._read_budgets()
+        with self.guard.each("the list of jobs"):
+            await self._read_stored_jobs()
+        with_jobs = {namespace for namespace, _ in self.snapshots.jobs}
+        if not self._listed:
+            return
+        await self._read_books(self._budgeted | with_jobs)
+        if await self._closing.look(with_jobs, self.namespaces):
+            self.ledgers.books.look_at_all()
+
+    async def _read_plans(self) -> None:
+        """ApiError where they cannot be listed: what was told of them stays."""
         plans = {}
         for raw in (await self.cluster.find(PLANS, "", "")).items:
             with self.guard.each(f"ComputePlan {raw['metadata']['name']}"):
                 if seen := await self._plan(raw):
                     plans[raw["metadata"]["name"]] = seen
         self.snapshots.plans = plans
+
+    async def _read_budgets(self) -> None:
+        """ApiError where they cannot be listed: what was told of them stays, and no reservation of theirs is ended."""
         budgets = [
             raw for space in self.namespaces or [""] for raw in (await self.cluster.find(BUDGETS, space, "")).items
         ]
@@ -73,18 +96,14 @@ class Upkeep:
             with self.guard.each(f"TrainingBudget {raw['metadata']['namespace']}/{raw['metadata']['name']}"):
                 found += [budget] if (budget := await self._budget(raw)) else []
         self.snapshots.budgets = found
+        self._budgeted = {raw["metadata"]["namespace"] for raw in budgets}
         if self._listed:  # a process that has just started has seen no job yet
             await self._sweep.look(found, self.snapshots.alive())
-        await self._read_stored_jobs()
-        spaces = {raw["metadata"]["namespace"] for raw in budgets}
-        with_jobs = {namespace for namespace, _ in self.snapshots.jobs}
-        await self._read_books(spaces | with_jobs)
-        if await self._closing.look(with_jobs, self.namespaces):
-            self.ledgers.books.look_at_all()
 
     async def _read_stored_jobs(self) -> None:
         """Once: what the API has of all jobs, so that no total is told without those that had no turn yet."""
         if self._listed:
+            await self._forget_gone_jobs()
             return
         for namespace in self.namespaces or [""]:
             for raw in (await self.cluster.find(JOBS, namespace, "")).items:
@@ -94,6 +113,19 @@ class Upkeep:
                     created = str(meta.get("creationTimestamp") or "")
                     self.snapshots.put_stored((meta["namespace"], meta["name"]), status, meta["uid"], created)
         self._listed = True
+
+    async def _forget_gone_jobs(self) -> None:
+        """Jobs that went between that list and the first one of the watch have no loop that would tell."""
+        unseen = self.snapshots.unseen()
+        if not unseen:
+            return
+        spaces = self.namespaces or [""]
+        there = {
+            raw["metadata"]["uid"] for space in spaces for raw in await self.cluster.list_metadata(JOBS, space, "")
+        }
+        for key, uid in unseen.items():
+            if uid not in there:
+                self.snapshots.drop_unseen(key, uid)
 
     async def _read_books(self, namespaces: Iterable[str]) -> None:
         """What is booked of namespaces; nothing is told of one until what it had itself is carried over.

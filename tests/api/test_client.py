@@ -1,6 +1,7 @@
 """The operator's client against the real apiserver: the expectations that the fake cluster is built on."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from llmtrain_operator.reconcile import JOBS
 
 from tests.api.conftest import Api
 from tests.api.test_manifests import changed
+from tests.unit.operator.fake_cluster import as_added
 
 PODS, CONFIG_MAPS = "api/v1/pods", "api/v1/configmaps"
 
@@ -184,3 +186,21 @@ async def test_a_grace_of_years_is_shortened_by_whoever_names_a_shorter_one(clus
         assert found is not None
         graces.append(found["metadata"]["deletionGracePeriodSeconds"])
     assert graces == [365 * 86400, 365 * 86400, 60]
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("grace", [2**31, 3_000_000_000, 10**10, 2**62, 2**63 - 1])
+async def test_a_grace_of_more_than_a_lifetime_turns_around_and_is_shortened_as_well(
+    cluster: KubernetesCluster, grace: int
+) -> None:
+    """So the fake has it. When the end was asked for is what is left without the grace, whatever that is."""
+    name = f"eternal-{grace}"
+    made, begun = await cluster.create(PODS, "default", bound_pod(name)), datetime.now(UTC)
+    for seconds in (grace, 60):
+        await cluster.delete(PODS, "default", name, made["metadata"]["uid"], seconds)
+        found = await cluster.get(PODS, "default", name)
+        assert found is not None
+        meta = found["metadata"]
+        assert meta["deletionGracePeriodSeconds"] == seconds
+        asked = datetime.fromisoformat(meta["deletionTimestamp"]) - as_added(seconds)
+        assert abs((asked - begun).total_seconds()) < 10

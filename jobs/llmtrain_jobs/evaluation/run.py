@@ -60,10 +60,10 @@ class Runner:
 
     def _stored(self, key: str) -> TaskResult:
         folder = artifact_folder(KIND, key)
-        lines = self.store.read(f"{folder}/{SAMPLES}").decode().splitlines()
-        return TaskResult.from_dict(
-            json.loads(self.store.read(f"{folder}/{RESULT}")), [json.loads(line) for line in lines]
-        )
+        # By line feeds alone: a text may hold a separator of Unicode's, which JSON leaves as it is.
+        lines = self.store.read(f"{folder}/{SAMPLES}").decode().split("\n")
+        samples = [json.loads(line) for line in lines if line]
+        return TaskResult.from_dict(json.loads(self.store.read(f"{folder}/{RESULT}")), samples)
 
     def _key(self, task: Task, subject: Subject) -> str:
         config = task.to_dict()

@@ -41,6 +41,12 @@ def selects(selector: str, labels: Mapping[str, str]) -> bool:
     return True
 
 
+def as_added(seconds: int) -> timedelta:
+    """So many seconds as the apiserver adds them to a time: nanoseconds in 64 bits, signed."""
+    wrapped = int.from_bytes((seconds * 10**9).to_bytes(16, "little")[:8], "little", signed=True)
+    return timedelta(seconds=wrapped // 10**9)
+
+
 class Crash(Exception):
     """The operator was killed here."""
 
@@ -136,8 +142,9 @@ class FakeCluster:
         if grace >= before:
             return
         if grace and "deletionTimestamp" in meta:
-            asked = datetime.fromisoformat(meta["deletionTimestamp"]) - timedelta(seconds=before)
-        meta |= {"deletionTimestamp": stamp(asked + timedelta(seconds=grace)), "deletionGracePeriodSeconds": grace}
+            asked = datetime.fromisoformat(meta["deletionTimestamp"]) - as_added(before)
+        meta |= {"deletionTimestamp": stamp(asked + as_added(grace)), "deletionGracePeriodSeconds": grace}
+        meta["resourceVersion"] = str(next(self._numbers))
 
     async def replace(self, resource: str, namespace: str, name: str, body: Object, subresource: str = "") -> Object:
         def write() -> Object:

@@ -297,6 +297,22 @@ async def test_a_job_whose_reservation_is_refused_says_why(monkeypatch: pytest.M
     assert condition(run, "Progressing") == ("False", "ReserveRefused", waiting.message)
 
 
+async def test_a_training_whose_reservation_is_refused_says_so_and_progresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Scenario()
+    run.cluster.add(BUDGETS, {"metadata": {"name": "team", "namespace": "team-a"}, "spec": {"limitUsd": "1000.00"}})
+    await run.run_training(100)
+    refuse(run, monkeypatch, "replace", BUDGETS, ApiError(403, "Forbidden", "cannot update trainingbudgets/status"))
+    for _ in range(6):
+        run.cluster.tick(60)
+        await run.turn()
+    assert run.status.waiting is not None
+    assert run.status.waiting.reason == "ReserveRefused"
+    blocked, progressing = condition(run, "ReconcileBlocked"), condition(run, "Progressing")
+    assert blocked is not None
+    assert progressing is not None
+    assert (blocked[:2], progressing[:2]) == (("True", "ReserveRefused"), ("True", "TrainingRunning"))
+
+
 async def test_a_refusal_costs_two_statuses_not_one_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
     run = await in_training()
     run.job["spec"]["suspend"] = True

@@ -289,3 +289,30 @@ async def test_a_stage_takes_a_tenth_where_there_is_plenty_and_its_need_where_th
     assert budget_of(plenty).reservations[0].ceiling == pytest.approx(spent + (100_000_000 - spent) // 10, abs=2)
     # Without an estimate: 600 s, and 110 s for a look and a stop.
     assert budget_of(little).reservations[0].ceiling == pytest.approx(spent + 2 * WORKER_HOUR * 710 // 3600, abs=2)
+
+
+async def test_pods_whose_deadlines_others_lower_are_not_made_and_paid_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A policy gives every pod of the namespace a minute. No budget says when that is enough."""
+    run = Scenario(retry={"infrastructureLimit": 3})
+    await run.run_stage()
+    await run.run_stage()
+    create = run.cluster.create
+
+    async def shortened(resource: str, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        spec = {"spec": body["spec"] | {"activeDeadlineSeconds": 60}} if resource == "api/v1/pods" else {}
+        return await create(resource, namespace, body | spec)
+
+    monkeypatch.setattr(run.cluster, "create", shortened)
+    for _ in range(400):
+        await run.drain_step()
+        run.cluster.tick(4)
+        for pod in run.cluster.of("api/v1/pods"):
+            if pod["status"]["phase"] == "Pending" and "deletionTimestamp" not in pod["metadata"]:
+                run.cluster.run_pod(pod["metadata"]["name"])
+        if run.status.state == "Failed":
+            break
+    stage = run.status.stages[2]
+    assert (stage.state, stage.attempt, stage.infrastructure_failures) == ("Failed", 5, 4)
+    assert "`activeDeadlineSeconds`" in stage.message

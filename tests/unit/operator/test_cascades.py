@@ -206,3 +206,60 @@ async def test_nothing_is_created_for_a_job_that_is_not_held() -> None:
     for _ in range(5):
         await run.drain_step()
     assert len(run.cluster.pods_created) > made
+
+
+GRACES = [2**31, 3_000_000_000, 10**10, 2**62, 2**63 - 1]
+"""Seconds. The apiserver takes any; what it adds to the time turns around beyond 292 years, and may end before it began."""
+
+
+@pytest.mark.parametrize("grace", GRACES)
+async def test_a_grace_of_more_than_a_lifetime_is_shortened_like_one_of_years(grace: int) -> None:
+    run = await bring_to("running")
+    for name in run.pods:
+        await run.cluster.delete(PODS, "team-a", name, "", grace)
+    run.job["spec"]["suspend"] = True
+    run.memory.woken = True
+    await run.turn(2)
+    assert deadline_of(run, "-head") == 60
+    assert [event for event in run.cluster.of("api/v1/events") if event["reason"] == "InputRejected"] == []
+
+
+@pytest.mark.parametrize("grace", GRACES)
+async def test_a_placed_pod_that_is_deleted_with_such_a_grace_before_it_starts_owes_its_time(grace: int) -> None:
+    run = await bring_to("created")
+    for name in run.pods:
+        run.cluster.place_pod(name)
+    placed = run.cluster.now
+    run.cluster.tick(30)
+    await run.turn()
+    for name in run.pods:
+        await run.cluster.delete(PODS, "team-a", name, "", grace)
+    for _ in range(3):
+        run.memory.woken = True
+        await run.turn()
+        run.cluster.tick(5)
+    for name in run.pods:
+        run.cluster._mark_deleted(run.cluster.pod(name)["metadata"], 0)  # its kubelet is done with it
+    for _ in range(3):
+        run.memory.woken = True
+        await run.turn()
+    told = [entry.pod_seconds for entry in run.status.ledger.entries if entry.stage == "Curation"]
+    assert len(told) == 2
+    assert set(told) <= {30, int((run.cluster.now - placed).total_seconds())}
+
+
+async def test_a_webhook_that_gives_pods_a_grace_of_years_keeps_none_of_them() -> None:
+    run = await bring_to("running")
+    for name in run.pods:
+        run.cluster.pod(name)["spec"]["terminationGracePeriodSeconds"] = 3_000_000_000
+        await run.cluster.delete(PODS, "team-a", name, "", 3_000_000_000)
+    run.job["spec"]["suspend"] = True
+    run.memory.woken = True
+    await run.turn(2)
+    assert deadline_of(run, "-head") == 3600
+
+
+def deadline_of(run: Scenario, part: str) -> int:
+    """Seconds that the pod has from when its end was asked for."""
+    name = next(name for name in run.pods if part in name)
+    return int(run.cluster.pod(name)["metadata"]["deletionGracePeriodSeconds"])

@@ -225,3 +225,30 @@ async def test_why_a_stage_was_killed_is_read_once_its_pod_has_ended_and_meanwhi
     assert outcome
     assert (outcome.failure_class, outcome.node) == ("OutOfEphemeralStorage", "")
     assert "1Gi" in outcome.message
+
+
+AGAIN: dict[str, dict[str, Any]] = {
+    "waiting": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+    "running": {"running": {"startedAt": "2026-03-01T13:00:00Z"}},
+}
+
+
+@pytest.mark.parametrize("state", AGAIN)
+@pytest.mark.parametrize(
+    ("code", "words", "reason"),
+    [(73, {"outcome": "Failed", "failureClass": "StorageFull", "reason": "NoSpace"}, "NoSpace"),
+     (0, {"outcome": "Succeeded", "artifact": "t1"}, "Completed")],
+    ids=["failed", "succeeded"],
+)  # fmt: skip
+async def test_a_stage_that_is_started_again_is_over_with_its_first_run(
+    code: int, words: dict[str, str], reason: str, state: str
+) -> None:
+    """Somebody's webhook has given the pod, or its container, another restartPolicy."""
+    run = await in_training({})
+    run.cluster.tick(60)
+    told = status_of(run, HEAD)
+    ended = {"exitCode": code, "reason": "Error", "finishedAt": stamp(run.cluster.now), "message": json.dumps(words)}
+    told |= {"restartCount": 1, "lastState": {"terminated": ended}, "state": AGAIN[state]}
+    await run.turn()
+    assert ended_by(run) == reason
+    assert "deletionTimestamp" in run.cluster.pod(HEAD)["metadata"]

@@ -13,7 +13,7 @@ from llmtrain.cost.plans import Plan as RatePlan
 from llmtrain.cost.plans import Pods
 from llmtrain.cost.work import Cluster as CostCluster
 from llmtrain.cost.work import TrainingWork
-from tests.unit.operator.scenario import Scenario, cluster
+from tests.unit.operator.scenario import Scenario, cluster, job_spec
 from tests.unit.operator.test_frozen_attempt import DURING, EVALUATION
 from tests.unit.operator.test_life_cycle import in_training, training
 
@@ -124,3 +124,18 @@ def test_a_rate_of_preemptions_is_priced_or_refused_in_words(rate: str, priced: 
         return
     with pytest.raises(InputError, match="preemptionsPerAcceleratorHour"):
         preemption_slowdown(on, work)
+
+
+@pytest.mark.parametrize("pod", ["head", "workers"])
+@pytest.mark.parametrize("size", [{"cpu": "999999999P"}, {"memory": "999999999Pi"}], ids=["cores", "memory"])
+async def test_a_pod_that_no_sum_of_money_pays_for_is_refused_in_words(size: dict[str, str], pod: str) -> None:
+    curation = job_spec()["curation"]
+    curation["cluster"][pod] |= size
+    run = Scenario(curation=curation)
+    await run.run_stage()
+    await run.turn(3)
+    waiting = run.status.waiting
+    assert waiting is not None
+    assert (waiting.reason, run.pods, run.status.stages[1].attempt) == ("PlanUnpriced", [], 0)
+    assert next(iter(size.values())) in waiting.message
+    assert next(one for one in run.status.conditions if one.type == "Accepted").status == "False"

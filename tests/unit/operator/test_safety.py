@@ -134,6 +134,7 @@ def test_the_metadata_service_is_out_of_reach() -> None:
     spec = policy_spec({}, JobSpec.model_validate(job_spec() | {"storage": {"s3": S3}}), NetworkSettings(enabled=True))
     blocks = [peer["ipBlock"] for rule in spec["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
     assert [block["except"][0] for block in blocks] == ["169.254.0.0/16", "fd00:ec2::254/128"]
+    assert {"100.100.100.200/32", "168.63.129.16/32"} < {*blocks[0]["except"]}, "Alibaba's, and Azure's beside it"
 
 
 async def test_what_users_add_to_pods_never_replaces_what_is_ours() -> None:

@@ -181,6 +181,12 @@ WORDS = [
     (422, "Invalid", 'ConfigMap "big" is invalid: []: Too long: may not be more than 1048576 bytes', "ObjectTooLarge"),
     (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", "ObjectTooLarge"),
     (403, "Forbidden", f'{IN}violates PodSecurity "restricted:latest": runAsNonRoot != true', "PodSecurityRefused"),
+    (
+        403,
+        "Forbidden",
+        f'{IN}unable to validate against any security context constraint: [provider "x"]',
+        "PodSecurityRefused",
+    ),
     (422, "Invalid", f"{IN}ValidatingAdmissionPolicy 'nope' with binding 'nope' denied request: no", "PolicyRefused"),
     (403, "Forbidden", 'admission webhook "v.example.com" denied the request: no', "WebhookRefused"),
     (400, "BadRequest", 'admission webhook "v.example.com" denied the request: no', "WebhookRefused"),

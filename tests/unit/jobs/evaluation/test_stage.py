@@ -108,6 +108,15 @@ def test_preflight_tells_of_a_requirement_that_an_existing_evaluation_misses(wor
     check_existing_scores(world.context(tasks=[ARC], require=[{"metric": "choices/acc", "atLeast": "0"}]), keys)
 
 
+def test_a_stored_task_is_read_back_whatever_its_texts_hold(world: World) -> None:
+    """JSON leaves Unicode's line separators as they are, and a restarted evaluation reads what it had stored."""
+    rows = [CHOICES[0] | {"query": "Question: one\u2028two\u2029three\u0085four"}, *CHOICES[1:]]
+    world.write("benchmarks/choices.jsonl", rows)
+    first, again = world.run(tasks=[ARC]), world.run(tasks=[ARC, HELD_OUT])
+    assert (first.outcome, again.outcome) == ("Succeeded", "Succeeded"), again.message
+    assert first.scores["choices/acc"] == again.scores["choices/acc"]
+
+
 def test_a_score_is_held_against_an_earlier_evaluation_and_against_chance(world: World) -> None:
     base = world.run(tasks=[ARC])
     value = float(base.scores["choices/acc"])
