@@ -30,6 +30,11 @@ LONGEST_READ = 512 * 1024
 MOST = 2**53 - 1
 """Of any amount: nine billion dollars; every reader of JSON has it exactly."""
 
+AMOUNTS = ("pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd")
+"""What a pod owes, settled or not."""
+COUNTS = ("pods", *AMOUNTS, "energy_joules")
+"""What rows have more, and is added up where they are."""
+
 FORMAT_CONFIG_MAP = "llmtrain-ledger-format"
 LABEL_KIND = f"{GROUP}/ledger"
 LABEL_NAMESPACE = f"{GROUP}/namespace"
@@ -309,10 +314,9 @@ def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
 def added_up(rows: Iterable[Row]) -> list[Row]:
     """One row a stage, role, plan and tenure; its amounts are sums, without times and splits."""
     sums: dict[tuple[Stage, str, str, str], dict[str, int]] = {}
-    names = ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules")
     for row in rows:
-        total = sums.setdefault((row.stage, row.role, row.plan, row.tenure), dict.fromkeys(names, 0))
-        for name in names:
+        total = sums.setdefault((row.stage, row.role, row.plan, row.tenure), dict.fromkeys(COUNTS, 0))
+        for name in COUNTS:
             total[name] += getattr(row, name)
     keys = ("stage", "role", "plan", "tenure")
     return [Row.model_validate(dict(zip(keys, key, strict=True)) | total) for key, total in sums.items()]

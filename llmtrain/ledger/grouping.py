@@ -8,9 +8,9 @@ from hashlib import sha256
 
 from llmtrain.api import GROUP
 from llmtrain.api.status import Split
+from llmtrain.ledger.document import COUNTS
 from llmtrain.ledger.lines import PROVISIONAL, Line
 
-SUMMED = ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules")
 KEPT = ("namespace", "month", "stage", "role", "plan", "tenure", "state", "commitment", "accelerator")
 NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 PREFIX = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -49,7 +49,7 @@ def _both(one: Line, other: Line) -> Line:
     parts = {name: getattr(one.split, name) + getattr(other.split, name) for name in Split.model_fields}
     return replace(
         one,
-        **{name: getattr(one, name) + getattr(other, name) for name in SUMMED},
+        **{name: getattr(one, name) + getattr(other, name) for name in COUNTS},
         start=min(one.start, other.start) if one.start and other.start else one.start or other.start,
         end=max(one.end, other.end) if one.end and other.end else "",
         split=Split(**parts),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from llmtrain.api.status import Amounts, HighWater, JobStatus, LedgerEntry, Split, StageStatus
 from llmtrain.cost.periods import Share, Tariff, shares
 from llmtrain.ledger.document import (
+    AMOUNTS,
     FORMAT_CONFIG_MAP,
     LABEL_KIND,
     Booking,
@@ -155,9 +156,6 @@ def read_time(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-AMOUNTS = ("pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd")
 
 
 def _line(metadata: Mapping[str, Any], item: Amounts, stage: StageStatus | None, month: str) -> Line:

@@ -13,10 +13,17 @@ from typing import Any
 
 from llmtrain.api.status import Split, Stage
 from llmtrain.cost.periods import CLOSED_AFTER, month_bounds, month_of
-from llmtrain.ledger.document import LARGEST_BYTES, ClosedPage, ClosedRow, DocumentError, digest_of, first_page_name
+from llmtrain.ledger.document import (
+    COUNTS,
+    LARGEST_BYTES,
+    ClosedPage,
+    ClosedRow,
+    DocumentError,
+    digest_of,
+    first_page_name,
+)
 from llmtrain.ledger.focus import Charge
 from llmtrain.ledger.lines import (
-    AMOUNTS,
     UNVERIFIED,
     Line,
     documents_of,
@@ -27,7 +34,6 @@ from llmtrain.ledger.lines import (
 )
 
 OPEN, CLOSED = "Open", "Closed"
-COUNTS = ("pods", *AMOUNTS, "energy_joules")
 Key = tuple[str, str, str, str, str, str, str, bool]
 
 
@@ -106,8 +112,8 @@ def _entries(space: str, lines: Collection[Line], closed: Collection[ClosedPage]
     """Of one namespace."""
     last = max((page.month for page in closed), default="")
     if month <= last:
-        rows = [(row, page) for page in closed if page.month == month for row in page.rows]
-        return [Entry(_line(space, row), month, CLOSED, row.month if row.month != month else "") for row, _ in rows]
+        rows = [row for page in closed if page.month == month for row in page.rows]
+        return [Entry(_line(space, row), month, CLOSED, row.month if row.month != month else "") for row in rows]
     return _open_entries(lines, closed, month, last)
 
 

@@ -24,6 +24,7 @@ from llmtrain.api.status import (
 )
 from llmtrain.cost.money import amount_micro_usd, billed_seconds, format_usd
 from llmtrain.cost.periods import Share, Tariff, shares
+from llmtrain.ledger.document import COUNTS
 from llmtrain_operator import wastesplit
 from llmtrain_operator.attribution import Shares
 from llmtrain_operator.billing import Interval, Node, bill, format_time, parse_time
@@ -248,7 +249,7 @@ def _add(entries: dict[Key, LedgerEntry], one: LedgerEntry) -> None:
     if entry is None:
         entries[_key(one)] = one
         return
-    for name in ("pods", "pod_seconds", "billed_seconds", "accelerator_seconds", "cost_micro_usd", "energy_joules"):
+    for name in COUNTS:
         setattr(entry, name, getattr(entry, name) + getattr(one, name))
     entry.split = wastesplit.add(entry.split, one.split)
     entry.cost_split = wastesplit.add(entry.cost_split, one.cost_split)
