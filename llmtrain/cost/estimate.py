@@ -27,6 +27,8 @@ class StageEstimate:
     accelerator_hours: Range
     usd: Range
     kwh: Range
+    start_hours: Range = a.START_HOURS
+    """Of the hours, those before the work begins."""
     storage: StorageCost | None = None
     storage_usd: Range | None = None
     """Storage and egress, US dollars; None where the plan does not price them. In no total."""

@@ -8,6 +8,7 @@ evaluations between now and the end stay in doubt. A prior that the measurement 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from llmtrain.cost.ranges import Z90, ZERO, Range, exactly, exceeds, lognormal, total
 
@@ -17,6 +18,8 @@ CALENDAR_SIGMA = 0.06
 """What steady speed leaves open: the ratio calendar to steady was 0.84 to 0.98 in published runs."""
 CALENDAR_SHARE = 0.92
 """Middle of those ratios."""
+SUREST = 0.9999
+"""Beyond this part of its estimate a stage has outlasted it, and time left grows with the time that it took."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Running:
-    """The stage at work. `estimate`: its hours by the estimate; `done` and `total` in units (tokens).
+    """The stage at work. `estimate_hours`: its hours by the estimate, of them `start_hours` before the work begins; `done` and `total` in
+    units (tokens).
 
     `bill`: US dollars that its pods will owe beyond what is spent after so many hours, by minimums and increments; without it
     every hour costs `usd_per_hour`.
@@ -53,6 +57,13 @@ class Running:
     usd_per_hour: float
     measured: Measurement | None = None
     bill: Callable[[float], float] | None = None
+    start_hours: Range = ZERO
+
+    @property
+    def work_hours(self) -> Range:
+        """The estimate less the start, which is over once anything is done."""
+        whole, start = self.estimate_hours, self.start_hours
+        return Range(whole.p10 - start.p10, whole.p50 - start.p50, whole.p90 - start.p90)
 
 
 @dataclass(frozen=True)
@@ -87,10 +98,10 @@ def _billed(running: Running, left: Range) -> Range:
 
 def remaining_hours(running: Running) -> Range:
     """Hours until the running stage is done; p10 is the short end."""
-    if running.total <= 0:
-        return _minus(running.estimate_hours, running.elapsed_hours)
+    if running.total <= 0 or (running.done <= 0 and running.measured is None):
+        return _outlasting(running.estimate_hours, running.elapsed_hours)
     left = max(0.0, 1 - running.done / running.total)
-    prior = running.estimate_hours.scaled(left)
+    prior = running.work_hours.scaled(left)
     seen = running.measured or _measured_by_share(running)
     if seen is None or seen.per_second <= 0 or seen.seconds <= 0:
         return prior
@@ -123,6 +134,15 @@ def _believed_variance(prior: Range, median: float, variance: float) -> float:
     return own + max(0.0, inside - own) * max(0.0, 1 - variance / own)
 
 
-def _minus(hours: Range, elapsed: float) -> Range:
-    """What is left of an estimate after some time; a stage without progress that overruns may end any moment."""
-    return hours.map(lambda value: max(0.0, value - elapsed))
+def _outlasting(hours: Range, elapsed: float) -> Range:
+    """What is left of an estimate that nothing is known of but that it has lasted so long: of a lognormal, the part beyond.
+
+    The longer a stage is overdue, the longer it may still take: it is never said to be over before it is.
+    """
+    if elapsed <= 0 or hours.p50 <= 0 or hours.sigma == 0:
+        return hours.map(lambda value: max(0.0, value - elapsed))
+    normal = NormalDist(math.log(hours.p50), hours.sigma)
+    beyond = min(SUREST, normal.cdf(math.log(elapsed)))
+    p10, p50, p90 = (math.exp(normal.inv_cdf(beyond + share * (1 - beyond))) for share in (0.1, 0.5, 0.9))
+    furthest = max(elapsed, math.exp(normal.inv_cdf(SUREST))) / math.exp(normal.inv_cdf(SUREST))
+    return Range(p10 * furthest - elapsed, p50 * furthest - elapsed, p90 * furthest - elapsed)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from llmtrain.api.outlook import JobForecast, Quantiles
-from llmtrain.api.status import StageState, StageStatus
+from llmtrain.api.status import JobStatus, StageState, StageStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.forecast import Forecast, Running, forecast, remaining_hours
@@ -22,6 +22,12 @@ from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
 from llmtrain_operator.turn import Turn
 
+CALM = 1.45
+"""The median moves by no more between two looks between which nothing has happened; p10 and p90 go at once where they should be."""
+LOOK_SECONDS, MOST_LOOKS = 60, 100
+"""A job at rest is looked at once a minute. After a longer gap the median may be where so many looks would have taken it."""
+CENTS_FROM_USD = 10
+"""Below that, cents would hide how the forecast moves, and what the bill is."""
 Billed = tuple[int, int, int, int]
 """Of a pod: microdollars an hour, increment, minimum, and seconds that are billed so far."""
 OVER = (StageState.SUCCEEDED, StageState.FAILED)
@@ -99,14 +105,53 @@ def _is_done(stage: StageStatus) -> bool:
 
 
 def _told(turn: Turn, found: Forecast) -> JobForecast:
-    tightest = _tightest(turn)
+    tightest, usd = _tightest(turn), _calm(turn, found.usd)
+    places = 2 if usd.p90 >= CENTS_FROM_USD else 4
     shown = JobForecast(
-        usd=quantiles(found.usd, 2), remaining_hours=quantiles(found.remaining_hours, 3), eta=duration(found)
+        usd=quantiles(usd, places), remaining_hours=quantiles(found.remaining_hours, 3), eta=duration(found)
     )
     if tightest is None:
         return shown
     probability = found.breach_probability(tightest / MICRO)
     return shown.model_copy(update={"budget_usd": format_usd(tightest), "breach_probability": f"{probability:.3f}"})
+
+
+def _calm(turn: Turn, found: Range) -> Range:
+    """The median not further than CALM from that of the look before, within a range that has both it and what was found."""
+    stored = turn.seen.job.status
+    last = float(stored.forecast.usd.p50 or 0) if stored.forecast else 0.0
+    if last <= 0 or happened(stored, turn.status):
+        return found
+    bound = CALM ** min(MOST_LOOKS, max(1.0, _seconds_between(stored, turn.status) / LOOK_SECONDS))
+    p50 = min(max(found.p50, last / bound), last * bound)
+    return Range(min(found.p10, p50), p50, max(found.p90, p50))
+
+
+def _seconds_between(before: JobStatus, after: JobStatus) -> int:
+    """Seconds between two looks, as the pods that both saw alive tell; 0 where there are none."""
+    known = {mark.uid: mark.alive_seconds for mark in before.ledger.high_water}
+    both = [mark for mark in after.ledger.high_water if mark.uid in known]
+    return max((mark.alive_seconds - known[mark.uid] for mark in both), default=0)
+
+
+def happened(before: JobStatus, after: JobStatus) -> bool:
+    """Whether a stop, loss, retry, stage or manifest change lies between two statuses."""
+    return before.observed_generation != after.observed_generation or _standing(before) != _standing(after)
+
+
+def _standing(status: JobStatus) -> list[tuple[object, ...]]:
+    """Of each stage its attempt, whether it ends, its pods' incarnations and who trains together."""
+    return [
+        (
+            stage.name,
+            stage.state,
+            stage.attempt,
+            stage.outcome is not None,
+            [(slot.index, slot.incarnation) for slot in (*stage.workers, *stage.evaluators)],
+            stage.pace.group if stage.pace else "",
+        )
+        for stage in status.stages
+    ]
 
 
 def duration(found: Forecast) -> str:
@@ -171,6 +216,7 @@ def _running(turn: Turn, estimate: Estimate, stage: StageStatus) -> Running | No
         usd_per_hour=0.0,
         measured=measured(stage, turn.now),
         bill=partial(_usd, _alive(turn, stage) + _alike(_missing(turn, stage))),
+        start_hours=found.start_hours,
     )
 
 

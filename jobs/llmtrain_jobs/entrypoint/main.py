@@ -34,6 +34,7 @@ SCRATCH_FOLDER = "/tmp/llmtrain"  # an emptyDir of the pod
 OBJECT_STORE_BYTES = 100_000_000
 HEAD_SILENT_SECONDS = 6.0
 SAVE_SECONDS = 50.0
+RAY_ENDED_SECONDS = 10.0
 MESSAGE_BYTES = 4000
 DRIVER, RAY = "driver", "ray"
 INDEX_LABEL = "llmtrain.dev/index"
@@ -67,9 +68,19 @@ class Entrypoint:
                 self.children.signal(DRIVER, signal.SIGTERM)
                 self.children.wait(DRIVER, SAVE_SECONDS)
                 self.children.signal(DRIVER, signal.SIGKILL)
+            if RAY in self.children.codes and not self.stopping:
+                return self._end(self._without_ray())
             time.sleep(0.05)
             self.children.reap()
         return self._end(self.scratch.result() or died(self.children.codes[DRIVER], self.stopping))
+
+    def _without_ray(self) -> Result:
+        """Ray has ended under the driver, which may say why itself; otherwise it would try to connect for ever."""
+        self.children.wait(DRIVER, RAY_ENDED_SECONDS)
+        self.children.signal(DRIVER, signal.SIGKILL)
+        self.children.wait(DRIVER, RAY_ENDED_SECONDS)
+        words = f"Ray's head ended with code {self.children.codes[RAY]}"
+        return self.scratch.result() or failure(FailureClass.INTERNAL, words)
 
     def worker(self) -> int:
         """Join the head and stay until it is gone."""

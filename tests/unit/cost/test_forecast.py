@@ -1,6 +1,8 @@
 """The forecast narrows with what was measured and agrees with closed forms at its ends."""
 
+import math
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from llmtrain.cost.forecast import CALENDAR_SHARE, Measurement, Running, forecas
 from llmtrain.cost.ranges import ZERO, Range, exactly, exceeds, lognormal
 
 PRIOR = lognormal(10.0, 0.34)
+NOTHING = Measurement(0.0, 0.0)
 
 
 def running(done: float, measured: Measurement | None = None) -> Running:
@@ -40,6 +43,17 @@ def test_a_measurement_never_widens_the_range_and_stays_between_estimate_and_spe
     by_speed = 1000 / speed / 3600 / CALENDAR_SHARE
     assert left.p90 / left.p10 <= PRIOR.p90 / PRIOR.p10 * (1 + 1e-9)
     assert min(by_speed, PRIOR.p50) * (1 - 1e-9) <= left.p50 <= max(by_speed, PRIOR.p50) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("done", "elapsed", "left"),
+    [(0, 0.0, 3.0), (0, 0.5, 2.5), (250, 0.5, 1.5)],
+    ids=["before", "starting", "at-work"],
+)
+def test_the_start_of_a_stage_is_over_once_it_works(done: int, elapsed: float, left: float) -> None:
+    """Of three hours one is for the start: a quarter of the work leaves three quarters of two hours."""
+    stage = Running(exactly(3.0), done, 1000.0, elapsed, 8.0, NOTHING if done else None, start_hours=exactly(1.0))
+    assert remaining_hours(stage) == exactly(left)
 
 
 def test_what_is_done_over_the_time_it_took_is_a_measurement() -> None:
@@ -97,6 +111,27 @@ def test_an_amount_without_doubt_is_above_the_limit_or_not() -> None:
     assert exceeds(exactly(3.0), 4.0) == 0.0
 
 
-def test_a_stage_without_progress_has_what_the_clock_leaves_of_its_estimate() -> None:
-    left = remaining_hours(Running(Range(1, 2, 4), 0, 0, elapsed_hours=1.5, usd_per_hour=1.0))
-    assert left == Range(0, 0.5, 2.5)
+def outlasting(elapsed: float) -> Range:
+    """Of an estimate of half an hour to two and a bit, without progress."""
+    return remaining_hours(Running(lognormal(1.0, 0.6), 0, 0, elapsed, usd_per_hour=1.0))
+
+
+def test_a_stage_without_progress_has_what_is_left_of_estimates_that_it_has_not_outlasted() -> None:
+    """Drawn many times, of those that last longer than so long."""
+    drawn = sorted(math.exp(Random(7 + number).gauss(0, 0.6)) for number in range(20_000))
+    for elapsed in (0.3, 1.0, 2.0):
+        longer = [hours - elapsed for hours in drawn if hours > elapsed]
+        left = outlasting(elapsed)
+        for found, share in ((left.p10, 0.1), (left.p50, 0.5), (left.p90, 0.9)):
+            assert found == pytest.approx(longer[int(share * len(longer))], rel=0.1, abs=0.01)
+
+
+def test_a_stage_that_is_long_overdue_is_not_said_to_be_over_and_its_range_stays_wide() -> None:
+    """After a minute's estimate it had zero hours left with certainty, for as long as it hung."""
+    left = [outlasting(elapsed) for elapsed in (3.0, 5.0, 9.2, 9.4, 50.0, 5000.0)]
+    assert all(one.p50 > 0.1 for one in left)
+    assert all(one.p90 / one.p10 > 5 for one in left)
+    assert [one.p50 for one in left] == sorted(one.p50 for one in left)
+    assert all(
+        0.04 < one.p50 / elapsed < 0.3 for one, elapsed in zip(left, (3.0, 5.0, 9.2, 9.4, 50.0, 5000.0), strict=True)
+    )

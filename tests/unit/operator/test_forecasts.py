@@ -128,6 +128,28 @@ async def test_a_training_that_is_suspended_is_forecast_by_its_own_speed() -> No
     assert p50(run.status) == pytest.approx(before, rel=0.05)
 
 
+async def test_a_forecast_that_turns_out_wrong_is_left_step_by_step_and_its_range_at_once() -> None:
+    """Every look of 15 s the training is seen to take thousands of times as long as was estimated."""
+    run, seen = scenario(), []
+    await run.run_training(60)
+    for number in range(1, 60):
+        run.cluster.tick(15)
+        status = await hear(run, done=number, total=1_000_000, unit="tokens", working_seconds=15 * number)
+        assert status.forecast is not None
+        seen.append([float(value) for value in status.forecast.usd.model_dump().values()])
+    assert all(1 / 1.5 <= after[1] / before[1] <= 1.5 for before, after in pairwise(seen))
+    assert seen[-1][1] > 100 * seen[0][1]
+    assert seen[9][2] > 10 * seen[9][1]
+    assert seen[-1][0] < seen[-1][1] < seen[-1][2] < 2 * seen[-1][1]
+
+
+async def test_a_small_bill_is_forecast_to_the_hundredth_of_a_cent() -> None:
+    run = scenario(training=job_spec()["training"] | {"tokens": 1_000})
+    await run.turn(2)
+    assert run.status.forecast is not None
+    assert len(run.status.forecast.usd.p50.partition(".")[2]) == 4
+
+
 def stage(name: Stage, **fields: Any) -> StageStatus:
     return StageStatus(name=name, state=StageState.RUNNING, phases=Phases(placed_time=stamp(START)), **fields)
 
