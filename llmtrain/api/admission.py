@@ -1,23 +1,21 @@
 """What the apiserver says to a manifest of ours, told without a cluster: the same verdict, in its words.
 
-It goes by the CRDs that the chart installs. Only what needs other objects is left out: whether the namespace exists, who
-may create what, and what a policy of the cluster forbids besides.
+It goes by the CRDs that the chart installs: `schemas.json` is written with them by llmtrain.api.crd. Only what needs
+other objects is left out: whether the namespace exists, who may create what, and what a policy of the cluster forbids
+besides.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, TypeVar
-
-from pydantic import BaseModel
+from pathlib import Path
+from typing import Any
 
 from llmtrain.api import API_VERSION
-from llmtrain.api.crd import budget_crd, job_crd, plan_crd, structural
 from llmtrain.api.schemacheck import KINDS, Cause, Schema, checked, filled, unknown_fields
 
-BUILDERS = {"LLMTrainingJob": job_crd, "ComputePlan": plan_crd, "TrainingBudget": budget_crd}
-Parsed = TypeVar("Parsed", bound=BaseModel)
-
+OURS = ("LLMTrainingJob", "ComputePlan", "TrainingBudget")
 TEXTS = (
     "name",
     "generateName",
@@ -74,7 +72,7 @@ def admitted(body: dict[str, Any]) -> dict[str, Any]:
     if version != API_VERSION:
         said = f'no matches for kind "{kind}" in version "{version}"'
         raise ManifestError(f"The {kind}", [Cause("resource mapping not found", said)])
-    schema = _schema(kind)
+    schema = _schemas()[kind]
     metadata = body.get("metadata") or {}
     undecoded = [*_undecoded(metadata)]
     undecoded += _unknown(schema, body) if isinstance(metadata, dict) else []
@@ -89,26 +87,11 @@ def admitted(body: dict[str, Any]) -> dict[str, Any]:
     return stored | {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
 
 
-def parse_manifest(model: type[Parsed], raw: Any) -> Parsed:
-    """The model of a manifest's part, held against the part's schema. ManifestError as `admitted`."""
-    schema = _structural(model)
-    stored = filled(schema, raw)
-    found = [Cause(path, "unknown field") for path in unknown_fields(schema, raw)] or checked(schema, stored)
-    if found:
-        raise ManifestError(f"The {model.__name__} is invalid:", found)
-    return model.model_validate(stored)
-
-
 @cache
-def _schema(kind: str) -> Schema:
-    """Of the whole object: `metadata` is the apiserver's own, here only its name and maps are looked at."""
-    schema: Schema = BUILDERS[kind]()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema
-
-
-@cache
-def _structural(model: type[BaseModel]) -> Schema:
-    return structural(model)
+def _schemas() -> dict[str, Schema]:
+    """By kind, of the whole object: `metadata` is the apiserver's own, here only its name and maps are looked at."""
+    schemas: dict[str, Schema] = json.loads(Path(__file__).with_name("schemas.json").read_text(encoding="utf-8"))
+    return schemas
 
 
 def _named(metadata: dict[str, Any]) -> dict[str, Any]:

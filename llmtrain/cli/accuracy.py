@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.complaints import complaints, read_text
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.fit import (
     CONSTANT_MFU,

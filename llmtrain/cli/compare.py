@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from llmtrain.cli.cells import drawing
+from llmtrain.cli.complaints import complaints
 from llmtrain.cli.estimate import PlanFiles
-from llmtrain.cli.inputs import Given, complaints, job_from_cluster, job_from_file
+from llmtrain.cli.inputs import Given, job_from_cluster, job_from_file
 from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law, split_cells
 from llmtrain.cli.numbers import number, spread
 from llmtrain.cli.outputs import PageOutput

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from llmtrain.cli.cells import cell, drawing
-from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.complaints import complaints, read_text
 from llmtrain.cli.numbers import number, spread
 from llmtrain.cli.outputs import PageOutput
 from llmtrain.cost.errors import InputError
@@ -17,7 +17,7 @@ from llmtrain.decision.analysis import decide as decided
 from llmtrain.decision.document import DecisionInput
 from llmtrain.decision.view import decision_view
 from llmtrain.pages.decide import break_even_sentence, decide_page
-from llmtrain.pricing.inputs import single_object, validated
+from llmtrain.pricing.parsed import single_object, validated
 
 BARS = 5
 

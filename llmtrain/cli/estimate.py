@@ -13,7 +13,8 @@ from rich.table import Table
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.training import Device
 from llmtrain.cli.cells import cell, drawing
-from llmtrain.cli.inputs import Given, complaints, job_from_file, only_job
+from llmtrain.cli.complaints import complaints
+from llmtrain.cli.inputs import Given, job_from_file, only_job
 from llmtrain.cli.losses import BytesPerToken, LawFile, loss_table, read_law
 from llmtrain.cli.numbers import spread
 from llmtrain.cost.estimate import Estimate

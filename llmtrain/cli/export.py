@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from llmtrain.api.stageconfig import STORAGE_MOUNT
-from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.complaints import complaints, read_text
 from llmtrain.cli.jobs import Namespace, complete_job, of_namespace
 from llmtrain.cli.kubectl import kubectl_json
 from llmtrain.cost.errors import InputError

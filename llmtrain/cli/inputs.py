@@ -1,17 +1,14 @@
 """Jobs and plans for the commands about money: from files, or from the cluster through kubectl."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import typer
 
 from llmtrain.api.admission import ManifestError
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
-from llmtrain.api.stageconfig import ExitCode
 from llmtrain.api.status import JobStatus
+from llmtrain.cli.complaints import read_text
 from llmtrain.cli.kubectl import KubectlError, kubectl_json
 from llmtrain.cost.errors import InputError
 from llmtrain.pricing.inputs import Manifests, read_manifests, read_stored
@@ -25,30 +22,6 @@ class Given:
     spec: JobSpec
     plans: Mapping[str, PlanSpec]
     status: JobStatus
-
-
-@contextmanager
-def complaints() -> Iterator[None]:
-    """Bad input ends with its message and exit code 64, a cluster out of reach with 69."""
-    try:
-        yield
-    except (InputError, ManifestError) as error:
-        raise _exit(str(error), ExitCode.BAD_INPUT) from error
-    except KubectlError as error:
-        raise _exit(str(error), ExitCode.UNAVAILABLE) from error
-
-
-def _exit(message: str, code: ExitCode) -> typer.Exit:
-    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
-    return typer.Exit(int(code))
-
-
-def read_text(path: Path) -> str:
-    """A file's text; "-" is standard input."""
-    try:
-        return typer.get_text_stream("stdin").read() if str(path) == "-" else path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"cannot be read: {error}") from error
 
 
 def job_from_file(path: Path, plan_files: Sequence[Path]) -> Given:

@@ -27,7 +27,7 @@ from llmtrain.cli.tables import job_table, line, report
 from llmtrain.cost.errors import InputError
 from llmtrain.ladder.foretold import Foretold, foretold
 from llmtrain.ladder.manifests import LADDER
-from llmtrain.pricing.inputs import objects
+from llmtrain.pricing.parsed import objects
 from llmtrain.report.artifacts import Artifacts, keys_of, read_artifacts
 from llmtrain.report.facts import facts_of
 from llmtrain.report.page import now_text, render

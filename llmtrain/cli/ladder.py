@@ -15,8 +15,9 @@ from rich.table import Table
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.trainingbudget import TrainingBudgetSpec, TrainingBudgetStatus
 from llmtrain.cli.cells import cell, drawing
+from llmtrain.cli.complaints import complaints
 from llmtrain.cli.estimate import PlanFiles
-from llmtrain.cli.inputs import complaints, job_from_file
+from llmtrain.cli.inputs import job_from_file
 from llmtrain.cli.jobs import Namespace, job_names, of_namespace
 from llmtrain.cli.kubectl import KubectlError, kubectl, kubectl_json
 from llmtrain.cli.losses import loss_table

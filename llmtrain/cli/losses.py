@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from llmtrain.cli.inputs import read_text
+from llmtrain.cli.complaints import read_text
 from llmtrain.cli.numbers import spread
 from llmtrain.cost.errors import InputError
 from llmtrain.scaling.law import Foreign
@@ -36,7 +36,7 @@ def read_law(file: Path | None, bytes_per_token: float | None) -> tuple[Expectat
 
 def _read(file: Path) -> tuple[Expectation, float | None]:
     # Its models are made when a file is given: commands that start often do without.
-    from llmtrain.pricing.inputs import single_object, validated
+    from llmtrain.pricing.parsed import single_object, validated
     from llmtrain.scaling.document import LawInput, expectation
 
     found = single_object(read_text(file), str(file), "one object with `constants` or `runs`")

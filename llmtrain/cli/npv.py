@@ -10,10 +10,10 @@ from pydantic import Field
 
 from llmtrain.api.base import DecimalString, Model
 from llmtrain.api.plan import Commitment, Owned
-from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.complaints import complaints, read_text
 from llmtrain.cli.outputs import Output
 from llmtrain.cost.rent_or_own import Rent, Verdict, verdict
-from llmtrain.pricing.inputs import single_object, validated
+from llmtrain.pricing.parsed import single_object, validated
 from llmtrain.pricing.plans import owned_inputs
 from llmtrain.pricing.views import verdict_view
 

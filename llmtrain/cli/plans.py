@@ -12,7 +12,7 @@ from rich.table import Table
 from llmtrain.api import API_VERSION
 from llmtrain.api.kubeyaml import dump_all
 from llmtrain.api.plan import Commitment
-from llmtrain.cli.inputs import complaints, read_text
+from llmtrain.cli.complaints import complaints, read_text
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.tables import rows
 from llmtrain.pricing.catalog import Wanted, import_catalog

@@ -13,8 +13,9 @@ from rich.table import Table
 from llmtrain.api.stageconfig import EXIT_CODES, ExitCode
 from llmtrain.api.status import Stage
 from llmtrain.cli.cells import cell
+from llmtrain.cli.complaints import complaints
 from llmtrain.cli.estimate import PlanFiles
-from llmtrain.cli.inputs import Given, complaints, job_from_file
+from llmtrain.cli.inputs import Given, job_from_file
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.plans import Plan
 from llmtrain.local.bill import bill, stage_plan

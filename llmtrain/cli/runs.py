@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from llmtrain.cli.cells import cell, drawing
-from llmtrain.cli.inputs import complaints
+from llmtrain.cli.complaints import complaints
 from llmtrain.cli.jobs import ArtifactsFrom, Namespace, ReaderImage, complete_job, fetch, read_storage
 from llmtrain.cli.outputs import PageOutput
 from llmtrain.pages.runs import runs_page

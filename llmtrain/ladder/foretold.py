@@ -9,7 +9,7 @@ from llmtrain.cost.errors import InputError
 from llmtrain.cost.ranges import Range
 from llmtrain.ladder.plan import target_of
 from llmtrain.ladder.progress import Object, extrapolation, observations, on_held_out_text, steps_of
-from llmtrain.pricing.inputs import validated
+from llmtrain.pricing.parsed import validated
 from llmtrain.pricing.work import job_model
 from llmtrain.scaling.fit import FEWEST_RUNS, fit
 

@@ -14,9 +14,9 @@ from llmtrain.cost.money import MICRO
 from llmtrain.cost.ranges import Range, lognormal, total
 from llmtrain.ladder.manifests import RUNG
 from llmtrain.ladder.plan import Target
-from llmtrain.pricing.inputs import validated
 from llmtrain.pricing.job import run_of
 from llmtrain.pricing.measured import tokens_per_second, with_speed
+from llmtrain.pricing.parsed import validated
 from llmtrain.pricing.work import job_model
 from llmtrain.scaling.fit import BOUNDS, FEWEST_RUNS, Fitted, Observation, fit
 from llmtrain.scaling.outcome import Outcome, Text, outcome

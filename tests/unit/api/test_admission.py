@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from llmtrain.api import API_VERSION
-from llmtrain.api.admission import ManifestError, admitted, parse_manifest
+from llmtrain.api.admission import ManifestError, admitted
+from llmtrain.api.crd import SCHEMAS, schemas
 from llmtrain.api.job import JobSpec
 from llmtrain.api.pod import PodFields
+from tests.unit.api.parsed import parse_manifest
 from tests.unit.api.rich import applied, rich_spec
 
 MISSING = object()
@@ -131,6 +133,10 @@ def test_which_keys_a_pod_may_carry(key: str, field: str) -> None:
     else:
         with pytest.raises(ManifestError, match=f"`{field}` must have qualified names as keys, outside of the domains"):
             parse_manifest(PodFields, fields)
+
+
+def test_a_manifest_is_held_against_what_the_models_say_today() -> None:
+    assert SCHEMAS.read_text(encoding="utf-8") == schemas()
 
 
 def test_every_rule_says_the_same_of_a_default_that_is_written_and_one_that_is_left_out() -> None:

@@ -3,10 +3,11 @@
 import pytest
 from pydantic import TypeAdapter
 
-from llmtrain.api.admission import ManifestError, parse_manifest
+from llmtrain.api.admission import ManifestError
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.job import S3Storage
 from llmtrain.api.urls import Server, server_of
+from tests.unit.api.parsed import parse_manifest
 
 GOOD = {
     "http://minio:9000": Server("minio", 9000),

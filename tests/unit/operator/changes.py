@@ -19,13 +19,14 @@ from llmtrain_operator.reconcile import JOBS
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from llmtrain.api.admission import ManifestError, parse_manifest
+from llmtrain.api.admission import ManifestError
 from llmtrain.api.base import Model
 from llmtrain.api.cel import holds
 from llmtrain.api.job import JobSpec
 from llmtrain.api.plan import PlanSpec
 from llmtrain.api.trainingbudget import TrainingBudgetSpec
 from llmtrain.api.transitions import FROZEN_WHEN_STARTED, OWN_RULES, WRITES_STATUS, transition_rules
+from tests.unit.api.parsed import parse_manifest
 from tests.unit.operator.scenario import CPU_PLAN, GPU_PLAN, Scenario, cluster, job_spec
 
 Object = dict[str, Any]

@@ -14,11 +14,11 @@ from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.preflight.stage import check_beginning
 from llmtrain_jobs.training.export import read_model
 
-from llmtrain.api.admission import parse_manifest
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.api.training import ContinueFrom
+from tests.unit.api.parsed import parse_manifest
 from tests.unit.training.harness import store_in
 from tests.unit.training.test_build import DATA, KEY, built, job_in, refused, spec_of
 
