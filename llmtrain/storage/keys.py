@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "5"
-SIGNALS_CODE = "4"
+CURATION_CODE = "6"
+SIGNALS_CODE = "5"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "4"
 """Raised when the stage's code makes other bytes from the same input."""

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from llmtrain.storage.patient import Patience, PatientFileSystem
 from llmtrain.trust import authorities
 
 MANIFEST = "manifest.json"
+GLOB = re.compile(r"[*?[]")
+"""Characters by which fsspec takes a path for a pattern."""
 DENIALS = (
     "ACCESS_DENIED",
     "AccessDenied",
@@ -101,15 +104,35 @@ class Store:
 
     def glob(self, pattern: str) -> list[str]:
         """Paths that match, sorted: relative to the root, or as URLs where the pattern is one."""
+        return self._matching(pattern, withdirs=True)
+
+    def files(self, pattern: str) -> list[str]:
+        """Files, never folders, that match; the pattern as fsspec documents it.
+
+        `*`, `?` and `[...]` stay within a folder, `**` is a whole component and any number of folders; braces mean
+        themselves. ValueError: `**` within a component.
+        """
+        if GLOB.search(pattern):
+            return self._matching(pattern, withdirs=False)
         with translated(pattern):
             filesystem, path = self._resolve(pattern)
-            scheme = f"{urlparse(pattern).scheme}://" if "://" in pattern else ""
             try:
-                # Left to itself fsspec passes over what it cannot list, and a broken connection looks like fewer files.
-                found = sorted(str(entry) for entry in filesystem.glob(path, on_error="raise"))
+                # fsspec's `exists` takes a broken connection for an absent file.
+                return [pattern] if filesystem.info(path)["type"] == "file" else []
             except FileNotFoundError:
                 return []
-            return [scheme + entry if scheme else entry.removeprefix(f"{self._root}/") for entry in found]
+
+    def _matching(self, pattern: str, withdirs: bool) -> list[str]:
+        with translated(pattern):
+            scheme, url, _ = pattern.partition("://")
+            filesystem, path = self._external(pattern) if url else (self._fs, f"{literally(self._root)}/{pattern}")
+            try:
+                # Left to itself fsspec passes over what it cannot list, and a broken connection looks like fewer files.
+                found = sorted(str(entry) for entry in filesystem.glob(path, withdirs=withdirs, on_error="raise"))
+            except FileNotFoundError:
+                return []
+            prefix = f"{scheme.lower()}://" if url else ""
+            return [prefix + entry if url else entry.removeprefix(f"{self._root}/") for entry in found]
 
     def info(self, name: str) -> tuple[int, str]:
         """Size and a mark that changes with the content (modification time or ETag)."""
@@ -180,6 +203,11 @@ class Store:
         self.write(name, json.dumps(manifest, sort_keys=True, indent=1).encode())
 
 
+def literally(path: str) -> str:
+    """A glob that matches nothing but this path."""
+    return GLOB.sub(r"[\g<0>]", path)
+
+
 def artifact_folder(kind: str, key: str) -> str:
     """Where an artifact lies."""
     return f"artifacts/{kind}/{key}"
@@ -195,11 +223,11 @@ def open_store(
     s3 = storage.s3 or S3Storage(bucket="none")
 
     def external(url: str) -> tuple[Any, str]:
-        parts = urlparse(url)
-        if parts.scheme == "file":
-            return fsspec.filesystem("file"), parts.path
-        if parts.scheme == "s3":
-            return patient(s3_filesystem(s3, credentials), patience_seconds), parts.netloc + parts.path
+        scheme, _, path = url.partition("://")  # a `?` belongs to the glob, a `#` to the name
+        if scheme.lower() == "file":
+            return fsspec.filesystem("file"), "/" + path.partition("/")[2]
+        if scheme.lower() == "s3":
+            return patient(s3_filesystem(s3, credentials), patience_seconds), path
         raise StorageError(StorageProblem.BAD_INPUT, f"`{url}`: the scheme must be s3 or file")
 
     if storage.s3 is None:

@@ -29,7 +29,7 @@ from llmtrain_jobs.curation.inputs import (
 from llmtrain_jobs.curation.judge import Judged, Lists
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.pool import Pool
-from llmtrain_jobs.curation.reading.formats import Part
+from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.parts import parts_of
 from llmtrain_jobs.curation.telling import Teller
 

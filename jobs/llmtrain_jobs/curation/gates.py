@@ -10,24 +10,24 @@ from llmtrain_jobs.errors import StageError, bad_input
 
 
 def check_readable(curation: Curation, corpus: Corpus) -> None:
-    """An unreadable corpus is not curated silently: bad records and damaged files are limited."""
-    bad, total = sum(s.problems for s in corpus.summaries), corpus.count
-    if total == 0:
+    """An unreadable corpus is not curated silently: bad records, their bytes, and damaged files are limited."""
+    if corpus.count == 0:
         raise bad_input("`spec.curation.sources`: the sources hold no document", "EmptySources")
-    named = [(part.file, s) for part, s in zip(corpus.parts, corpus.summaries, strict=True)]
-    damaged = [(file, s.damaged) for file, s in named if s.damaged]
-    if len(damaged) > curation.max_bad_files:
-        file, why = damaged[0]
+    if len(corpus.damaged) > curation.max_bad_files:
+        file, why = next(iter(corpus.damaged.items()))
         raise bad_input(
-            f"`{file}`: {why}; {len(damaged)} files are damaged, `spec.curation.maxBadFiles` allows {curation.max_bad_files}",
+            f"`{file}`: {why}; {len(corpus.damaged)} files are damaged, `spec.curation.maxBadFiles` allows {curation.max_bad_files}",
             "DamagedFile",
         )
     allowed = Decimal(curation.max_bad_record_share)
-    if Decimal(bad) > allowed * total:
-        first = next(f"`{file}` {s.first_problem}" for file, s in named if s.first_problem)
-        raise bad_input(
-            f"{bad} of {total} records are bad, `spec.curation.maxBadRecordShare` allows {allowed}; first: {first}"
-        )
+    records = sum(s.problems for s in corpus.summaries), corpus.count, "records"
+    sizes = sum(s.bad for s in corpus.summaries), sum(s.size for s in corpus.summaries), "bytes of records"
+    for bad, total, unit in (records, sizes):
+        if Decimal(bad) > allowed * total:
+            file, problem = next(iter(corpus.first_problems.items()))
+            raise bad_input(
+                f"{bad} of {total} {unit} are bad, `spec.curation.maxBadRecordShare` allows {allowed}; first: `{file}` {problem}"
+            )
 
 
 def check_requirements(require: CurationRequirement, counts: dict[str, Any]) -> None:

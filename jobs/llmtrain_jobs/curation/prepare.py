@@ -19,7 +19,8 @@ from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.lists import Phrases, entries_of
 from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
-from llmtrain_jobs.curation.reading.formats import Part, records
+from llmtrain_jobs.curation.reading.formats import records
+from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.scoring import score_of
 from llmtrain_jobs.curation.signals.hashing import Hashes
@@ -35,14 +36,21 @@ MOST_ROWS = 8192
 
 @dataclass
 class Summary:
-    """What a part holds. `size`: bytes of its records, `blank`: of empty lines."""
+    """What a part holds. `size`: bytes of its records, `blank`: of what stands between them, `bad`: of bad records.
+
+    `unread`: bad records that could not be read at all. `lines`: how far its numbers count, blank lines too.
+    """
 
     records: list[int] = field(default_factory=list)
     size: int = 0
     blank: int = 0
     problems: int = 0
+    bad: int = 0
+    unread: int = 0
+    lines: int = 0
     damaged: str = ""
     first_problem: str = ""
+    first_number: int = 0
 
     @classmethod
     def load(cls, data: bytes) -> "Summary":
@@ -131,6 +139,7 @@ def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> It
     held: list[Record] = []
     size = 0
     for record in found:
+        summary.lines = record.number
         if record.size and not record.text and not record.problem:
             summary.blank += record.size
             continue
@@ -148,7 +157,10 @@ def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> It
 def _note_problem(record: Record, summary: Summary) -> None:
     if record.problem:
         summary.problems += 1
-        summary.first_problem = summary.first_problem or f"record {record.number}: {record.problem}"
+        summary.bad += record.size
+        summary.unread += not record.readable
+        if not summary.first_problem:
+            summary.first_problem, summary.first_number = record.problem, record.number
         if record.fatal:
             summary.damaged = record.problem
 

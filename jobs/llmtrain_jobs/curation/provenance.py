@@ -10,18 +10,20 @@ from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.encode import OUT, TRAIN
 from llmtrain_jobs.curation.layout import Layout
+from llmtrain_jobs.curation.reading.record import whole_characters
 from llmtrain_jobs.curation.tables import encoded, integers, read_table, strings
 
 
 @dataclass(frozen=True)
 class Origins:
-    """A part's file and source, and of its documents the split and the cluster."""
+    """A part's file and source, and of its documents the split and the cluster. `before`: lines of the file before it."""
 
     file: str
     source: str
     licence: str
     splits: NDArray[np.uint8]
     clusters: NDArray[np.int64]
+    before: int = 0
 
 
 def provenance(store: Store, layout: Layout, chunks: list[Chunk], origins: Origins) -> bytes:
@@ -40,7 +42,7 @@ def provenance(store: Store, layout: Layout, chunks: list[Chunk], origins: Origi
         for place in kept.tolist():
             values = (
                 chunk.first + place, "train" if splits[place] == TRAIN else "validation", origins.source, origins.licence,
-                origins.file, int(numbers[place]), ids[place], urls[place], int(clusters[place]),
+                whole_characters(origins.file), origins.before + int(numbers[place]), ids[place], urls[place], int(clusters[place]),
             )  # fmt: skip
             for name, value in zip(columns, values, strict=True):
                 columns[name].append(value)

@@ -189,7 +189,8 @@ def write_provenance(
     for part in corpus.parts:
         span, source = corpus.span(part.index), flow.curation.sources[part.source]
         if splits[span].any():
-            origins = Origins(part.file, source.name, source.licence, splits[span], clusters[span])
+            before = corpus.offsets[part.index]
+            origins = Origins(part.file, source.name, source.licence, splits[span], clusters[span], before)
             arguments.append(
                 tasks.ProvenanceTask(flow.layout, artifact, part.index, corpus.chunks[part.index], origins)
             )

@@ -1,7 +1,6 @@
 """What came of it: the ledger, rules, sources, duplicates, personal data and benchmarks, as JSON."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from llmtrain_jobs.curation.histograms import histograms, sampled_chunks, sample
 from llmtrain_jobs.curation.judge import Judged
 from llmtrain_jobs.curation.ledger import by_source, ledger_of, text_sizes
 from llmtrain_jobs.curation.page import page
-from llmtrain_jobs.curation.prepare import Summary
 from llmtrain_jobs.curation.publish import Published
 from llmtrain_jobs.curation.repeats import Repeats, staying
 
@@ -53,13 +51,9 @@ def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
         "piiFound": found.judged.pii,
         "contamination": [asdict(hit) for hit in found.hits],
         "duplicates": duplicates_of(found.duplicates),
-        "damagedFiles": files_where(found.corpus, lambda summary: bool(summary.damaged)),
-        "emptyFiles": files_where(found.corpus, lambda summary: not summary.records and not summary.damaged),
-        "firstProblems": {
-            part.file: summary.first_problem
-            for part, summary in zip(found.corpus.parts, summaries, strict=True)
-            if summary.first_problem
-        },
+        "damagedFiles": sorted(found.corpus.damaged),
+        "emptyFiles": empty_files(found.corpus),
+        "firstProblems": found.corpus.first_problems,
         "histograms": histograms(flow, chunks, kept),
         "samples": samples(flow, chunks, verdicts.fate, verdicts.names),
     }
@@ -96,6 +90,7 @@ def duplicates_of(found: Duplicates) -> dict[str, Any]:
     }
 
 
-def files_where(corpus: Corpus, holds: Callable[[Summary], bool]) -> list[str]:
-    """Files of which some part is so."""
-    return sorted({part.file for part, summary in zip(corpus.parts, corpus.summaries, strict=True) if holds(summary)})
+def empty_files(corpus: Corpus) -> list[str]:
+    """Files without any record."""
+    filled = {part.file for part, summary in zip(corpus.parts, corpus.summaries, strict=True) if summary.records}
+    return sorted({part.file for part in corpus.parts} - filled)

@@ -23,7 +23,7 @@ from llmtrain_jobs.curation.judge import Judged, Lists, judge
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.prepare import Summary, prepare_part
 from llmtrain_jobs.curation.provenance import Origins, provenance
-from llmtrain_jobs.curation.reading.formats import Part
+from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.shards import ShardTask, read_range, write_shard
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.curation.site import Site, site_of

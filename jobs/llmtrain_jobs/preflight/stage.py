@@ -10,7 +10,8 @@ from llmtrain.storage.keys import curation_key, evaluation_key, training_key
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.gates import check_requirements
 from llmtrain_jobs.curation.inputs import curation_fingerprint, fingerprint
-from llmtrain_jobs.curation.reading.formats import Part, records
+from llmtrain_jobs.curation.reading.formats import records
+from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.parts import source_files
 from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.rules import bounds_of

@@ -1,158 +1,91 @@
 """One reader a format: from an open file to its records, in order."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import IO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from llmtrain.api.curation import Source, SourceFormat
 from llmtrain_jobs.curation.reading.html import main_text
-from llmtrain_jobs.curation.reading.record import Fields, Origin, Record, record_of, too_long
-from llmtrain_jobs.curation.reading.streams import DAMAGE, lines, plain
+from llmtrain_jobs.curation.reading.lines import json_records
+from llmtrain_jobs.curation.reading.opened import Opened, Part
+from llmtrain_jobs.curation.reading.parquet import parquet
+from llmtrain_jobs.curation.reading.record import Fields, Origin, Record, too_long
+from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of, plain
+from llmtrain_jobs.curation.reading.text import text, whole
+from llmtrain_jobs.errors import bad_input
 
-ROWS = 64
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 ENDINGS = {
-    ".jsonl": SourceFormat.JSONL, ".ndjson": SourceFormat.JSONL, ".json": SourceFormat.JSONL,
-    ".parquet": SourceFormat.PARQUET, ".warc": SourceFormat.WARC, ".wet": SourceFormat.WET,
-    ".html": SourceFormat.HTML, ".htm": SourceFormat.HTML,
+    "jsonl": SourceFormat.JSONL, "ndjson": SourceFormat.JSONL, "json": SourceFormat.JSONL,
+    "parquet": SourceFormat.PARQUET, "warc": SourceFormat.WARC, "wet": SourceFormat.WET,
+    "html": SourceFormat.HTML, "htm": SourceFormat.HTML,
+    **dict.fromkeys(("txt", "text", "md", "markdown", "rst", "adoc", "org", "tex"), SourceFormat.TEXT),
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Part:
-    """A stretch of a file: bytes of JSON lines, row groups of Parquet; `end` -1: to the end."""
-
-    index: int
-    source: int
-    file: str
-    start: int = 0
-    end: int = -1
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a reader needs."""
-
-    raw: IO[bytes]
-    part: Part
-    fields: Fields
-    longest: int
-
-
 def format_of(source: Source, file: str) -> SourceFormat:
-    """By the manifest, else by the file's ending, compression aside; text if nothing is known of it."""
+    """By the manifest, else by the file's ending, compression aside; a name without an ending is a text.
+
+    BadInput for any other name: a table, an archive or an editor's swap file must not be taken for one text.
+    """
     if source.format is not SourceFormat.AUTO:
         return source.format
-    name = file.rsplit("/", 1)[-1].lower()
-    for compression in (".gz", ".zst", ".zstd"):
-        name = name.removesuffix(compression)
-    return next((kind for ending, kind in ENDINGS.items() if name.endswith(ending)), SourceFormat.TEXT)
+    name = compression_of(file)[0]
+    stem, dot, ending = name.rpartition(".")
+    kind = ENDINGS.get(ending) if dot else SourceFormat.TEXT
+    if kind is None or (not stem and dot):
+        known = ", ".join(f".{known}" for known in ENDINGS)
+        raise bad_input(
+            f"`{file}` of source `{source.name}`: its name does not tell a format ({known}, each also .gz, .zst, .bz2, "
+            f".xz); set `format`, or let `path` leave it out",
+            "UnknownFormat",
+        )
+    return kind
 
 
 def records(raw: IO[bytes], source: Source, part: Part, longest: int) -> Iterator[Record]:
-    """Records of one part; damage ends it with a record that says so."""
-    opened = Opened(raw, part, Fields(source.text_field, source.id_field, source.url_field, source.date_field), longest)
-    number = 0
+    """Records of one part; damage ends it with a record that says so. Storage's errors are raised as they are."""
+    file = SourceFile(raw)
+    opened = Opened(
+        file, part, Fields(source.text_field, source.id_field, source.url_field, source.date_field), longest
+    )
+    last, error = None, None
     try:
         for record in READERS[format_of(source, part.file)](opened):
-            number = record.number
-            yield record
-    except DAMAGE as error:
-        yield Record(number + 1, 0, problem=f"damaged file: {type(error).__name__} {error}"[:300], fatal=True)
+            if last is not None:
+                yield last
+            last = record
+    except DAMAGE as found:
+        error = found
+    file.raise_failure()
+    cut = error is None and file.damage is not None and last is not None and bool(last.problem)
+    if last is not None and not cut:
+        yield last
+    if why := file.damage or error:
+        yield _damage(why, last, cut)
 
 
-def json_lines(opened: Opened) -> Iterator[Record]:
-    """One record a line. A part that does not start the file starts after the line that it starts in."""
-    stream, part = plain(opened.raw, opened.part.file), opened.part
-    position = part.start
-    if part.start:
-        stream.seek(part.start - 1)
-        position += len(_rest_of_line(stream)) - 1
-    following = lines(stream, opened.longest)
-    while (part.end < 0 or position < part.end) and (line := following.next()) is not None:
-        number, size, content = line
-        position += size
-        if content is None:
-            yield too_long(number, size, opened.longest)
-        else:
-            yield _json_record(number, content, opened)
-
-
-def _rest_of_line(stream: IO[bytes]) -> bytes:
-    skipped = b""
-    while not skipped.endswith(b"\n") and (more := stream.readline(1 << 20)):
-        skipped += more
-    return skipped
-
-
-def _json_record(number: int, line: bytes, opened: Opened) -> Record:
-    if not line.strip():
-        return Record(number, len(line))
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError as error:
-        return Record(number, len(line), problem=f"no UTF-8: {error.reason} at byte {error.start}")
-    except (ValueError, RecursionError) as error:
-        return Record(number, len(line), problem=f"no JSON: {error}"[:300])
-    return record_of(number, len(line), row, opened.fields, opened.longest)
-
-
-def parquet(opened: Opened) -> Iterator[Record]:
-    """One record a row; the size is that of the text."""
-    file, part, wanted = pq.ParquetFile(opened.raw), opened.part, opened.fields
-    names = set(file.schema_arrow.names)
-    if wanted.text not in names:
-        raise pa.ArrowInvalid(f"no column `{wanted.text}`; there are {', '.join(sorted(names))[:200]}")
-    columns = [name for name in dict.fromkeys((wanted.text, wanted.id, wanted.url, wanted.date)) if name in names]
-    groups = range(part.start, file.num_row_groups if part.end < 0 else part.end)
-    number = sum(file.metadata.row_group(group).num_rows for group in range(part.start))
-    for batch in file.iter_batches(ROWS, row_groups=list(groups), columns=columns, use_threads=False):
-        for row in _rows(batch):
-            number += 1
-            text = row.get(wanted.text)
-            size = len(text.encode(errors="replace")) if isinstance(text, str) else 0
-            yield record_of(number, size, row, wanted, opened.longest)
-
-
-def _rows(batch: pa.RecordBatch) -> list[dict[str, object]]:
-    try:
-        found: list[dict[str, object]] = batch.to_pylist()
-    except UnicodeDecodeError as error:
-        raise pa.ArrowInvalid(f"a text is no UTF-8: {error.reason}") from error
-    return found
-
-
-def text(opened: Opened) -> Iterator[Record]:
-    """The whole file is one document."""
-    data = plain(opened.raw, opened.part.file).read(opened.longest + 1)
-    if len(data) > opened.longest:
-        yield too_long(1, len(data), opened.longest)
-        return
-    if data.strip():
-        try:
-            yield Record(1, len(data), data.decode(), origin=Origin(opened.part.file))
-        except UnicodeDecodeError as error:
-            yield Record(1, len(data), problem=f"no UTF-8: {error.reason} at byte {error.start}")
+def _damage(why: Exception, last: Record | None, cut: bool) -> Record:
+    """What ends a file. `cut`: the bytes of the record that was read last are its own."""
+    problem = " ".join(f"damaged file: {type(why).__name__} {why}".split())[:300]
+    number = last.number if last else 0
+    return Record(number + (not cut), last.size if last and cut else 0, problem=problem, fatal=True)
 
 
 def html(opened: Opened) -> Iterator[Record]:
     """The whole file is one page."""
-    data = plain(opened.raw, opened.part.file).read(opened.longest + 1)
-    if len(data) > opened.longest:
-        yield too_long(1, len(data), opened.longest)
+    size, data = whole(opened)
+    if data is None:
+        yield too_long(1, size, opened.longest)
     elif data.strip():
-        yield _page(1, len(data), data, Origin(opened.part.file))
+        yield _page(1, size, data, Origin(opened.part.file))
 
 
 def _page(number: int, size: int, data: bytes, origin: Origin) -> Record:
     extracted = main_text(data)
     if not extracted.strip():
-        return Record(number, size, problem="no main text in the page", origin=origin)
+        return Record(number, size, problem="no main text in the page", origin=origin, readable=True)
     return Record(number, size, extracted, origin=origin)
 
 
@@ -207,6 +140,6 @@ def _origin(record: WarcRecord) -> Origin:
 
 
 READERS: dict[SourceFormat, Callable[[Opened], Iterator[Record]]] = {
-    SourceFormat.JSONL: json_lines, SourceFormat.PARQUET: parquet, SourceFormat.TEXT: text, SourceFormat.HTML: html,
+    SourceFormat.JSONL: json_records, SourceFormat.PARQUET: parquet, SourceFormat.TEXT: text, SourceFormat.HTML: html,
     SourceFormat.WARC: warc, SourceFormat.WET: wet,
 }  # fmt: skip

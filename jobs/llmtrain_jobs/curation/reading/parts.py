@@ -1,21 +1,30 @@
 """The input as a list of parts, each the work of one task. It depends on the files alone, never on the workers."""
 
-import pyarrow.parquet as pq
-
 from llmtrain.api.curation import Curation, Source, SourceFormat
-from llmtrain.storage.store import Store
-from llmtrain_jobs.curation.reading.formats import Part, format_of
-from llmtrain_jobs.curation.reading.streams import DAMAGE
+from llmtrain.storage.store import GLOB, Store
+from llmtrain_jobs.curation.reading.formats import format_of
+from llmtrain_jobs.curation.reading.lines import HEAD
+from llmtrain_jobs.curation.reading.opened import Part
+from llmtrain_jobs.curation.reading.parquet import parquet_file
+from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of
+from llmtrain_jobs.curation.reading.values import is_values
 from llmtrain_jobs.errors import bad_input
 
-COMPRESSED = (".gz", ".zst", ".zstd")
+WHOLE = [(0, -1)]
 
 
 def source_files(store: Store, source: Source, field: str) -> list[str]:
-    """Files of a source, sorted; none is an error that names the field."""
-    files = store.glob(source.path)
+    """Files of a source, sorted; none, and a file whose format nobody knows, is an error that names the field."""
+    try:
+        files = store.files(source.path)
+    except ValueError as error:
+        raise bad_input(f"`{field}.path`: `{source.path}` is no glob: {error}", "SourceNotFound") from error
     if not files:
-        raise bad_input(f"`{field}.path`: no file matches `{source.path}`", "SourceNotFound")
+        hint = "; braces are no pattern" if "{" in source.path else ""
+        hint += "" if GLOB.search(source.path) else "; a folder's files are `FOLDER/*`, all below it `FOLDER/**`"
+        raise bad_input(f"`{field}.path`: no file matches `{source.path}`{hint}", "SourceNotFound")
+    for file in files:
+        format_of(source, file)
     return files
 
 
@@ -24,30 +33,37 @@ def parts_of(store: Store, curation: Curation) -> list[Part]:
     parts: list[Part] = []
     for index, source in enumerate(curation.sources):
         for file in source_files(store, source, f"spec.curation.sources[{index}]"):
+            rows = format_of(source, file) is SourceFormat.PARQUET
             for start, end in _stretches(store, source, file, curation.limits.part_bytes):
-                parts.append(Part(len(parts), index, file, start, end))
+                parts.append(Part(len(parts), index, file, start, end, rows))
     return parts
 
 
 def _stretches(store: Store, source: Source, file: str, size: int) -> list[tuple[int, int]]:
-    kind, whole = format_of(source, file), [(0, -1)]
-    total = store.info(file)[0]
-    if total <= size:
-        return whole
-    if kind is SourceFormat.JSONL and not file.endswith(COMPRESSED):
-        starts = range(0, total, size)
-        return [(start, min(start + size, total)) for start in starts]
-    if kind is SourceFormat.PARQUET:
-        return _row_groups(store, file, size) or whole
-    return whole
+    kind, total = format_of(source, file), store.info(file)[0]
+    if total > size and kind is SourceFormat.JSONL and compression_of(file)[1] is None:
+        return _lines(store, file, total, size)
+    if total > size and kind is SourceFormat.PARQUET:
+        return _row_groups(store, file, size) or WHOLE
+    return WHOLE
+
+
+def _lines(store: Store, file: str, total: int, size: int) -> list[tuple[int, int]]:
+    """Stretches of a file of lines; one of a file whose values go over several lines."""
+    with store.open(file) as raw:
+        if is_values(raw.read(HEAD)):
+            return WHOLE
+    return [(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 def _row_groups(store: Store, file: str, size: int) -> list[tuple[int, int]]:
     """Runs of row groups of at least `size` bytes; none for a file that is no Parquet, which its reader will say."""
-    with store.open(file) as raw:
+    with store.open(file) as opened:
+        raw = SourceFile(opened)
         try:
-            metadata = pq.ParquetFile(raw).metadata
+            metadata = parquet_file(raw).metadata
         except DAMAGE:
+            raw.raise_failure()
             return []
     runs, start, held = [], 0, 0
     for group in range(metadata.num_row_groups):

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Record:
-    """`size`: bytes of the record in the uncompressed file. `fatal`: nothing after it in the file can be read."""
+    """`size`: bytes of the record in the uncompressed file. `fatal`: nothing after it in the file can be read.
+
+    `readable`: of a problem, that the record was read well and is no document all the same.
+    """
 
     number: int
     size: int
@@ -13,6 +16,7 @@ class Record:
     problem: str = ""
     origin: "Origin" = field(default_factory=lambda: Origin())
     fatal: bool = False
+    readable: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,19 @@ class Fields:
     date: str
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """In place of a value that cannot be told: why, and its bytes."""
+
+    why: str
+    data: bytes = b""
+
+
 def record_of(number: int, size: int, row: object, fields: Fields, longest: int) -> Record:
     """From a row of names and values; a text that is no text, or too long, is a problem."""
     text = row.get(fields.text) if isinstance(row, dict) else None
+    if isinstance(text, Damaged):
+        return Record(number, size, problem=text.why)
     if not isinstance(row, dict) or not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
         return Record(number, size, problem=f"no text in field `{fields.text}` ({kind})")
@@ -44,14 +58,28 @@ def record_of(number: int, size: int, row: object, fields: Fields, longest: int)
         return too_long(number, size, longest)
     origin = Origin(_plain(row.get(fields.id)), _plain(row.get(fields.url)), _plain(row.get(fields.date)))
     if not text.strip():
-        return Record(number, size, problem=f"field `{fields.text}` is empty", origin=origin)
+        return Record(number, size, problem=f"field `{fields.text}` is empty", origin=origin, readable=True)
     return Record(number, size, text, origin=origin)
 
 
 def too_long(number: int, size: int, longest: int) -> Record:
     """A document over the limit."""
-    return Record(number, size, problem=f"longer than {longest} bytes (`spec.curation.limits.documentBytes`)")
+    problem = f"longer than {longest} bytes (`spec.curation.limits.documentBytes`)"
+    return Record(number, size, problem=problem, readable=True)
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for every half of a surrogate pair: JSON can spell one, no file of ours can hold it."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _plain(value: object) -> str:
-    return "" if value is None else str(value)[:2048]
+    """A value as the text of an origin; nothing of one that cannot be told."""
+    if value is None:
+        return ""
+    if isinstance(value, Damaged):
+        return value.data.decode(errors="replace")[:2048]
+    try:
+        return whole_characters(str(value)[:2048])
+    except RecursionError:
+        return ""

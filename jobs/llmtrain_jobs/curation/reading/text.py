@@ -1,0 +1,33 @@
+"""Files that are one document."""
+
+import codecs
+from collections.abc import Iterator
+
+from llmtrain_jobs.curation.reading.opened import Opened
+from llmtrain_jobs.curation.reading.record import Origin, Record, too_long
+from llmtrain_jobs.curation.reading.streams import BUFFER, plain
+
+
+def whole(opened: Opened) -> tuple[int, bytes | None]:
+    """Size and content of a file; None for the content over the limit, which is passed over piece by piece."""
+    stream = plain(opened.raw, opened.part.file)
+    data = stream.read(opened.longest + 1)
+    if len(data) <= opened.longest:
+        return len(data), data
+    size = len(data)
+    while more := stream.read(BUFFER):
+        size += len(more)
+    return size, None
+
+
+def text(opened: Opened) -> Iterator[Record]:
+    """The whole file is one document; of a file that is cut short, what is there of it."""
+    size, data = whole(opened)
+    if data is None:
+        yield too_long(1, size, opened.longest)
+    elif data.strip():
+        try:
+            found = codecs.getincrementaldecoder("utf-8")().decode(data, final=opened.raw.damage is None)
+            yield Record(1, size, found, origin=Origin(opened.part.file))
+        except UnicodeDecodeError as error:
+            yield Record(1, size, problem=f"no UTF-8: {error.reason} at byte {error.start}")
