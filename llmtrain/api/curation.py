@@ -255,8 +255,12 @@ class Curation(Model):
     sources: Annotated[list[Source], Field(min_length=1, max_length=64)] = Field(
         description="Where documents come from."
     )
-    max_bad_record_share: DecimalString = Field("0.01", description="Share of bad records that is tolerated, of the records and of their bytes.")
-    max_bad_files: int = Field(0, ge=0, le=1_000_000, description="Damaged files that are tolerated: cut, or nothing in them can be read.")
+    max_bad_record_share: DecimalString = Field(
+        "0.01", description="Share of bad records that is tolerated, of the records and of their bytes."
+    )
+    max_bad_files: int = Field(
+        0, ge=0, le=1_000_000, description="Damaged files that are tolerated: cut, or nothing in them can be read."
+    )
     edits: Annotated[list[Edit], Field(max_length=8)] = Field([], description="Line rules, in order.")
     filters: Filters = Field(Filters(), description="Document rules.")
     deduplication: Deduplication = Field(Deduplication(), description="Removal of repeats.")

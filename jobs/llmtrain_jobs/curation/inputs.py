@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from llmtrain.api.job import JobSpec
 from llmtrain.storage.store import Store
-from llmtrain_jobs.curation.lists import entries_of, lines_of
+from llmtrain.text import plain
+from llmtrain_jobs.curation.lists import Gone, check_takedown, domain_of, lines_of, numbered_entries
 from llmtrain_jobs.curation.reading.parts import source_files
 from llmtrain_jobs.curation.scoring import model_files
+from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.suites import all_tasks
 
 
@@ -38,17 +42,33 @@ def benchmark_files(spec: JobSpec) -> list[tuple[str, str]]:
     return [(task.name, task.data_file) for task in all_tasks(spec.evaluation) if task.data_file]
 
 
-def takedown_list(store: Store, spec: JobSpec) -> frozenset[str]:
-    """Ids and URLs that have to go."""
-    if not spec.curation.takedown.path:
-        return frozenset()
-    return frozenset(lines_of(store, spec.curation.takedown.path, "spec.curation.takedown.path"))
+def takedown_list(store: Store, spec: JobSpec) -> Gone:
+    """Ids and URLs that have to go; a line that can take nothing down is refused."""
+    path, field = spec.curation.takedown.path, "spec.curation.takedown.path"
+    lines = lines_of(store, path, field) if path else []
+    for number, line in lines:
+        with naming(f"`{field}`: `{path}` line {number}: `{plain(line, 100)}`"):
+            check_takedown(line)
+    return Gone.of(line for _, line in lines)
 
 
 def blocked_domains(store: Store, spec: JobSpec) -> frozenset[str]:
-    """Domains that no document may come from."""
-    entries = entries_of(store, spec.curation.filters.blocked_domains, "spec.curation.filters.blockedDomains")
-    return frozenset(entry.lower().strip(".") for entry in entries)
+    """Domains that no document may come from; a line that can block nothing is refused."""
+    path, field = spec.curation.filters.blocked_domains, "spec.curation.filters.blockedDomains"
+    found = []
+    for number, line in numbered_entries(store, path, field):
+        with naming(f"`{field}`: `{path}` line {number}: `{plain(line, 100)}`"):
+            found.append(domain_of(line))
+    return frozenset(found)
+
+
+@contextmanager
+def naming(entry: str) -> Iterator[None]:
+    """A ValueError becomes a refusal of what is named."""
+    try:
+        yield
+    except ValueError as error:
+        raise bad_input(f"{entry} {error}") from error
 
 
 def fingerprint(store: Store, files: list[str]) -> str:

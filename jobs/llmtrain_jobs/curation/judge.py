@@ -1,6 +1,6 @@
 """Second step, part by part: what the rules say of every document. It reads signals, never texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ from llmtrain.api.curation import Curation, PiiAction, PiiType
 from llmtrain.storage.store import Store
 from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.layout import Layout
-from llmtrain_jobs.curation.lists import from_domain
+from llmtrain_jobs.curation.lists import Gone, from_domain
 from llmtrain_jobs.curation.presets import Bound
 from llmtrain_jobs.curation.rules import bounds_of, broken, wrong_language
 from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
@@ -32,7 +32,7 @@ def fates_of(curation: Curation) -> list[str]:
 class Lists:
     """Ids and URLs that have to go, domains that no document may come from."""
 
-    gone: frozenset[str] = frozenset()
+    gone: Gone = field(default_factory=Gone)
     domains: frozenset[str] = frozenset()
 
 
@@ -104,12 +104,12 @@ def broken_in(table: pa.Table, bounds: list[Bound]) -> NDArray[np.bool_]:
     return broken(bounds, {bound.signal: floats(table, bound.signal) for bound in bounds})
 
 
-def taken_down(table: pa.Table, gone: frozenset[str]) -> NDArray[np.bool_]:
+def taken_down(table: pa.Table, gone: Gone) -> NDArray[np.bool_]:
     """Documents whose id or URL is on the list."""
     if not gone:
         return np.zeros(table.num_rows, dtype=np.bool_)
     pairs = zip(strings(table, "id"), strings(table, "url"), strict=True)
-    return np.array([bool(gone.intersection((name, url)) - {""}) for name, url in pairs], dtype=np.bool_)
+    return np.array([gone.takes(name, url) for name, url in pairs], dtype=np.bool_)
 
 
 def blocked(table: pa.Table, domains: frozenset[str]) -> NDArray[np.bool_]:

@@ -4,14 +4,17 @@ End-of-text is read before each document and never predicted, so that bytes and 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmtrain_jobs.evaluation.results import TaskResult
 
+BLOCK = 1 << 16
+"""Tokens that are looked through at a time."""
 LOWER_IS_BETTER = {"bits_per_byte": False, "token_perplexity": False, "unigram_bits_per_byte": False}
 
 
@@ -25,13 +28,24 @@ class Document:
 
 
 def split_documents(
-    tokens: NDArray[np.int64], end: int, size_of: Callable[[Sequence[int]], int], source: str = ""
-) -> list[Document]:
-    """A stream of tokens cut at end-of-text; `size_of` tells the bytes of a document's text."""
-    bounds = np.flatnonzero(tokens == end)
-    parts = np.split(tokens, bounds + 1)
-    texts = [part[part != end].tolist() for part in parts]
-    return [Document(tuple(text), size_of(text), source) for text in texts if text]
+    shards: Iterable[NDArray[np.integer[Any]]], end: int, size_of: Callable[[Sequence[int]], int], source: str = ""
+) -> Iterator[Document]:
+    """Consecutive shards of tokens cut at end-of-text, read as far as is asked for; a document may go on in the next.
+
+    `size_of` tells the bytes of a document's text.
+    """
+    begun: list[int] = []
+    for tokens in shards:
+        for place in range(0, len(tokens), BLOCK):
+            block = tokens[place : place + BLOCK]
+            *whole, rest = np.split(block, np.flatnonzero(block == end) + 1)
+            for part in whole:
+                text, begun = begun + part[:-1].tolist(), []
+                if text:
+                    yield Document(tuple(text), size_of(text), source)
+            begun += rest.tolist()
+    if begun:
+        yield Document(tuple(begun), size_of(begun), source)
 
 
 def scores(nats: Sequence[float], documents: Sequence[Document]) -> dict[str, float]:

@@ -1,8 +1,9 @@
 """All tasks of a manifest by one model: each result is stored as it comes, so that none is ever computed twice."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -122,16 +123,18 @@ class Runner:
         return len(self._decode(tokens).encode())
 
     def _held_out(self, limit: int) -> list[Document]:
-        """Documents of the split, shard after shard; a shard's folder below `validation/` is its source."""
-        manifest, end = self._curation(), int(self._curation()["counts"].get("end_of_text", 0))
+        """The first documents of the split (0: all), no shard read behind them; a shard's folder is its source."""
+        manifest = self._curation()
+        end = int(manifest["counts"].get("end_of_text", 0))
         dtype = np.dtype(manifest["counts"]["dtype"]).newbyteorder("<")
         folder = artifact_folder("curation", self.config.artifacts[Stage.CURATION])
         by_source: dict[str, list[str]] = {}
         for name in sorted(file["name"] for file in manifest["files"] if file["name"].startswith("validation/")):
             by_source.setdefault("/".join(name.split("/")[1:-1]), []).append(name)
-        documents: list[Document] = []
-        for source, names in by_source.items():
-            data = b"".join(self.store.read(f"{folder}/{name}") for name in names)
-            tokens = np.frombuffer(data, dtype=dtype).astype(np.int64)
-            documents += split_documents(tokens, end, self._size_of, source)
-        return documents[:limit] if limit else documents
+
+        def all_documents() -> Iterator[Document]:
+            for source, names in by_source.items():
+                shards = (np.frombuffer(self.store.read(f"{folder}/{name}"), dtype=dtype) for name in names)
+                yield from split_documents(shards, end, self._size_of, source)
+
+        return list(islice(all_documents(), limit or None))

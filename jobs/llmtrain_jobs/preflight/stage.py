@@ -9,7 +9,12 @@ from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.gates import check_requirements
-from llmtrain_jobs.curation.inputs import curation_fingerprint, fingerprint
+from llmtrain_jobs.curation.inputs import (
+    blocked_domains,
+    curation_fingerprint,
+    fingerprint,
+    takedown_list,
+)
 from llmtrain_jobs.curation.reading.formats import records
 from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.parts import source_files
@@ -124,6 +129,8 @@ def check_curation(context: Context) -> None:
     for field, path in paths.items():
         if path and not context.store.glob(path):
             raise bad_input(f"`spec.curation.{field}`: `{path}` does not exist", "InputNotFound")
+    takedown_list(context.store, context.config.spec)
+    blocked_domains(context.store, context.config.spec)
 
 
 def check_gates(context: Context, existing: dict[Stage, str]) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+LONGEST_ORIGIN = 2048
+"""Characters of an id, a URL or a date."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -78,8 +81,8 @@ def _plain(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Damaged):
-        return value.data.decode(errors="replace")[:2048]
+        return value.data.decode(errors="replace")[:LONGEST_ORIGIN]
     try:
-        return whole_characters(str(value)[:2048])
+        return whole_characters(str(value)[:LONGEST_ORIGIN])
     except RecursionError:
         return ""

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from llmtrain_jobs.curation.inputs import blocked_domains, takedown_list
 from llmtrain_jobs.curation.language import language_of, model_from, shipped_model
-from llmtrain_jobs.curation.lists import Phrases, from_domain
+from llmtrain_jobs.curation.lists import Gone, Phrases, domain_of, from_domain
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import StageError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -126,13 +127,118 @@ def test_a_blocked_phrase_is_found_as_whole_words(case: str) -> None:
 
 URLS = {
     "https://bad.com/x": True, "https://www.bad.com/x": True, "https://notbad.com/": False, "https://bad.com.org/": False,
-    "http://BAD.com:8080/": True, "": False, "bad.com": False, "https://good.org/bad.com": False,
+    "http://BAD.com:8080/": True, "": False, "bad.com": True, "https://good.org/bad.com": False, "www.bad.com/a": True,
+    "http://bad.com./a": True, "<http://bad.com/a>": True, "http://[bad.com]/a": True, "http://user:word@bad.com/": True,
+    "//bad.com/a": True, "http:\\\\bad.com\\a": True, "http://good.org/@bad.com": False, "https://good.org?u=//bad.com": False,
+    "http://ｂａｄ。com/": True, "http://%62ad.com/": True, " http://bad.com/ ": True, "/bad.com/a": False, "file:///bad.com/a": False,
+    "http://[example.com]/a": False, "http://[::1": False, "http://": False, "http://bad.com:port/": False, "\udcff": False,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("url", list(URLS))
 def test_a_domain_blocks_its_subdomains_and_nothing_else(url: str) -> None:
     assert from_domain(url, frozenset({"bad.com"})) is URLS[url]
+
+
+ONE_DOMAIN = {
+    "evil.com": "evil.com", "https://evil.com": "evil.com", "http://EVIL.com:8080/": "evil.com", "evil.com.": "evil.com",
+    "*.evil.com": "evil.com", ".evil.com": "evil.com", "https://*.evil.com/*": "evil.com", "user@evil.com": "evil.com",
+    "evil.com # spam": "evil.com", "[evil.com]": "evil.com", "xn--mnchen-3ya.de": "münchen.de", "MÜNCHEN.de": "münchen.de",
+    "xn--strae-oqa.de": "straße.de", "xn--p1ai": "рф", "foo_bar.example": "foo_bar.example", "com": "com",
+    "192.0.2.7": "192.0.2.7", "http://192.0.2.7:80": "192.0.2.7", "[2001:DB8:0::1]": "2001:db8::1", "2001:db8::1": "2001:db8::1",
+    "http://[2001:db8::1]:8080/": "2001:db8::1", "xn--a": "xn--a", "उदाहरण.परीक्षा": "उदाहरण.परीक्षा",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", list(ONE_DOMAIN))
+def test_an_entry_and_a_url_have_one_form_however_they_are_written(entry: str) -> None:
+    assert domain_of(entry) == ONE_DOMAIN[entry]
+    host = ONE_DOMAIN[entry]
+    punycode = host.encode("idna").decode() if not host.isascii() and "ß" not in host else host
+    for spelling in (host, punycode):
+        bracketed = f"[{spelling}]" if ":" in spelling else spelling
+        assert from_domain(f"https://{bracketed}/a", frozenset({domain_of(entry)}))
+
+
+def test_addresses_have_no_domains_above_them() -> None:
+    listed = frozenset({"2.7", "192.0.2.7"})
+    assert from_domain("http://192.0.2.7/", listed)
+    assert not from_domain("http://192.1.2.7/", listed)
+    assert not from_domain("http://www.192.0.2.7/", frozenset())
+
+
+NOT_A_DOMAIN = {
+    "http://": "is no domain", "evil com": "is no domain", "0.0.0.0 evil.com": "is no domain", "||evil.com^": "is no domain",
+    "evil.*": "is no domain", "bad*.com": "is no domain", "a..b": "is no domain", "evil.com, worse.com": "is no domain",
+    "a" * 64 + ".com": "is no domain", "1.2.3": "neither a name nor an IP address", "300.1.1.1": "neither a name nor",
+    "10.0.0.0/8": "is a page", "evil.com/a": "is a page", "https://evil.com/?a": "is a page", "/etc/passwd": "is a page",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", list(NOT_A_DOMAIN))
+def test_an_entry_that_can_block_nothing_is_refused_with_its_line(world: World, entry: str) -> None:
+    jsonl(world.root / "in" / "a.jsonl", [{"text": prose(1)}])
+    (world.root / "domains.txt").write_text(f"\ufeff# ours\n\ngood.com\n{entry}\n")
+    context = world.context({"filters": {"blockedDomains": "domains.txt"}})
+    with pytest.raises(StageError, match=r"`spec.curation.filters.blockedDomains`: `domains.txt` line 4: `") as failure:
+        blocked_domains(context.store, context.config.spec)
+    assert NOT_A_DOMAIN[entry] in failure.value.message
+
+
+PAGE = "https://news.example/a/b"
+SAME_PAGE = [
+    PAGE, "http://news.example/a/b", "news.example/a/b", "HTTPS://News.Example:443/a/b", "<https://news.example/a/b>",
+    "https://news.example./a/b#top", "https://me@news.example/a/b", "https://news.example/a/./c/../b", "https://news.example/%61/b",
+    "//news.example/a/b", "https:\\\\news.example\\a\\b", " https://news.example/a/b ",
+]  # fmt: skip
+OTHER_PAGES = [
+    "https://news.example/a/b/", "https://news.example/A/b", "https://news.example:8080/a/b", "https://news.example/a/b?c",
+    "https://www.news.example/a/b", "ftp://news.example/a/b", "https://news.example/a/b#!/other", "https://news.example/a%2Fb",
+]  # fmt: skip
+
+
+def test_a_page_is_taken_down_however_its_url_is_written() -> None:
+    for entry in SAME_PAGE:
+        gone = Gone.of([entry])
+        assert [url for url in SAME_PAGE if not gone.takes("", url)] == []
+        assert [url for url in SAME_PAGE if not gone.takes(url, "")] == []
+        assert [url for url in OTHER_PAGES if gone.takes("", url)] == []
+    for one, other in (
+        ("https://x.example/ü?ä", "https://x.example/%C3%bc?%c3%A4"),
+        ("https://xn--mnchen-3ya.de", "http://MÜNCHEN.de/"),
+        ("https://x.example/*", "https://x.example/%2a"),
+    ):
+        assert Gone.of([one]).takes("", other)
+        assert Gone.of([other]).takes("", one)
+
+
+def test_ids_are_taken_down_as_they_stand() -> None:
+    gone = Gone.of(["doc-1", "a.b", "Ü" * 3000, "x*y"])
+    assert gone.takes("doc-1", "")
+    assert gone.takes("x*y", "")
+    assert gone.takes("Ü" * 2048, "")
+    assert not gone.takes("DOC-1", "")
+    assert not gone.takes("", "")
+    assert not Gone.of([]).takes("", "https://a/")
+    assert not Gone.of([])
+
+
+@pytest.mark.parametrize(
+    "entry", ["http://", "https://*.evil.com/", "*.evil.com", "https://evil.com/*", "evil.com/a/*", "*"]
+)
+def test_a_line_that_can_take_nothing_down_is_refused(world: World, entry: str) -> None:
+    (world.root / "gone.txt").write_text(f"doc-1\n\n{entry}\n")
+    context = world.context({"takedown": {"path": "gone.txt"}})
+    with pytest.raises(StageError, match=r"`spec.curation.takedown.path`: `gone.txt` line 3: `"):
+        takedown_list(context.store, context.config.spec)
+
+
+def test_lists_of_other_editors_are_read(world: World) -> None:
+    (world.root / "list.txt").write_bytes("\ufeffevil.com\r\nworse\u2028.com\r\n".encode())
+    context = world.context({"takedown": {"path": "list.txt"}, "filters": {"blockedDomains": "list.txt"}})
+    assert "evil.com" in takedown_list(context.store, context.config.spec).ids
+    with pytest.raises(StageError, match="line 2"):
+        blocked_domains(context.store, context.config.spec)
 
 
 def test_lists_drop_documents_and_the_ledger_tells_which(world: World) -> None:

@@ -1,6 +1,8 @@
 """Suites, gates and the held-out split against closed formulas."""
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.evaluation.heldout import Document, bits_error, held_out_result, split_documents
 from llmtrain_jobs.evaluation.requirements import Bars, check
 from llmtrain_jobs.evaluation.results import TaskResult, combined
+from llmtrain_jobs.evaluation.run import Runner
 from llmtrain_jobs.evaluation.suites import all_tasks, suite_result
 from tokenizers import Tokenizer
 
 from llmtrain.api.evaluation import Against, Evaluation, Requirement, Suite
+from llmtrain.api.status import Stage
 from tests.unit.jobs.evaluation.models import make_lm, sentences
 from tests.unit.jobs.evaluation.training import train
 
@@ -38,8 +42,39 @@ def test_the_error_of_bits_per_byte_is_the_spread_of_means_of_new_draws() -> Non
 
 
 def test_a_stream_is_cut_into_its_documents() -> None:
-    found = split_documents(np.array([5, 6, 0, 7, 0, 0, 8]), 0, len, "docs")
-    assert [(d.tokens, d.size, d.source) for d in found] == [((5, 6), 2, "docs"), ((7,), 1, "docs"), ((8,), 1, "docs")]
+    stream, expected = np.array([5, 6, 0, 7, 0, 0, 8], dtype="<u2"), [((5, 6), 2), ((7,), 1), ((8,), 1)]
+    for cut in range(len(stream) + 1):  # a document may go on in the next shard
+        found = split_documents([stream[:cut], stream[cut:]], 0, len, "docs")
+        assert [(d.tokens, d.size) for d in found] == expected
+    assert {d.source for d in split_documents([stream], 0, len, "docs")} == {"docs"}
+
+
+def test_a_limit_reads_the_shards_that_it_needs_and_gives_the_first_documents() -> None:
+    generator, asked = np.random.default_rng(0), list[str]()
+    shards = {
+        f"validation/{source}/{n:05d}.bin": generator.integers(0, 50, 300).astype("<u2")
+        for source in "ab"
+        for n in range(4)
+    }
+
+    class Files:
+        def manifest(self, kind: str, key: str) -> dict[str, Any]:
+            return {"counts": {"dtype": "uint16", "end_of_text": 0}, "files": [{"name": name} for name in shards]}
+
+        def read(self, name: str) -> bytes:
+            asked.append(name.split("/", 3)[3])
+            return shards[asked[-1]].tobytes()
+
+    config = SimpleNamespace(artifacts={Stage.CURATION: "k"})
+    judging = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda tokens, skip_special_tokens: "x" * len(tokens)))
+    runner = Runner(cast(Any, config), cast(Any, Files()), cast(Any, None), cast(Any, judging))
+    everything = runner._held_out(0)
+    assert asked == sorted(shards)
+    for limit in (1, 10, len(everything)):
+        asked.clear()
+        assert runner._held_out(limit) == everything[:limit]
+        tokens = sum(len(document.tokens) + 1 for document in everything[:limit])
+        assert len(asked) <= tokens // 300 + 2
 
 
 def test_twice_the_training_has_fewer_bits_per_byte(tokenizer: Tokenizer) -> None:
