@@ -45,7 +45,7 @@ class Perplexity(Model):
 
     split: Annotated[str, Field(pattern="^validation$", max_length=16)] = Field("validation", description="The split.")
     files: Annotated[list[Path], Field(max_length=64)] = Field(
-        [], description="JSON lines or text files to measure instead of the split."
+        [], description="Files to measure instead of the split, in any format and compression that curation reads."
     )
     text_field: Annotated[str, Field(max_length=64)] = Field("text", description="JSON field that holds the text.")
 

@@ -9,7 +9,7 @@ from llmtrain.api.job import JobSpec
 CURATION_CODE = "6"
 SIGNALS_CODE = "5"
 TRAINING_CODE = "2"
-EVALUATION_CODE = "4"
+EVALUATION_CODE = "5"
 """Raised when the stage's code makes other bytes from the same input."""
 
 

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from llmtrain_jobs.curation.tokens import END_OF_TEXT
 from llmtrain_jobs.evaluation.backend import Backend
+from llmtrain_jobs.evaluation.finite import check_finite
 from llmtrain_jobs.evaluation.generation import Prompt, make_prompts
 from llmtrain_jobs.evaluation.plan import Scored, make_plan
 from llmtrain_jobs.evaluation.sampling import sampling_of, seeds_of
@@ -101,6 +102,7 @@ class CheckpointModel(TemplateLM):
         for batch, found in zip(batches, self.backend.score(batches), strict=True):
             for request, answer in zip(batch.requests.tolist(), found, strict=True):
                 answers[request] = answer
+        check_finite((nats for nats, _ in answers), "log-likelihoods are")
         return answers
 
     def windows(self, tokens: Sequence[int]) -> list[Scored]:

@@ -33,6 +33,7 @@ from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.run import Runner, Subject
 from llmtrain_jobs.evaluation.setup import end_of_text, judging_of, limits_of
 from llmtrain_jobs.evaluation.stage import guarded
+from llmtrain_jobs.evaluation.stored import problems_of
 from llmtrain_jobs.evaluation.suites import preset_tasks, suite_result
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
@@ -142,6 +143,7 @@ class Watcher:
             evaluator_usd=f"{usd(config.evaluator_micro_usd_per_hour, seconds):.6f}",
             endpoint_usd=f"{self._endpoint_usd:.6f}",
             spent_usd=f"{before:.6f}",
+            problems=problems_of({name: result.to_dict() for name, result in results.items()}),
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from llmtrain_jobs.evaluation.finite import not_finite
 from llmtrain_jobs.evaluation.sampling import GREEDY, Chooser, Sampling
 from llmtrain_jobs.model.cache import Cache
 from llmtrain_jobs.model.transformer import Transformer
@@ -74,7 +75,7 @@ def _batch(group: list[int], prompts: Sequence[Prompt]) -> PromptBatch:
 
 @torch.inference_mode()
 def generate(model: Transformer, tokenizer: Tokenizer, batch: PromptBatch, device: torch.device) -> list[str]:
-    """One token after the other; each text ends before the first stop string in it."""
+    """One token after the other; each text ends before the first stop string. Raises where the model computes no number."""
     tokens_BT = torch.from_numpy(batch.tokens_BP).to(device)
     rows, longest = tokens_BT.shape
     padding_B = longest - torch.tensor(batch.lengths, device=device)
@@ -82,7 +83,10 @@ def generate(model: Transformer, tokenizer: Tokenizer, batch: PromptBatch, devic
     writers = [Writer(tokenizer, batch.stops) for _ in range(rows)]
     chooser = Chooser(batch.sampling, batch.seeds)
     for _ in range(batch.new):
-        next_B = chooser.choose(model.head(model.hidden(tokens_BT, cache)[:, -1]))
+        logits_BV = model.head(model.hidden(tokens_BT, cache)[:, -1])
+        if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+            raise not_finite("the probabilities of the next token are")
+        next_B = chooser.choose(logits_BV)
         for writer, token in zip(writers, next_B.tolist(), strict=True):
             writer.add(token)
         if all(writer.done for writer in writers):

@@ -1,6 +1,7 @@
 """Running tasks by lm-evaluation-harness on any of its `LM`s, and reading what it found."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -10,6 +11,7 @@ import numpy as np
 
 from llmtrain_jobs.errors import bad_input, unavailable
 from llmtrain_jobs.evaluation import guessing
+from llmtrain_jobs.evaluation.finite import BEYOND, not_finite
 from llmtrain_jobs.evaluation.results import Sample, TaskResult, combined
 from llmtrain_jobs.evaluation.tasks.catalogue import ASKED, EXAMPLES, Part
 
@@ -126,12 +128,19 @@ def _add_scores(
         metric, _, filtered = key.partition(",")
         if not filtered or "_stderr" in metric or not isinstance(value, int | float):
             continue
+        names = names_of(metric, filtered, filters)
+        if not math.isfinite(value):
+            if not metric.endswith("perplexity"):
+                raise not_finite(f"`{metric}` is {value},")
+            # The likelihoods are finite; e to the power of them is more than a float holds.
+            result.left_out |= dict.fromkeys(names, BEYOND)
+            continue
         values = [sample[metric] for sample in samples if sample["filter"] == filtered and metric in sample]
         error = standard_error(task.aggregation().get(metric), values)
-        for shown in names_of(metric, filtered, filters):
+        for shown in names:
             result.scores[shown] = float(value)
             result.higher_is_better[shown] = bool(task.higher_is_better().get(metric, True))
-            result.errors |= {} if error is None else {shown: error}
+            result.errors |= {shown: error} if error is not None and math.isfinite(error) else {}
 
 
 def names_of(metric: str, filtered: str, filters: Sequence[str]) -> list[str]:

@@ -4,13 +4,15 @@ End-of-text is read before each document and never predicted, so that bytes and 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.finite import BEYOND, check_finite, exponential
 from llmtrain_jobs.evaluation.results import TaskResult
 
 BLOCK = 1 << 16
@@ -52,7 +54,7 @@ def scores(nats: Sequence[float], documents: Sequence[Document]) -> dict[str, fl
     """Bits per byte (independent of the tokenizer) and perplexity by token; `nats` are minus the log-likelihoods."""
     total, size = sum(nats), sum(document.size for document in documents)
     count = sum(len(document.tokens) for document in documents)
-    return {"bits_per_byte": total / math.log(2) / size, "token_perplexity": math.exp(total / count)}
+    return {"bits_per_byte": total / math.log(2) / size, "token_perplexity": exponential(total / count)}
 
 
 def bits_error(nats: Sequence[float], documents: Sequence[Document]) -> float:
@@ -65,14 +67,25 @@ def bits_error(nats: Sequence[float], documents: Sequence[Document]) -> float:
 
 
 def held_out_result(name: str, likelihoods: Sequence[float], documents: Sequence[Document]) -> TaskResult:
-    """Scores of all documents, and of each source where there are several."""
+    """Scores of all documents, and of each source where there are several; raises where a likelihood is not finite."""
+    if not documents:
+        raise bad_input(
+            f"`{name}`: the held-out split has no documents; see `spec.curation.validation`", "NothingHeldOut"
+        )
+    check_finite(likelihoods, "log-likelihoods are")
     nats = [-value for value in likelihoods]
-    result = TaskResult(name, scores(nats, documents), higher_is_better=dict(LOWER_IS_BETTER), count=len(documents))
-    result.primary = "bits_per_byte"
+    measured = scores(nats, documents)
+    result = TaskResult(name, finite_of(measured), higher_is_better=dict(LOWER_IS_BETTER), count=len(documents))
+    result.primary, result.left_out = "bits_per_byte", dict.fromkeys(measured.keys() - result.scores.keys(), BEYOND)
     if len(documents) > 1:
         result.errors["bits_per_byte"] = bits_error(nats, documents)
     for source in sorted({document.source for document in documents}):
         chosen = [index for index, document in enumerate(documents) if document.source == source]
         if source:
-            result.parts[source] = scores([nats[i] for i in chosen], [documents[i] for i in chosen])
+            result.parts[source] = finite_of(scores([nats[i] for i in chosen], [documents[i] for i in chosen]))
     return result
+
+
+def finite_of(measured: Mapping[str, float]) -> dict[str, float]:
+    """Without what is more than a number holds."""
+    return {metric: value for metric, value in measured.items() if math.isfinite(value)}

@@ -9,11 +9,13 @@ from llmtrain.api.evaluationtasks import Form, JudgeMode, JudgeTask, Opponent, T
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.suites import all_tasks
+from llmtrain_jobs.evaluation.tasks.catalogue import check_examples
 from llmtrain_jobs.evaluation.tasks.finance import FINANCE
 from llmtrain_jobs.evaluation.tasks.forms import in_form
-from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_rows, read_rows, text
+from llmtrain_jobs.evaluation.tasks.rows import Fields, check_rows, filled, rows_of, text
 from llmtrain_jobs.evaluation.tasks.shapes import FLAT, SHAPES
 from llmtrain_jobs.evaluation.tasks.templates import Renderer, converter
+from llmtrain_jobs.evaluation.tasks.texts import documents
 
 Convert = Callable[[Fields], Fields]
 
@@ -37,7 +39,9 @@ def check_all(store: Store, evaluation: Evaluation) -> None:
     _check_suites(evaluation)
     for task in tasks:
         _check_opponent(task, evaluation)
-        read_inputs(store, task)
+        inputs = read_inputs(store, task)
+        if task.task is not None or task.template is not None:
+            check_examples(task, inputs.docs, inputs.examples)
 
 
 def _check_suites(evaluation: Evaluation) -> None:
@@ -60,6 +64,9 @@ def read_inputs(store: Store, task: Task) -> Inputs:
     """Rows of a task; raises bad input that names file, line and what is allowed."""
     for file in files_of(task):
         store.info(file)
+    if task.perplexity is not None:
+        for file in task.perplexity.files:
+            documents(store, file, task.perplexity.text_field)
     if task.data_file is None:
         return Inputs()
     convert = row_converter(task)
@@ -83,8 +90,8 @@ def _read(store: Store, file: str, convert: Convert) -> tuple[list[Fields], byte
             yield line
 
     with store.open(file) as lines:
-        rows = read_rows(file, hashed(lines))
-    return check_rows(file, enumerate(rows, start=1), convert), digest.digest()
+        rows = rows_of(file, hashed(lines))
+    return check_rows(file, rows, convert), digest.digest()
 
 
 def row_converter(task: Task) -> Convert:
@@ -123,8 +130,9 @@ def _judged(judge: JudgeTask) -> Convert:
 
     def convert(row: Fields) -> Fields:
         shown = prompt.text(row)
-        if not shown.strip():
-            raise RowError("`judge.prompt` is empty")
-        return {"prompt": shown, "theirs": text(row, judge.opponent_field) if needs_field else ""}
+        return {
+            "prompt": filled(shown, "judge.prompt"),
+            "theirs": text(row, judge.opponent_field) if needs_field else "",
+        }
 
     return convert

@@ -63,7 +63,7 @@ class Judging:
     def with_ratings(self, task: Task, found: TaskResult) -> TaskResult:
         """People's ratings beside the judge's, where the manifest names a sheet."""
         file = task.judge.ratings_file if task.judge else None
-        if not file or found.skipped:
+        if not file or found.skipped or found.problem:
             return found
         with self.store.open(file) as sheet:
             text = sheet.read().decode(errors="replace")

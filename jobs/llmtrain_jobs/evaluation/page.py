@@ -92,6 +92,12 @@ def _scores(results: Mapping[str, Any], own: Mapping[str, TaskResult], baseline:
         for result in own.values()
         if result.skipped
     ]
+    skipped += [[escape(r.name), f"no score: {escape(r.problem)}", *[""] * 11] for r in own.values() if r.problem]
+    skipped += [
+        [escape(result.name), f"{escape(metric)}: {escape(why)}", *[""] * 11]
+        for result in own.values()
+        for metric, why in result.left_out.items()
+    ]
     note = (
         "<p><small>The red mark is guessing at random. ‘cut’ counts requests that were longer than the context and lost "
         "their beginning. acc_norm divides log-likelihoods by characters.</small></p>"
@@ -146,7 +152,7 @@ def _money(own: Mapping[str, TaskResult], spent_usd: str) -> str:
     rows = []
     for result in own.values():
         chance = result.guessing.get(result.primary, {}).get(RANDOM, 0.0 if result.primary == "centred" else None)
-        if chance is None or result.skipped:
+        if chance is None or result.primary not in result.scores:
             continue
         price = usd_per_point(spent_usd, result.scores[result.primary], chance)
         shown = "not above guessing" if price is None else f"{price:.4f}"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.finite import strict_json
 from llmtrain_jobs.training.checkpoints import Checkpoint
 
 
@@ -31,6 +32,8 @@ class Point:
     """What a judge and its reference were paid meanwhile."""
     spent_usd: str = ""
     """About what the job had cost when the checkpoint was found: the bill before the attempt, and its pods' price since."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why there is no score, by task or by `task/metric`."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -46,7 +49,7 @@ def points_folder(key: str) -> str:
 def write_point(store: Store, key: str, point: Point) -> None:
     """Visible once it is whole; named like the checkpoint."""
     name = point.checkpoint.rsplit("/", 1)[1]
-    store.write(f"{points_folder(key)}/{name}.json", json.dumps(asdict(point), indent=1, sort_keys=True).encode())
+    store.write(f"{points_folder(key)}/{name}.json", strict_json(asdict(point), indent=1, sort_keys=True).encode())
 
 
 @dataclass

@@ -9,6 +9,7 @@ from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain_jobs.evaluation.curvepage import curve_section
+from llmtrain_jobs.evaluation.finite import json_bytes, strict_json
 from llmtrain_jobs.evaluation.guessing import RANDOM
 from llmtrain_jobs.evaluation.page import page
 from llmtrain_jobs.evaluation.points import Point
@@ -79,14 +80,14 @@ def chance_of(results: Mapping[str, TaskResult]) -> dict[str, str]:
 def files_of(findings: Findings, config: StageConfig) -> dict[str, bytes]:
     """Files of the artifact by name."""
     results = results_of(findings, config)
-    files = {RESULTS: json.dumps(results, indent=1, sort_keys=True).encode()}
+    files = {RESULTS: strict_json(results, indent=1, sort_keys=True).encode()}
     for folder, found in (("samples", findings.own), ("reference-samples", findings.reference)):
         for name, result in found.items():
-            lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in result.samples)
-            files |= {f"{folder}/{name}.jsonl": lines.encode()} if lines else {}
+            lines = b"".join(json_bytes(sample) for sample in result.samples)
+            files |= {f"{folder}/{name}.jsonl": lines} if lines else {}
     files |= sheets(findings, config)
     if findings.curve:
-        files[CURVE] = json.dumps([asdict(point) for point in findings.curve], indent=1).encode()
+        files[CURVE] = strict_json([asdict(point) for point in findings.curve], indent=1).encode()
     drawn = curve_section(findings.curve, findings.own, config)
     files["report.html"] = page(results, findings.own, findings.baseline, config, drawn).encode()
     return files

@@ -32,6 +32,10 @@ class TaskResult:
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
     """Why there are no scores, where the manifest allows that."""
+    problem: str = ""
+    """Why there are no scores, where that is an error."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """By metric: why this one is not among the scores."""
 
     def to_dict(self) -> dict[str, Any]:
         """Without the samples, which have a file of their own."""
@@ -54,10 +58,13 @@ def combined(name: str, results: Sequence[TaskResult]) -> TaskResult:
     whole = TaskResult(name, count=total, few_shot=results[0].few_shot, primary=results[0].primary)
     whole.higher_is_better, whole.details = results[0].higher_is_better, results[0].details
     for metric in results[0].scores:
+        if not all(metric in result.scores for result in results):
+            continue
         whole.scores[metric] = sum(s * r.scores[metric] for s, r in zip(shares, results, strict=True))
         if all(metric in result.errors for result in results):
             squares = sum((s * r.errors[metric]) ** 2 for s, r in zip(shares, results, strict=True))
             whole.errors[metric] = squares**0.5
+    whole.left_out = {metric: why for result in results for metric, why in result.left_out.items()}
     whole.parts = {result.name: dict(result.scores) for result in results}
     whole.samples = [sample | {"part": result.name} for result in results for sample in result.samples]
     return whole

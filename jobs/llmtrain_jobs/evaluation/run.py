@@ -13,8 +13,11 @@ from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import EVALUATION_CODE, artifact_key
 from llmtrain.storage.store import Store, artifact_folder
+from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
+from llmtrain_jobs.evaluation.finite import REASON as NOT_FINITE
+from llmtrain_jobs.evaluation.finite import json_bytes, strict_json
 from llmtrain_jobs.evaluation.harness import run_named, run_parts
 from llmtrain_jobs.evaluation.heldout import Document, held_out_result, split_documents
 from llmtrain_jobs.evaluation.inputs import read_inputs
@@ -45,17 +48,22 @@ class Runner:
     judging: Judging
 
     def result(self, task: Task, subject: Subject) -> TaskResult:
-        """Stored, or computed and stored."""
+        """Stored, or computed and stored; a model without finite likelihoods has a result that says so."""
         key = self._key(task, subject)
         if self.store.manifest(KIND, key):
             return self._stored(key)
         subject.lm.cuts.take()
         subject.lm.seed = task.seed
-        found = self._compute(task, subject)
+        try:
+            found = self._compute(task, subject)
+        except StageError as error:
+            if error.reason != NOT_FINITE:
+                raise
+            return TaskResult(task.name, problem=f"`{task.name}`: {error.message}")
         cuts = subject.lm.cuts.take()
         found.cut_requests, found.cut_tokens = cuts.requests, cuts.tokens
-        samples = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in found.samples)
-        files = {RESULT: json.dumps(found.to_dict(), indent=1).encode(), SAMPLES: samples.encode()}
+        samples = b"".join(json_bytes(sample) for sample in found.samples)
+        files = {RESULT: strict_json(found.to_dict(), indent=1).encode(), SAMPLES: samples}
         self.store.complete(KIND, key, files, {"task": task.name})
         return found
 

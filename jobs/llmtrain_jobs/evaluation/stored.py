@@ -51,4 +51,14 @@ def bars_of(results: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> B
         Against.REFERENCE: results["referenceScores"],
         Against.BASELINE: baseline["scores"] if baseline else {},
     }
-    return Bars(results["scores"], others, frozenset(lower))
+    troubles = {
+        Against.REFERENCE: problems_of(results["reference"]),
+        Against.BASELINE: problems_of(baseline["tasks"]) if baseline else {},
+    }
+    return Bars(results["scores"], others, frozenset(lower), problems_of(tasks), troubles)
+
+
+def problems_of(tasks: Mapping[str, Any]) -> dict[str, str]:
+    """Why scores are missing, by task and by `task/metric`; what an earlier version stored says nothing of it."""
+    whole = {name: task["problem"] for name, task in tasks.items() if task.get("problem")}
+    return whole | {f"{n}/{m}": why for n, task in tasks.items() for m, why in task.get("left_out", {}).items()}

@@ -90,11 +90,15 @@ def centred(score: float, chance: float) -> float:
 
 
 def suite_result(suite: Suite, results: Mapping[str, TaskResult]) -> TaskResult:
-    """The suite's averages; a task that was skipped makes the suite skipped."""
+    """The suite's averages; a task that was skipped makes the suite skipped, one without a score leaves it without."""
     members = _members(suite, results)
+    broken = [name for name in members if name in results and results[name].problem]
     missing = [name for name in members if name not in results or results[name].skipped]
     found = TaskResult(suite.name, primary="centred", higher_is_better={"centred": True, "average": True})
     found.details = {"version": PRESETS[suite.preset].version if suite.preset else "own"}
+    if broken:
+        found.problem = f"`{suite.name}`: no scores of {', '.join(broken)}"
+        return found
     if missing:
         found.skipped = f"no scores of {', '.join(missing)}"
         return found

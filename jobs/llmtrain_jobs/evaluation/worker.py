@@ -58,9 +58,12 @@ def whole_cores(cpu: str) -> int:
 
 
 def load_tokenizer(config: StageConfig, store: Store) -> Tokenizer:
-    """The curated data set's tokenizer."""
+    """The curated data set's tokenizer. A file may say that texts are cut or filled up; what is measured is the whole."""
     folder = artifact_folder("curation", config.artifacts[Stage.CURATION])
-    return Tokenizer.from_str(store.read(f"{folder}/tokenizer.json").decode())
+    tokenizer = Tokenizer.from_str(store.read(f"{folder}/tokenizer.json").decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def load_state(config: StageConfig, store: Store) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Beside:
 
     def _bars(self, point: Point) -> Bars:
         others = {Against.CHANCE: point.chance, Against.BASELINE: self._baseline()}
-        return Bars(point.scores, others, frozenset(point.lower_is_better))
+        return Bars(point.scores, others, frozenset(point.lower_is_better), point.problems)
 
     def _baseline(self) -> dict[str, str]:
         wanted = any(requirement.no_worse_than is Against.BASELINE for requirement in self.requirements)

@@ -15,6 +15,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.adapter import DEFAULT_NEW_TOKENS, Cuts
 from llmtrain_jobs.evaluation.endpoints.client import Body, Client
+from llmtrain_jobs.evaluation.finite import check_finite
 from llmtrain_jobs.evaluation.generation import Prompt
 from llmtrain_jobs.evaluation.sampling import GREEDY, Sampling, sampling_of
 from llmtrain_jobs.evaluation.scoring import Answer
@@ -77,7 +78,9 @@ class EndpointModel(LM):
             for before, after in pairs
         ]
         answers = self.client.post_all("completions", bodies)
-        return [self._answer(found, *pair) for found, pair in zip(answers, pairs, strict=True)]
+        likelihoods = [self._answer(found, *pair) for found, pair in zip(answers, pairs, strict=True)]
+        check_finite((nats for nats, _ in likelihoods), f"log-likelihoods of {self.client.endpoint.base_url} are")
+        return likelihoods
 
     def _answer(self, found: Body, before: str, after: str) -> Answer:
         logs = self._choice(found).get("logprobs") or {}

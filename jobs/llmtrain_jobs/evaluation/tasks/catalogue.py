@@ -33,6 +33,8 @@ PUBLISHED = {
     TaskKind.LAMBADA: "lambada/lambada_openai.yaml",
     TaskKind.GSM8K: "gsm8k/gsm8k.yaml",
 }
+PUBLISHED_SHOTS = {TaskKind.GSM8K: 5}
+"""Solved examples that a published template shows where the manifest says nothing; none in the others."""
 MMLU_CLOZE = "mmlu/continuation/_continuation_template_yaml"
 MMLU_DESCRIPTION = "The following are multiple choice questions (with answers) about {}.\n\n"
 NER_TOKENS = 128
@@ -59,7 +61,33 @@ def parts_of(task: Task, docs: list[Fields], examples: list[Fields]) -> list[Par
     if task.task is TaskKind.MMLU:
         return _by_subject(task, docs, examples)
     config = _config(task) | ({} if task.few_shot is None else {"num_fewshot": task.few_shot})
-    return [_checked(Part(task.name, config, docs, examples, task.limit))]
+    return [Part(task.name, config, docs, examples, task.limit)]
+
+
+def check_examples(task: Task, docs: list[Fields], examples: list[Fields]) -> None:
+    """There are enough rows for the examples that each question shows; raises bad input that says how many there are."""
+    asked = docs[: task.limit] if task.limit else docs
+    shots = PUBLISHED_SHOTS.get(task.task, 0) if task.few_shot is None and task.task else task.few_shot or 0
+    if task.task is not TaskKind.MMLU:
+        _check_enough(task.name, shots, docs, examples)
+        return
+    for subject in sorted({doc["subject"] for doc in asked}):
+        _check_enough(f"{task.name}_{subject}", shots, _about(subject, docs), _about(subject, examples))
+
+
+def _about(subject: str, rows: list[Fields]) -> list[Fields]:
+    return [row for row in rows if row["subject"] == subject]
+
+
+def _check_enough(name: str, shots: int, docs: list[Fields], examples: list[Fields]) -> None:
+    # A row that equals the one that is asked is no example of another.
+    there = len({json.dumps(row, sort_keys=True) for row in examples or docs}) - (0 if examples else 1)
+    if shots > there:
+        raise bad_input(
+            f"`{name}`: `fewShot` is {shots}, but there are {there} other rows to draw examples from; lower it or set "
+            "`fewShotFile`",
+            "TooFewExamples",
+        )
 
 
 def _config(task: Task) -> dict[str, Any]:
@@ -115,7 +143,7 @@ def own(template: Template) -> dict[str, Any]:
     # The harness puts no delimiter before a continuation that it scores, so it belongs to the target.
     target = partial(_delimited, template.delimiter)
     listed = [
-        {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+        {"metric": "perplexity", "aggregation": metrics.perplexity, "higher_is_better": False},
         {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
     ]
     return shown | {"output_type": "loglikelihood", "doc_to_text": "query", "doc_to_target": target,
@@ -141,23 +169,8 @@ def _by_subject(task: Task, docs: list[Fields], examples: list[Fields]) -> list[
     config.pop("fewshot_split", None)
     parts = []
     for subject in sorted({doc["subject"] for doc in asked}):
-        here = [doc for doc in docs if doc["subject"] == subject]
-        shots = [doc for doc in examples if doc["subject"] == subject]
+        here, shots = _about(subject, docs), _about(subject, examples)
         limit = sum(doc["subject"] == subject for doc in asked)
         told = {"description": MMLU_DESCRIPTION.format(subject.replace("_", " ")), "num_fewshot": task.few_shot or 0}
-        parts.append(_checked(Part(f"{task.name}_{subject}", config | told, here, shots, limit)))
+        parts.append(Part(f"{task.name}_{subject}", config | told, here, shots, limit))
     return parts
-
-
-def _checked(part: Part) -> Part:
-    """There are enough rows for the examples that each question shows."""
-    shots = int(part.config.get("num_fewshot") or 0)
-    # A row that equals the one that is asked is no example of another.
-    there = len({json.dumps(row, sort_keys=True) for row in part.examples or part.docs}) - (0 if part.examples else 1)
-    if shots > there:
-        raise bad_input(
-            f"`{part.name}`: `fewShot` is {shots}, but there are {there} other rows to draw examples from; lower it or set "
-            "`fewShotFile`",
-            "TooFewExamples",
-        )
-    return part

@@ -62,8 +62,13 @@ def ner(row: Fields) -> Fields:
         if not isinstance(entity, dict) or entity.get("type") not in ENTITY_KINDS:
             raise RowError(f"`entities[].type` must be one of {', '.join(ENTITY_KINDS)}")
         listed.append(f"{text(entity, 'text')} ({entity['type']})")
-    query = f"{text(row, 'sentence')}\nQuestion: which named entities are there?\nAnswer:"
-    return {"query": query, "target": ", ".join(listed) or "none"}
+    query, target = (
+        f"{text(row, 'sentence')}\nQuestion: which named entities are there?\nAnswer:",
+        ", ".join(listed) or "none",
+    )
+    if not all(name for name, _ in entities_of(target)):
+        raise RowError("`entities[].text` must not end in brackets: an entity is written as `text (TYPE)`")
+    return {"query": query, "target": target}
 
 
 ENTITY = re.compile(r"([^,()]+)\((PER|LOC|ORG|MISC)\)")

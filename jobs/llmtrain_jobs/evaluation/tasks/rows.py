@@ -1,13 +1,16 @@
 """Rows of JSON lines, and how a row that is not what a task needs is told."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from llmtrain_jobs.errors import StageError, bad_input
+from llmtrain_jobs.evaluation.finite import is_whole
 
 Fields = dict[str, Any]
 SHOWN_PROBLEMS = 3
+DIGITS = re.compile(r"[ \t]*[0-9]{1,9}[ \t]*")
 T = TypeVar("T")
 
 
@@ -17,7 +20,7 @@ class RowError(Exception):
 
 def read_rows(file: str, lines: Iterable[bytes]) -> list[Fields]:
     """Objects of a JSON lines file; blank lines are passed over."""
-    return check_rows(file, enumerate(lines, start=1), _parse)
+    return [row for _, row in rows_of(file, lines)]
 
 
 def check_rows(file: str, rows: Iterable[tuple[int, Any]], convert: Callable[[Any], T | None]) -> list[T]:
@@ -40,6 +43,16 @@ def check_rows(file: str, rows: Iterable[tuple[int, Any]], convert: Callable[[An
     return good
 
 
+def rows_of(file: str, lines: Iterable[bytes]) -> list[tuple[int, Fields]]:
+    """Objects of a JSON lines file with the numbers of their lines; blank lines are passed over."""
+
+    def numbered(line: tuple[int, bytes]) -> tuple[int, Fields] | None:
+        row = _parse(line[1])
+        return None if row is None else (line[0], row)
+
+    return check_rows(file, ((number, (number, line)) for number, line in enumerate(lines, start=1)), numbered)
+
+
 def malformed(file: str, problem: str) -> StageError:
     """The file is at fault."""
     return bad_input(f"`{file}`: {problem}", "MalformedTaskFile")
@@ -49,19 +62,34 @@ def _parse(line: bytes) -> Fields | None:
     if not line.strip():
         return None
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        row = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise RowError(f"is no JSON ({error})") from error
     if not isinstance(row, dict):
         raise RowError("must be a JSON object")
     return row
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no value of JSON")
+
+
 def text(row: Fields, field: str) -> str:
     """A text that is not empty."""
-    value = row.get(field)
+    return filled(row.get(field), field)
+
+
+def filled(value: Any, field: str) -> str:
+    """A text that is not empty, and that UTF-8 can write."""
     if not isinstance(value, str) or not value.strip():
         raise RowError(f"`{field}` must be a text that is not empty")
+    return encodable(value, field)
+
+
+def encodable(value: str, field: str) -> str:
+    """A text that UTF-8 can write."""
+    if not is_whole(value):
+        raise RowError(f"`{field}` has half of a surrogate pair, which is no character")
     return value
 
 
@@ -76,12 +104,12 @@ def check_choices(value: Any, field: str, least: int = 2) -> list[str]:
         raise RowError(f"`{field}` must be a list of at least {least} texts")
     if not all(isinstance(choice, str) and choice.strip() for choice in value):
         raise RowError(f"`{field}` has an entry that is empty or no text")
-    return list(value)
+    return [encodable(choice, field) for choice in value]
 
 
 def index(value: Any, field: str, count: int) -> int:
-    """An index into `count` entries, as a number or its digits."""
-    number = int(value) if isinstance(value, str) and value.strip().isdigit() else value
+    """An index into `count` entries, as a number or its digits, 0 to 9."""
+    number = int(value) if isinstance(value, str) and DIGITS.fullmatch(value) else value
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < count:
         raise RowError(f"`{field}` is {value!r}; it must be an index from 0 to {count - 1}")
     return number

@@ -1,17 +1,21 @@
 """Rows of known benchmarks in the schema that their publishers use, which the harness' own templates read.
 
-The files of MosaicML's eval gauntlet (query, choices, gold and the like) are brought into that schema; what is in it
-already is checked and left as it is. Every function takes a row and returns one, or raises `RowError`.
+The files of MosaicML's eval gauntlet (query, choices, gold and the like) are brought into that schema. Every function
+takes a row and returns one, or raises `RowError`. A row that is returned has what the template reads and nothing else,
+each field in one type, so that no row is met later that the harness cannot put beside the others or fill in.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from llmtrain.api.evaluationtasks import TaskKind
-from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_choices, index, text, texts
+from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_choices, encodable, filled, index, text, texts
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+NUMBER = re.compile(r"#### -?[.,]?[0-9][0-9.,]*\Z")
+"""How GSM8K's answers end; the harness looks for the same."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,26 @@ def _labelled(choices: list[str], gold: int) -> Fields:
 
 
 def _check_labelled(row: Fields, question: str) -> Fields:
-    text(row, question)
     choices = row.get("choices")
     if not isinstance(choices, dict):
         raise RowError("`choices` must be an object with `text` and `label`")
-    count = len(check_choices(choices.get("text"), "choices.text"))
-    labels = check_choices(choices.get("label"), "choices.label")
-    if len(labels) != count or str(row.get("answerKey", "")).strip() not in labels:
+    shown = check_choices(choices.get("text"), "choices.text")
+    labels = [label.strip() for label in check_choices(_as_texts(choices.get("label")), "choices.label")]
+    key = str(_as_text(row.get("answerKey"))).strip()
+    if len(set(labels)) != len(shown) or len(labels) != len(shown):
+        raise RowError("`choices.label` must have a label of its own for each of `choices.text`")
+    if key not in labels:
         raise RowError(f"`answerKey` is {row.get('answerKey')!r}; it must be one of `choices.label`")
-    return row
+    return {question: text(row, question), "choices": {"text": shown, "label": labels}, "answerKey": key}
+
+
+def _as_texts(value: Any) -> Any:
+    return [_as_text(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _as_text(value: Any) -> Any:
+    """A label that was written as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def arc(row: Fields) -> Fields:
@@ -96,6 +111,8 @@ def boolq(row: Fields) -> Fields:
     }
 
 
+STAGE_MARK = re.compile(r"\[.*?\]")
+"""What the harness takes out of HellaSwag's endings."""
 CONNECTORS = {"because": "cause", "therefore": "effect"}
 
 
@@ -122,6 +139,8 @@ def winogrande(row: Fields) -> Fields:
     fields = {name: text(row, name) for name in ("sentence", "option1", "option2")}
     if "_" not in fields["sentence"] or str(row.get("answer")) not in ("1", "2"):
         raise RowError("`sentence` must have a _ and `answer` be 1 or 2")
+    if not fields["sentence"].split("_", 1)[1].strip():
+        raise RowError("`sentence` must go on after the _: the harness scores what follows")
     return fields | {"answer": str(row["answer"])}
 
 
@@ -150,8 +169,10 @@ def hellaswag(row: Fields) -> Fields:
     if not isinstance(row.get("ctx_b"), str):
         raise RowError("`ctx_b` must be a text")
     endings = texts(row, "endings")
+    if not all(STAGE_MARK.sub("", ending).strip() for ending in endings):
+        raise RowError("`endings` has an entry that is nothing but marks in brackets, which are not shown")
     return fields | {
-        "ctx_b": row["ctx_b"],
+        "ctx_b": encodable(row["ctx_b"], "ctx_b"),
         "endings": endings,
         "label": str(index(row.get("label"), "label", len(endings))),
     }
@@ -162,7 +183,7 @@ def mmlu(row: Fields) -> Fields:
     choices = texts(row, "choices")
     if len(choices) != 4:
         raise RowError("`choices` must have 4 entries")
-    subject = str(row.get("subject") or "general_knowledge")
+    subject = filled(_as_text(row.get("subject")) or "general_knowledge", "subject")
     return {"question": text(row, "question"), "subject": subject, "choices": choices,
             "answer": index(row.get("answer"), "answer", 4)}  # fmt: skip
 
@@ -182,30 +203,36 @@ def _targets(row: Fields, field: str, one: bool) -> Fields:
     if not isinstance(given, dict):
         raise RowError(f"`{field}` must be an object with `choices` and `labels`")
     choices, labels = check_choices(given.get("choices"), f"{field}.choices"), given.get("labels")
-    if not isinstance(labels, list) or len(labels) != len(choices) or not set(labels) <= {0, 1} or 1 not in labels:
+    marked = isinstance(labels, list) and all(isinstance(mark, int) and mark in (0, 1) for mark in labels)
+    if not isinstance(labels, list) or not marked or len(labels) != len(choices) or 1 not in labels:
         raise RowError(f"`{field}.labels` must have a 0 or 1 for each choice, and at least one 1")
     if one and (labels[0] != 1 or sum(labels) != 1):
         raise RowError(f"`{field}.labels` must mark the first choice, and no other, as true")
-    return {"choices": choices, "labels": list(labels)}
+    return {"choices": choices, "labels": [int(mark) for mark in labels]}
 
 
 def lambada(row: Fields) -> Fields:
     """text, whose last word is predicted."""
     if "continuation" in row:
         return {"text": f"{text(row, 'context').rstrip()} {text(row, 'continuation').strip()}"}
-    if " " not in text(row, "text").strip():
+    whole = text(row, "text").strip()
+    if " " not in whole:
         raise RowError("`text` must have at least two words")
-    return {"text": row["text"]}
+    return {"text": whole}
 
 
 def gsm8k(row: Fields) -> Fields:
     """question, answer with `#### number` at its end."""
     if "context" in row:
-        thought = text(row, "chain_of_thought").rstrip()
-        return {"question": text(row, "context"), "answer": f"{thought}\n#### {str(row.get('answer', '')).strip()}"}
-    if "####" not in text(row, "answer"):
-        raise RowError("`answer` must end with #### and the number")
-    return {"question": text(row, "question"), "answer": row["answer"]}
+        thought, number = text(row, "chain_of_thought").rstrip(), str(_as_text(row.get("answer"))).strip()
+        return {"question": text(row, "context"), "answer": _ends_in_number(f"{thought}\n#### {number}")}
+    return {"question": text(row, "question"), "answer": _ends_in_number(text(row, "answer"))}
+
+
+def _ends_in_number(answer: str) -> str:
+    if not NUMBER.search(answer.rstrip()):
+        raise RowError("`answer` must end with ####, a blank and the number in digits from 0 to 9")
+    return answer.rstrip()
 
 
 SHAPES: dict[TaskKind, Callable[[Fields], Fields]] = {

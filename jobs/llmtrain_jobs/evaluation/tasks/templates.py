@@ -9,8 +9,18 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmtrain.api.evaluationtasks import Template, TemplateKind
 from llmtrain_jobs.errors import bad_input
-from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_choices, index
+from llmtrain_jobs.evaluation.tasks.metrics import ROUGE, words
+from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_choices, encodable, index
 
+UNRENDERED = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 
 
@@ -29,7 +39,7 @@ class Renderer:
         """The template's text for a row."""
         try:
             return self.template.render(row)
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        except UNRENDERED as error:
             raise RowError(f"`{self.field}` cannot be rendered: {error}") from error
 
     def value(self, row: Fields) -> Any:
@@ -46,7 +56,8 @@ def converter(template: Template, field: str) -> Callable[[Fields], Fields]:
     prompt = Renderer(f"{field}.prompt", template.prompt)
     answer = Renderer(f"{field}.answer", template.answer)
     if template.kind is not TemplateKind.MULTIPLE_CHOICE:
-        return lambda row: {"query": _filled(prompt, row), "target": _filled(answer, row)}
+        by_words = template.kind is TemplateKind.GENERATION and any(metric in ROUGE for metric in template.metrics)
+        return lambda row: {"query": _filled(prompt, row), "target": _expected(answer, row, by_words)}
     choices = Renderer(f"{field}.choices", template.choices)
     return lambda row: _choice_row(prompt, choices, answer, row)
 
@@ -55,6 +66,13 @@ def _filled(renderer: Renderer, row: Fields) -> str:
     text = renderer.text(row)
     if not text.strip():
         raise RowError(f"`{renderer.field}` is empty")
+    return encodable(text, renderer.field)
+
+
+def _expected(renderer: Renderer, row: Fields, by_words: bool) -> str:
+    text = _filled(renderer, row)
+    if by_words and not words(text):
+        raise RowError(f"`{renderer.field}` has no word, so that ROUGE is 0 whatever is written")
     return text
 
 
@@ -62,5 +80,6 @@ def _choice_row(prompt: Renderer, choices: Renderer, answer: Renderer, row: Fiel
     query, listed = _filled(prompt, row), choices.value(row)
     options = check_choices([str(entry) for entry in listed] if isinstance(listed, list) else listed, choices.field)
     given = answer.text(row).strip()
-    gold = options.index(given) if given in options else index(given, answer.field, len(options))
+    written = [option.strip() for option in options]
+    gold = written.index(given) if given in written else index(given, answer.field, len(options))
     return {"query": query, "choices": options, "gold": gold}

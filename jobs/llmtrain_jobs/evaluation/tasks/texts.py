@@ -2,17 +2,25 @@
 
 import hashlib
 import json
-from pathlib import PurePosixPath
 
+from llmtrain.api.curation import Source, SourceFormat
 from llmtrain.api.evaluation import Task
 from llmtrain.api.evaluationtasks import Perplexity
 from llmtrain.storage.store import Store
+from llmtrain_jobs.curation.reading.formats import format_of, records
+from llmtrain_jobs.curation.reading.opened import Part as Stretch
+from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.evaluation.tasks.catalogue import Part
-from llmtrain_jobs.evaluation.tasks.rows import Fields, check_rows, malformed, read_rows, text
+from llmtrain_jobs.evaluation.tasks.metrics import weighted_perplexity
+from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_rows, encodable
 
+LONGEST_BYTES = 1 << 26
+"""Of one document."""
+PAGES = (SourceFormat.WARC, SourceFormat.WET, SourceFormat.HTML)
+"""Nobody chose these one by one: a page without a text is passed over."""
 METRICS = [
-    {"metric": "word_perplexity", "aggregation": "weighted_perplexity", "higher_is_better": False},
-    {"metric": "byte_perplexity", "aggregation": "weighted_perplexity", "higher_is_better": False},
+    {"metric": "word_perplexity", "aggregation": weighted_perplexity, "higher_is_better": False},
+    {"metric": "byte_perplexity", "aggregation": weighted_perplexity, "higher_is_better": False},
     {"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False},
 ]
 
@@ -27,15 +35,18 @@ def text_part(task: Task, perplexity: Perplexity, store: Store) -> Part:
 
 
 def documents(store: Store, file: str, field: str) -> list[Fields]:
-    """Each row's text, or the whole of a file that is no JSON lines."""
-    with store.open(file) as lines:
-        if PurePosixPath(file).suffix in (".jsonl", ".json"):
-            rows = read_rows(file, lines)
-            return check_rows(file, enumerate(rows, start=1), lambda row: {"text": text(row, field)})
-        try:
-            whole = lines.read().decode()
-        except UnicodeDecodeError as error:
-            raise malformed(file, f"is no UTF-8 ({error})") from error
-    if not whole.strip():
-        raise malformed(file, "it is empty")
-    return [{"text": whole}]
+    """Each document of a file as curation reads it, whatever its format and compression; raises bad input for one that
+    it cannot read."""
+    source = Source(name="perplexity", path=file, text_field=field)
+    pages = format_of(source, file) in PAGES
+    with store.open(file) as raw:
+        found = ((record.number, record) for record in records(raw, source, Stretch(0, 0, file), LONGEST_BYTES))
+        return check_rows(file, found, lambda record: _document(record, field, pages))
+
+
+def _document(record: Record, field: str, is_page: bool) -> Fields | None:
+    if is_page and record.readable:
+        return None
+    if record.problem:
+        raise RowError(record.problem)
+    return {"text": encodable(record.text, field)} if record.text.strip() else None
