@@ -40,6 +40,10 @@ class Wire(BaseModel):
 class Model(Wire):
     """Base of what people write. Rules across fields are the CRD's, asked by the apiserver and, without one, by `admission`."""
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself, for it is frozen: a manifest that leaves parts out shares their defaults, of which each had a copy of its own."""
+        return self
+
 
 DecimalString = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=24)]
 """A decimal that is not negative, as a string: "3.99"."""

@@ -114,8 +114,9 @@ def in_order(pod: Pod) -> bool:
 
     Every pod is asked at every look, and nearly all say yes: the API writes times so that they sort as text.
     """
-    texts, latest = _texts(pod, ("startedAt", "finishedAt")), _reported(pod)
-    if not texts or latest is None or max(texts) > latest:
+    texts = _texts(pod, ("startedAt", "finishedAt"))
+    latest = _reported(pod) if texts else None
+    if latest is None or max(texts) > latest:
         return not texts
     for condition in pod["status"].get("conditions", ()):
         if condition["type"] == "PodScheduled":
@@ -130,6 +131,7 @@ def _texts(pod: Pod, keys: tuple[str, ...]) -> list[str]:
     for containers in ("initContainerStatuses", "containerStatuses"):
         for one in status.get(containers) or ():
             for when in ("state", "lastState"):
-                for run in (one.get(when) or {}).values():
-                    found += [run.get(key) for key in keys]
+                runs = one.get(when)
+                if runs:
+                    found += [run[key] for run in runs.values() for key in keys if key in run]
     return [text for text in found if text]

@@ -26,7 +26,8 @@ CERTAIN = tuple(kind for kind in WASTE if kind not in ("starting", "minimum"))
 class Told(NamedTuple):
     """Microdollars of waste by kind, and joules: plain numbers, for this is worked out for every pod at every look."""
 
-    waste: Mapping[str, int]
+    waste: dict[str, int]
+    """Less kinds of which there is none."""
     energy_joules: int
 
 
@@ -62,15 +63,21 @@ def key_of(item: Amounts | Counted) -> Key:
     return item.stage, item.role, item.plan, item.tenure
 
 
-def _worth(parts: Mapping[str, int], hour: int) -> Mapping[str, int]:
+def _worth(parts: Mapping[str, int], hour: int) -> dict[str, int]:
     """Price of each part that is certain, microdollars, less the half that rounding the whole bill may take."""
-    return {kind: max(0, (2 * parts[kind] * hour - 3600) // 7200) for kind in CERTAIN}
+    return {kind: max(0, (2 * parts[kind] * hour - 3600) // 7200) for kind in CERTAIN if parts[kind]}
 
 
 def _add(sums: dict[Key, Told], item: Amounts, more: Told) -> None:
-    there = sums.get(key_of(item), Told({}, 0))
-    parts = {kind: there.waste.get(kind, 0) + more.waste.get(kind, 0) for kind in KINDS}
-    sums[key_of(item)] = Told(parts, there.energy_joules + more.energy_joules)
+    key = key_of(item)
+    there = sums.get(key)
+    if there is None:
+        sums[key] = more
+        return
+    for kind, micro in more.waste.items():
+        there.waste[kind] = there.waste.get(kind, 0) + micro
+    if more.energy_joules:
+        sums[key] = Told(there.waste, there.energy_joules + more.energy_joules)
 
 
 def _raise(sums: dict[Key, Told], before: Counted) -> None:

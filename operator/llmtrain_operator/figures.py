@@ -156,28 +156,21 @@ def figures(status: JobStatus, created: str = "") -> Figures:
 def bill(status: JobStatus, created: str = "") -> Bill:
     """The job's amounts."""
     starts = stage_starts(status)
-    pods = tuple(
-        PodTotal(
-            mark.uid,
-            _labels(mark),
-            Total(mark.pod_seconds, mark.accelerator_seconds, mark.cost_micro_usd),
-            parts_of_mark(mark, starts.get(mark.stage.value, created)),
-        )
-        for mark in status.ledger.high_water
-    )
-    months = months_of_status(status, created, (pod.months for pod in pods))
-    return Bill(totals(status), pods, tuple(status.ledger.settled), months)
-
-
-def totals(status: JobStatus) -> dict[LabelSet, Total]:
-    """Amounts by (stage, role, plan, tenure); zero for what has no pod yet."""
-    result = {labels: Total() for labels in expected(status)}
-    items: list[Amounts] = [*status.ledger.entries, *status.ledger.high_water]
-    for item in items:
-        result.setdefault(_labels(item), Total()).add(item)
+    sums = {labels: Total() for labels in expected(status)}
+    known = {labels: labels for labels in sums}
+    for entry in status.ledger.entries:
+        sums.setdefault(_labels(entry), Total()).add(entry)
+    pods = []
+    for mark in status.ledger.high_water:
+        # One set of labels for the pods of a role, of which there may be hundreds.
+        labels = known.setdefault(found := _labels(mark), found)
+        owed = Total(mark.pod_seconds, mark.accelerator_seconds, mark.cost_micro_usd)
+        sums.setdefault(labels, Total()).add(owed)
+        pods.append(PodTotal(mark.uid, labels, owed, parts_of_mark(mark, starts.get(mark.stage.value, created))))
     for told in status.ledger.counted:
-        result.setdefault(_labels(told), Total()).energy_joules = told.energy_joules
-    return result
+        sums.setdefault(_labels(told), Total()).energy_joules = told.energy_joules
+    months = months_of_status(status, created, (pod.months for pod in pods))
+    return Bill(sums, tuple(pods), tuple(status.ledger.settled), months)
 
 
 def expected(status: JobStatus) -> Iterable[LabelSet]:

@@ -75,11 +75,12 @@ def forecast_status(turn: Turn, estimate: Estimate) -> JobForecast:
     """What the bill will be, narrowed by the measured speed of the running stage."""
     running = next((s for s in turn.status.stages if s.state is StageState.RUNNING), None)
     later = [s for s in turn.status.stages if s is not running and not _is_done(s)]
+    left = [_left_hours(turn, estimate, s) for s in later]
     found = forecast(
         cost_now_micro_usd(turn.status.ledger) / MICRO,
         _running(turn, estimate, running) if running else None,
-        [_left_usd(turn, estimate, s) for s in later],
-        [_left_hours(turn, estimate, s) for s in later],
+        [_left_usd(turn, estimate, s, hours) for s, hours in zip(later, left, strict=True)],
+        left,
     )
     return _told(turn, found).model_copy(update={"storage_usd": _storage_usd(turn, estimate)})
 
@@ -172,15 +173,15 @@ def _left_hours(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
     return remaining_hours(Running(found.hours, share_done(stage) or 0.0, 1.0, 0.0, 0.0, seen))
 
 
-def _left_usd(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:
-    """Of a stage that has no cluster: at least what its next one is billed for so long, by its plans' minimums; no more where its speed
-    is known.
+def _left_usd(turn: Turn, estimate: Estimate, stage: StageStatus, hours: Range) -> Range:
+    """Of a stage that has no cluster: at least what its next one is billed for so many hours, by its plans' minimums; no more where its
+    speed is known.
     """
     found = estimate.stage(stage.name.value)
     if found is None:
         return ZERO
     prices = cluster_prices(turn, stage) + evaluator_prices(turn, stage, evaluator_count(turn.spec, stage.name))
-    least = _left_hours(turn, estimate, stage).map(partial(_usd, _alike(prices)))
+    least = hours.map(partial(_usd, _alike(prices)))
     if prices and measured(stage, turn.now) is not None:
         return least
     usd = found.usd.scaled(share_left(stage))

@@ -1,7 +1,6 @@
 """The only place that knows what things are called: objects, labels, annotations, finalizers."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -119,15 +118,17 @@ class PodName:
     index: int = 0
     incarnation: int = 1
 
-    def labels(self, uid: str) -> Mapping[str, str]:
+    def labels(self, uid: str) -> dict[str, str]:
         """Our labels of this pod of the job with this uid, those by which it is found."""
-        return _labels(self, uid)
-
-
-@lru_cache(maxsize=KNOWN_NAMES)
-def _labels(pod: PodName, uid: str) -> Mapping[str, str]:
-    all_labels = Attempt(pod.job, "", uid, pod.stage, pod.attempt).labels(pod.role, pod.index, pod.incarnation)
-    return {key: value for key, value in all_labels.items() if key.startswith(GROUP)}
+        return {
+            LABEL_JOB: self.job,
+            LABEL_JOB_UID: uid,
+            LABEL_STAGE: self.stage.value,
+            LABEL_ATTEMPT: str(self.attempt),
+            LABEL_ROLE: self.role,
+            LABEL_INDEX: str(self.index),
+            LABEL_INCARNATION: str(self.incarnation),
+        }
 
 
 @lru_cache(maxsize=KNOWN_NAMES)

@@ -70,8 +70,8 @@ class PodState:
     """Parts of it that do not fit, and were left out of `raw`."""
     mislabelled: bool = False
     """Somebody has edited the labels by which it is found; those in `raw` are the right ones."""
-    _spans: dict[tuple[Node | None, datetime], Interval] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _spans: list[tuple[Node | None, datetime, Interval]] = field(
+        default_factory=list, init=False, repr=False, compare=False
     )
 
     @property
@@ -180,7 +180,7 @@ class PodState:
         """Address, once it has one."""
         return str(self.raw.get("status", {}).get("podIP", ""))
 
-    @property
+    @cached_property
     def node(self) -> str:
         """The node that it is bound to."""
         return str(self.raw["spec"].get("nodeName", ""))
@@ -259,10 +259,13 @@ class PodState:
 
     def span(self, nodes: Mapping[str, Node], now: datetime) -> Interval:
         """Its billed interval at `now`, worked out once: a dozen parts of a decision ask it of each pod of what may be hundreds."""
-        asked = (nodes.get(self.node), now)
-        if asked not in self._spans:
-            self._spans[asked] = interval(self.raw, nodes, now)
-        return self._spans[asked]
+        node = nodes.get(self.node)
+        for known, time, span in self._spans:
+            if known is node and time == now:
+                return span
+        span = interval(self.raw, nodes, now)
+        self._spans.append((node, now, span))
+        return span
 
     @property
     def waiting(self) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from llmtrain.api.base import parse_quantity
 from llmtrain.api.cluster import PodResources
 from llmtrain.api.plan import Owned, PlanSpec
+from llmtrain.api.status import RolePrice
 from llmtrain.cost.money import format_usd, micro_usd
 from llmtrain.cost.owned import OwnedInputs, owned_cost
 from llmtrain_operator.digest import digest_of
@@ -37,6 +38,11 @@ class Plan:
     def text(self) -> str:
         """Its spec as JSON."""
         return self.spec.model_dump_json()
+
+    @cached_property
+    def known_prices(self) -> dict[tuple[str, str, str, int], RolePrice]:
+        """What pods on it cost, as far as it was worked out; by role, cores, memory and accelerators."""
+        return {}
 
     @cached_property
     def placed(self) -> str:

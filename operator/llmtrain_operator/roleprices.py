@@ -11,9 +11,21 @@ from llmtrain.api.status import HighWater, RolePrice, StageStatus
 from llmtrain_operator.power import Power, pod_power
 from llmtrain_operator.pricing import Plan, Price, pod_price
 
+KNOWN_SIZES = 256
+"""Of pods on one version of a plan."""
+
 
 def role_price(role: str, plan: Plan, size: PodResources, accelerators: int) -> RolePrice:
-    """Of one pod of this size on the plan, as it is now."""
+    """Of one pod of this size on the plan, as it is now: worked out once a version, for every turn asks for it."""
+    known, asked = plan.known_prices, (role, size.cpu, size.memory, accelerators)
+    if asked not in known:
+        if len(known) >= KNOWN_SIZES:
+            known.clear()
+        known[asked] = _role_price(role, plan, size, accelerators)
+    return known[asked].model_copy()
+
+
+def _role_price(role: str, plan: Plan, size: PodResources, accelerators: int) -> RolePrice:
     price, power = pod_price(plan, size.cpu, size.memory, accelerators), pod_power(plan.spec, accelerators)
     return RolePrice(
         role=role,

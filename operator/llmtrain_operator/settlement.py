@@ -74,7 +74,7 @@ def settle(
             _book(entries, waste, parts, pod.node, cause)
             settled.append(pod.uid)
         else:
-            marks[pod.uid] = raised(before, mark_of(pod, span, now, nodes))
+            marks[pod.uid] = grown(before, pod, span, now, nodes) if before else mark_of(pod, span, now, nodes)
     for uid in [uid for uid in marks if uid not in alive]:
         _book(entries, waste, vanished_entries(marks.pop(uid), now), "", _unseen(VANISHED))
     after = ledger.model_copy(update=waste.update())
@@ -181,6 +181,36 @@ def mark_of(pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, No
     )
 
 
+def grown(before: HighWater, pod: PodState, span: Interval, now: datetime, nodes: Mapping[str, Node]) -> HighWater:
+    """The mark of a pod that has one. It never falls, so counters do not either, whatever a clock does."""
+    if not _has_terms(before, pod):
+        return raised(before, mark_of(pod, span, now, nodes))
+    seconds = min(span.seconds, certain_seconds(pod.raw, span.start, now, nodes))
+    start = before.start_time or (format_time(span.start) if span.start else None)
+    changes: dict[str, object] = {
+        "alive_seconds": max(before.alive_seconds, span.seconds),
+        "doubted": before.doubted or bool(pod.doubt),
+        "ended": span.final,
+        "start_time": start,
+    }
+    if seconds >= before.pod_seconds:
+        billed = billed_seconds(seconds, before.increment_seconds, before.minimum_seconds)
+        changes |= _amounts(seconds, billed, before.accelerators, before.micro_usd_per_hour)
+    return before.model_copy(update=changes)
+
+
+def _has_terms(mark: HighWater, pod: PodState) -> bool:
+    """The mark says who the pod is and what it costs: nearly always, for the price of a pod is what its mark says."""
+    price = pod.price
+    return (
+        mark.role == pod.role
+        and mark.stage.value == pod.stage
+        and (mark.plan, mark.tenure) == (price.plan, price.tenure)
+        and (mark.micro_usd_per_hour, mark.accelerators) == (price.microUsdPerHour, pod.accelerators)
+        and (mark.increment_seconds, mark.minimum_seconds) == (price.incrementSeconds, price.minimumSeconds)
+    )
+
+
 def priced(mark: HighWater, seconds: int) -> HighWater:
     """The mark with the amounts of so many seconds."""
     billed = billed_seconds(seconds, mark.increment_seconds, mark.minimum_seconds)
@@ -196,10 +226,8 @@ def _amounts(seconds: int, billed: int, accelerators: int, hour: int) -> dict[st
     }
 
 
-def raised(before: HighWater | None, now: HighWater) -> HighWater:
-    """A high-water mark never falls, so counters do not either, whatever a clock does."""
-    if before is None:
-        return now
+def raised(before: HighWater, now: HighWater) -> HighWater:
+    """The higher of two marks of a pod."""
     alive = max(before.alive_seconds, now.alive_seconds)
     higher, doubted = before if before.pod_seconds > now.pod_seconds else now, before.doubted or now.doubted
     start = before.start_time or now.start_time

@@ -131,6 +131,9 @@ def _set_conditions(status: JobStatus, values: dict[str, tuple[str, str, str]], 
     before = {condition.type: condition for condition in status.conditions}
     for kind, (value, reason, message) in values.items():
         old = before.get(kind)
+        said = (value, reason, message[:4096], status.observed_generation)
+        if old and (old.status, old.reason, old.message, old.observed_generation) == said:
+            continue
         since = old.last_transition_time if old and old.status == value else stamp
         before[kind] = Condition(
             type=kind,

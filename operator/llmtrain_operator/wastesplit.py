@@ -7,7 +7,8 @@ beyond the pod's end is `minimum`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 from llmtrain.api.status import Phases, Split
 from llmtrain.ledger.goodput import KINDS
@@ -15,6 +16,9 @@ from llmtrain_operator.billing import Interval, deletion_time
 from llmtrain_operator.clocks import condition_time, parse_time
 from llmtrain_operator.containers import Pod, stage_status, terminated, told
 from llmtrain_operator.podstate import PodState
+
+PARTS = tuple(kind for kind in KINDS if kind != "minimum")
+"""Kinds of seconds in which there is a pod."""
 
 
 @dataclass
@@ -39,30 +43,34 @@ def parts_of(state: PodState, span: Interval, phases: Phases) -> dict[str, int]:
     """The seconds of its interval by kind, as plain numbers: they are asked for of every pod at every look."""
     if span.start is None:
         return {}
-    rest, pod = _Rest(span.seconds), state.raw
+    pod, stage = state.raw, stage_status(state.raw)
     wrong = state.correction(span.end)
-    started, off = _started(pod), wrong or timedelta(0)
-    begun = started + off if started else span.end
-    taken = condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod)
-    ready = min(begun, taken + off if taken else span.start)
+    started, taken = _started(stage), condition_time(pod, "PodReadyToStartContainers", "True") or _accepted(pod)
+    if wrong:
+        started, taken = started and started + wrong, taken and taken + wrong
+    begun = started or span.end
+    ready = min(begun, taken or span.start)
     # What a wrong clock says of the stage's end is not when the pod had nothing more to do.
-    own = None if wrong is not None else parse_time(terminated(stage_status(pod)).get("finishedAt"))
-    waiting = rest.take(_between(span.start, ready))
-    pulling = rest.take(_between(max(ready, span.start), begun))
-    stopping = rest.take(_between(max(begun, _stop_began(pod, span, phases, own)), span.end))
-    waiting += rest.take(_between(begun, parse_time(phases.complete_time) or begun))
-    working = rest.take(phases.working)
-    redone = rest.take(phases.redone)
-    checkpointing = rest.take(phases.checkpointing)
-    return {
-        "waiting": waiting,
-        "pulling": pulling,
-        "starting": rest.seconds,
-        "working": working,
-        "redone": redone,
-        "checkpointing": checkpointing,
-        "stopping": stopping,
-    }
+    own = None if wrong is not None else parse_time(terminated(stage).get("finishedAt"))
+    stop = _stop_began(pod, span, phases, own)
+    # In this order: each takes what the ones before it left.
+    wanted = (
+        ("waiting", _between(span.start, ready)),
+        ("pulling", _between(max(ready, span.start), begun)),
+        ("stopping", _between(max(begun, stop), span.end)),
+        ("waiting", _between(begun, parse_time(phases.complete_time) or begun)),
+        ("working", phases.working),
+        ("redone", phases.redone),
+        ("checkpointing", phases.checkpointing),
+    )
+    left, found = span.seconds, dict.fromkeys(PARTS, 0)
+    for kind, seconds in wanted:
+        if seconds > 0:
+            part = min(left, int(seconds))
+            found[kind] += part
+            left -= part
+    found["starting"] = left
+    return found
 
 
 def add(one: Split, other: Split) -> Split:
@@ -96,18 +104,18 @@ def money(split: Split, cost: int) -> Split:
     return Split(**shares)
 
 
-def seconds_of(split: Split) -> Mapping[str, int]:
+def seconds_of(split: Split) -> dict[str, int]:
     """The parts by name."""
     return {kind: getattr(split, kind) for kind in KINDS}
 
 
 def _between(begin: datetime, end: datetime) -> float:
-    return max(timedelta(0), end - begin).total_seconds()
+    return (end - begin).total_seconds() if end > begin else 0.0
 
 
-def _started(pod: Pod) -> datetime | None:
-    """When its stage started."""
-    times = (parse_time(run.get("startedAt")) for run in told(stage_status(pod)))
+def _started(stage: Mapping[str, Any]) -> datetime | None:
+    """When its stage's container started."""
+    times = (parse_time(run.get("startedAt")) for run in told(stage))
     return min((time for time in times if time is not None), default=None)
 
 

@@ -4,9 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from llmtrain_operator import roleprices
 from llmtrain_operator.priceannotation import annotated_power, annotated_price
+from llmtrain_operator.pricing import Plan, Price, pod_price
 from llmtrain_operator.recent import PLANS
 
+from llmtrain.api.cluster import PodResources
 from llmtrain.api.status import LedgerEntry
 from tests.unit.operator.scenario import GPU_PLAN, Scenario, recorded_micro_usd
 from tests.unit.operator.test_life_cycle import in_training, training
@@ -24,6 +27,10 @@ EDITS: dict[str, Any] = {
     "deep": "[" * 100_000,
     "empty": "",
 }
+
+
+def plan_of(spec: dict[str, Any]) -> Plan:
+    return Plan.read({"metadata": {"name": "gpu", "resourceVersion": "1"}, "spec": spec})
 
 
 def annotate(run: Scenario, text: str | None) -> None:
@@ -176,3 +183,27 @@ def test_a_price_annotation_is_read_within_bounds(text: str) -> None:
     assert found is None or 0 <= found.microUsdPerHour <= 10**11
     power = annotated_power({"metadata": {"annotations": {"llmtrain.dev/power": text}}})
     assert (power.load, power.idle) == (0, 0)
+
+
+def test_what_a_pod_costs_on_a_plan_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, size, asked = plan_of(GPU_PLAN), PodResources(cpu="2", memory="4Gi"), list[str]()
+
+    def counted(plan: Plan, cpu: str, memory: str, accelerators: int) -> Price:
+        asked.append(cpu)
+        return pod_price(plan, cpu, memory, accelerators)
+
+    monkeypatch.setattr(roleprices, "pod_price", counted)
+    first, second = (roleprices.role_price("worker", plan, size, 8) for _ in range(2))
+    second.micro_usd_per_hour = 1
+    assert first == roleprices.role_price("worker", plan, size, 8) != second
+    assert roleprices.role_price("worker", plan, size, 4) != first
+    assert asked == ["2", "2"]
+    other = plan_of(GPU_PLAN | {"rented": {"acceleratorHourUsd": "1"}})
+    assert roleprices.role_price("worker", other, size, 8).micro_usd_per_hour == 8_000_000
+
+
+def test_sizes_that_are_known_of_a_plan_are_bounded() -> None:
+    plan = plan_of(GPU_PLAN)
+    for cores in range(1, 600):
+        roleprices.role_price("worker", plan, PodResources(cpu=str(cores), memory="4Gi"), 0)
+    assert len(plan.known_prices) <= roleprices.KNOWN_SIZES
