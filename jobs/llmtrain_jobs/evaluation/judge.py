@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmtrain_jobs.evaluation.endpoints.client import Body, Client
+from llmtrain_jobs.evaluation.endpoints.client import Body, Client, first_choice
+from llmtrain_jobs.evaluation.finite import whole
 
 OURS, THEIRS, TIE, UNREAD = "ours", "theirs", "tie", "unread"
 PAIRWISE_SYSTEM = (
@@ -60,7 +61,7 @@ def compare(client: Client, rubric: str, pairs: Sequence[Pair]) -> list[Judgemen
     ]
     system = PAIRWISE_SYSTEM.format(rubric=rubric)
     bodies = [_body(system, f"Prompt:\n{p}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}") for p, a, b in orders]
-    replies = [_reply(answer) for answer in client.post_all("chat/completions", bodies)]
+    replies = client.post_all("chat/completions", bodies, _reply)
     return [_judgement(pair, replies[2 * i], replies[2 * i + 1]) for i, pair in enumerate(pairs)]
 
 
@@ -70,7 +71,7 @@ def grade(client: Client, rubric: str, answered: Sequence[Pair]) -> list[Judgeme
         _body(RUBRIC_SYSTEM.format(rubric=rubric), f"Prompt:\n{pair.prompt}\n\nAnswer:\n{pair.ours}")
         for pair in answered
     ]
-    replies = [_reply(answer) for answer in client.post_all("chat/completions", bodies)]
+    replies = client.post_all("chat/completions", bodies, _reply)
     return [_graded(pair, reply) for pair, reply in zip(answered, replies, strict=True)]
 
 
@@ -80,8 +81,7 @@ def _body(system: str, user: str) -> Body:
 
 
 def _reply(answer: Body) -> str:
-    choices = answer.get("choices") or [{}]
-    return str((choices[0].get("message") or {}).get("content") or "")
+    return whole(str((first_choice(answer).get("message") or {}).get("content") or ""))
 
 
 def verdict(reply: str) -> str:

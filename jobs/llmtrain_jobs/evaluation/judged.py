@@ -12,6 +12,7 @@ from llmtrain.api.evaluationtasks import JudgeMode, JudgeTask, Opponent
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
+from llmtrain_jobs.evaluation.endpoints.answers import Answers
 from llmtrain_jobs.evaluation.endpoints.client import Client
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
 from llmtrain_jobs.evaluation.generation import Prompt
@@ -34,6 +35,12 @@ class Judging:
         """What both were paid since they were connected, US dollars."""
         clients = [self.judge, self.reference.client if self.reference else None]
         return sum((client.usage.usd(client.endpoint) for client in clients if client is not None), Decimal(0))
+
+    def keep(self, answers: Answers | None) -> None:
+        """Where both keep what they are asked for now."""
+        for client in (self.judge, self.reference.client if self.reference else None):
+            if client is not None:
+                client.answers = answers
 
     def identity(self, task: Task) -> dict[str, Any]:
         """What a judged result depends on beside the task."""

@@ -15,6 +15,7 @@ from llmtrain.storage.keys import EVALUATION_CODE, artifact_key
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
+from llmtrain_jobs.evaluation.endpoints.answers import Answers
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
 from llmtrain_jobs.evaluation.finite import REASON as NOT_FINITE
 from llmtrain_jobs.evaluation.finite import json_bytes, strict_json
@@ -54,18 +55,28 @@ class Runner:
             return self._stored(key)
         subject.lm.cuts.take()
         subject.lm.seed = task.seed
+        answers = Answers(self.store, key)
+        self._keep(subject, answers)
         try:
             found = self._compute(task, subject)
         except StageError as error:
             if error.reason != NOT_FINITE:
                 raise
+            answers.clear()
             return TaskResult(task.name, problem=f"`{task.name}`: {error.message}")
         cuts = subject.lm.cuts.take()
         found.cut_requests, found.cut_tokens = cuts.requests, cuts.tokens
         samples = b"".join(json_bytes(sample) for sample in found.samples)
         files = {RESULT: strict_json(found.to_dict(), indent=1).encode(), SAMPLES: samples}
         self.store.complete(KIND, key, files, {"task": task.name})
+        answers.clear()
         return found
+
+    def _keep(self, subject: Subject, answers: Answers) -> None:
+        """What endpoints answer is kept until the task's result is."""
+        self.judging.keep(answers)
+        if isinstance(subject.lm, EndpointModel):
+            subject.lm.client.answers = answers
 
     def _stored(self, key: str) -> TaskResult:
         folder = artifact_folder(KIND, key)

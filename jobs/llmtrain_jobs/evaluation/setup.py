@@ -17,6 +17,7 @@ from llmtrain_jobs.evaluation.backend import Backend, RayBackend
 from llmtrain_jobs.evaluation.endpoints.client import Client
 from llmtrain_jobs.evaluation.endpoints.keys import api_key
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
+from llmtrain_jobs.evaluation.endpoints.pace import Time
 from llmtrain_jobs.evaluation.judged import Judging
 from llmtrain_jobs.evaluation.run import Runner, Subject
 from llmtrain_jobs.model.config import resolve
@@ -40,7 +41,7 @@ class Models:
             CheckpointModel(ray_backend(context, ray), tokenizer, limits, end_of_text(context)),
             {"training": context.config.artifacts[Stage.TRAINING], "batchTokens": evaluation.batch_tokens},
         )
-        return cls(own, _reference(evaluation), _judge(evaluation), tokenizer)
+        return cls(own, _reference(context, evaluation), _judge(context, evaluation), tokenizer)
 
     def usage(self) -> dict[str, Any]:
         """Tokens and dollars of the endpoints."""
@@ -56,17 +57,24 @@ def end_of_text(context: Context) -> int | None:
     return None if found is None else int(found)
 
 
-def _reference(evaluation: Evaluation) -> Subject | None:
+def _reference(context: Context, evaluation: Evaluation) -> Subject | None:
     endpoint = evaluation.reference
     if endpoint is None:
         return None
-    client = Client(endpoint, api_key(endpoint, "reference"), "spec.evaluation.reference")
+    client = Client(endpoint, api_key(endpoint, "reference"), "spec.evaluation.reference", timing_of(context))
     return Subject(EndpointModel(client), {"baseUrl": endpoint.base_url, "model": endpoint.model})
 
 
-def _judge(evaluation: Evaluation) -> Client | None:
+def _judge(context: Context, evaluation: Evaluation) -> Client | None:
     endpoint = evaluation.judge
-    return Client(endpoint, api_key(endpoint, "judge"), "spec.evaluation.judge") if endpoint else None
+    if endpoint is None:
+        return None
+    return Client(endpoint, api_key(endpoint, "judge"), "spec.evaluation.judge", timing_of(context))
+
+
+def timing_of(context: Context) -> Time:
+    """Waiting for an endpoint ends where somebody asks the stage to stop."""
+    return Time(wait=context.stop.wait, check=context.check_stop)
 
 
 def runner_of(context: Context, evaluation: Evaluation, models: Models) -> Runner:
@@ -78,8 +86,8 @@ def runner_of(context: Context, evaluation: Evaluation, models: Models) -> Runne
 def judging_of(context: Context, evaluation: Evaluation, tokenizer: Tokenizer, tasks: Sequence[Task]) -> Judging:
     """The judge and the opponent, as far as these tasks ask them."""
     judged = [task.judge for task in tasks if task.judge is not None]
-    opponent = _reference(evaluation) if any(judge.asks_reference for judge in judged) else None
-    return Judging(context.store, tokenizer, _judge(evaluation) if judged else None, _opponent(opponent))
+    opponent = _reference(context, evaluation) if any(judge.asks_reference for judge in judged) else None
+    return Judging(context.store, tokenizer, _judge(context, evaluation) if judged else None, _opponent(opponent))
 
 
 def _opponent(reference: Subject | None) -> EndpointModel | None:

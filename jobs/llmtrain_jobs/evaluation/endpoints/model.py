@@ -5,6 +5,7 @@ Log-likelihoods need a server that echoes a prompt with its log-probabilities (`
 no tokenizer is needed here.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +15,14 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.adapter import DEFAULT_NEW_TOKENS, Cuts
-from llmtrain_jobs.evaluation.endpoints.client import Body, Client
-from llmtrain_jobs.evaluation.finite import check_finite
+from llmtrain_jobs.evaluation.endpoints.client import Body, Client, first_choice
+from llmtrain_jobs.evaluation.finite import check_finite, whole
 from llmtrain_jobs.evaluation.generation import Prompt
 from llmtrain_jobs.evaluation.sampling import GREEDY, Sampling, sampling_of
 from llmtrain_jobs.evaluation.scoring import Answer
 
 SEED = 1234
+Logs = tuple[list[int], list[Any], list[Any]]
 BEFORE_NOTHING = "\n"
 """Stands before text that has nothing before it: a server gives no probability of the first token."""
 
@@ -68,8 +70,7 @@ class EndpointModel(LM):
             | ({"stop": list(prompt.stops[:4])} if prompt.stops else {})
             for text, prompt in prompts
         ]
-        answers = self.client.post_all("completions", bodies)
-        texts = [str(self._choice(answer).get("text", "")) for answer in answers]
+        texts = self.client.post_all("completions", bodies, written_text)
         return [cut_at(text, prompt.stops) for text, (_, prompt) in zip(texts, prompts, strict=True)]
 
     def _echoed(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
@@ -77,13 +78,14 @@ class EndpointModel(LM):
             {"prompt": before + after, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True, "seed": SEED}
             for before, after in pairs
         ]
-        answers = self.client.post_all("completions", bodies)
-        likelihoods = [self._answer(found, *pair) for found, pair in zip(answers, pairs, strict=True)]
+        logs = self.client.post_all("completions", bodies, self._logs)
+        likelihoods = [self._likelihood(*found, *pair) for found, pair in zip(logs, pairs, strict=True)]
         check_finite((nats for nats, _ in likelihoods), f"log-likelihoods of {self.client.endpoint.base_url} are")
         return likelihoods
 
-    def _answer(self, found: Body, before: str, after: str) -> Answer:
-        logs = self._choice(found).get("logprobs") or {}
+    def _logs(self, answer: Body) -> Logs:
+        """Places, log-probabilities and the likeliest tokens; raises where the server does not give any."""
+        logs = first_choice(answer).get("logprobs") or {}
         offsets, values = logs.get("text_offset"), logs.get("token_logprobs")
         if not offsets or not values or len(offsets) != len(values):
             raise bad_input(
@@ -91,15 +93,15 @@ class EndpointModel(LM):
                 "server must support `echo` with `logprobs` in /completions, or be asked generation tasks only",
                 "EndpointHasNoLikelihoods",
             )
-        return _sum(offsets, values, logs.get("top_logprobs") or [], len(before), len(before) + len(after))
+        return offsets, values, logs.get("top_logprobs") or []
 
-    def _choice(self, answer: Body) -> Body:
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise bad_input(
-                f"`{self.client.field}`: {self.client.endpoint.base_url} gave no `choices`", "EndpointRefused"
-            )
-        return choices[0]
+    def _likelihood(self, offsets: list[int], values: list[Any], tops: list[Any], before: str, after: str) -> Answer:
+        return _sum(offsets, values, tops, len(before), len(before) + len(after))
+
+
+def written_text(answer: Body) -> str:
+    """What was written; no half of a surrogate pair is in it, which JSON may bring and no file holds."""
+    return whole(str(first_choice(answer).get("text") or ""))
 
 
 def _choice_of(sampling: Sampling) -> Body:
@@ -115,8 +117,13 @@ def _sum(offsets: list[int], values: list[Any], tops: list[Any], start: int, end
     inside = [
         i for i, (a, b) in enumerate(zip(offsets, ends, strict=True)) if b > start and a < end and values[i] is not None
     ]
-    greedy = all(i >= len(tops) or not tops[i] or values[i] >= max(tops[i].values()) for i in inside)
+    greedy = all(i >= len(tops) or not tops[i] or values[i] >= max(_numbers(tops[i])) for i in inside)
     return float(sum(values[i] for i in inside)), greedy
+
+
+def _numbers(top: Body) -> list[float]:
+    """Log-probabilities; a server writes null for one that is minus infinity."""
+    return [value for value in top.values() if value is not None] or [-math.inf]
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:

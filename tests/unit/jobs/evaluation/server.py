@@ -9,11 +9,17 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from llmtrain_jobs.evaluation.endpoints.pace import Time
+
 Body = dict[str, Any]
 Prefers = Callable[[str, str], str]
+Failure = int | tuple[int, str] | bytes
+"""Status, with its `Retry-After`; or what is sent instead of an answer before the connection is closed."""
+CUT = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"choices": [{"te'
 
 
 def log_probability(token: str) -> float:
@@ -24,12 +30,29 @@ def tokens_of(text: str) -> list[tuple[int, str]]:
     return [(match.start(), match.group()) for match in re.finditer(r"\s*\S+|\s+$", text)]
 
 
+class FakeTime:
+    """A clock that waiting moves on."""
+
+    START = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def __init__(self) -> None:
+        self.seconds, self.pauses, self.lock = 0.0, list[float](), threading.Lock()
+        self.timing = Time(lambda: self.seconds, self.wait, lambda: self.START + timedelta(seconds=self.seconds))
+
+    def wait(self, seconds: float) -> None:
+        with self.lock:
+            self.pauses.append(seconds)
+            self.seconds += seconds
+
+
 class Server:
     """What it was asked, and how it misbehaves."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Body, str]] = []
-        self.failures: list[int] = []
+        self.failures: list[Failure] = []
+        self.status_of: Callable[[Body], int] = lambda body: 200
+        self.lock = threading.Lock()
         self.key = ""
         self.likelihoods = True
         self.prefers: Prefers = lambda a, b: "A" if len(a) >= len(b) else "B"
@@ -68,12 +91,19 @@ def serving() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.asked.append((self.path, body, self.headers.get("Authorization", "")))
-            status = state.failures.pop(0) if state.failures else 200
+            with state.lock:
+                state.asked.append((self.path, body, self.headers.get("Authorization", "")))
+                failure = state.failures.pop(0) if state.failures else state.status_of(body)
+            if isinstance(failure, bytes):
+                self.wfile.write(failure)
+                return
+            status, later = failure if isinstance(failure, tuple) else (failure, "")
             if state.key and self.headers.get("Authorization") != f"Bearer {state.key}":
                 status = 401
             data = json.dumps(state.answer(self.path, body) if status == 200 else {"error": "no"}).encode()
             self.send_response(status)
+            if later:
+                self.send_header("Retry-After", later)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

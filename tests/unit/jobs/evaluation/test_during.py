@@ -10,6 +10,7 @@ import pytest
 import torch
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.scratch import Scratch
+from llmtrain_jobs.evaluation import setup
 from llmtrain_jobs.evaluation.during import Watcher, settings
 from llmtrain_jobs.evaluation.points import Point, PointFiles, curve, is_due, write_point
 from llmtrain_jobs.model.transformer import Transformer
@@ -22,7 +23,7 @@ from tokenizers import Tokenizer
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
 from tests.unit.jobs.evaluation.models import make_model, sentences
-from tests.unit.jobs.evaluation.server import serving
+from tests.unit.jobs.evaluation.server import FakeTime, serving
 from tests.unit.jobs.evaluation.world import TRAINING, World, make_world
 
 KEY = TRAINING
@@ -143,7 +144,7 @@ def test_what_is_judged_and_suites_are_scored_on_the_way_and_the_judge_s_dollars
 def test_a_judge_that_is_away_costs_its_own_score_alone(
     world: World, model: Transformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(setup, "timing_of", lambda context: FakeTime().timing)
     save(world, model, 10, 1200)
     watcher_of(judged_context(world, "http://127.0.0.1:9/v1")).look()
     (point,) = points_of(world)

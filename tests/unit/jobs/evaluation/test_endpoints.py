@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from llmtrain_jobs.errors import StageError
-from llmtrain_jobs.evaluation.endpoints.client import Client
+from llmtrain_jobs.evaluation import setup
+from llmtrain_jobs.evaluation.endpoints.client import Client, first_choice
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel, _sum
 from llmtrain_jobs.evaluation.judge import OURS, THEIRS, TIE, UNREAD, agreed, verdict
 from llmtrain_jobs.model.transformer import Transformer
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.stageconfig import FailureClass, Result
 from tests.unit.jobs.evaluation.models import sentences
-from tests.unit.jobs.evaluation.server import Server, serving
+from tests.unit.jobs.evaluation.server import FakeTime, Server, serving
 from tests.unit.jobs.evaluation.world import World, make_world
 
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -41,7 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer,
     made = make_world(tmp_path, monkeypatch, tokenizer, model)
     made.write("choices.jsonl", ROWS)
     made.write("prompts.jsonl", PROMPTS)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(setup, "timing_of", lambda context: FakeTime().timing)
     return made
 
 
@@ -54,9 +55,9 @@ def endpoint(url: str, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def client(url: str, pauses: list[float] | None = None) -> Client:
-    kept = pauses if pauses is not None else []
-    return Client(Endpoint.model_validate(endpoint(url)), "", "spec.evaluation.reference", kept.append)
+def client(url: str, time: FakeTime | None = None, **fields: Any) -> Client:
+    fake = time or FakeTime()
+    return Client(Endpoint.model_validate(endpoint(url, **fields)), "", "spec.evaluation.reference", fake.timing)
 
 
 def samples(world: World, result: Result, name: str) -> list[dict[str, Any]]:
@@ -92,12 +93,12 @@ def test_held_out_text_is_measured_by_the_reference_as_well(world: World, server
 
 
 def test_a_busy_server_is_asked_again_and_a_dead_one_a_bounded_number_of_times(server: Server) -> None:
-    pauses: list[float] = []
+    time = FakeTime()
     server.failures = [503, 429]
-    client(server.url, pauses).post("completions", {"prompt": "a b"})
-    assert pauses == [1.0, 2.0]
+    client(server.url, time).post("completions", {"prompt": "a b"}, first_choice)
+    assert time.pauses == [1.0, 2.0]
     with pytest.raises(StageError) as error:
-        client(NOWHERE, pauses).post("completions", {"prompt": "a b"})
+        client(NOWHERE, time).post("completions", {"prompt": "a b"}, first_choice)
     assert (error.value.failure, error.value.reason) == (FailureClass.UNAVAILABLE, "EndpointUnreachable")
     assert "after 4 tries" in error.value.message
 
