@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.kwok.operators import Operator
-from tests.kwok.plane import JOBS, node, until
+from tests.kwok.plane import JOBS, follow, node, until
 from tests.kwok.proxy import Proxy
 from tests.kwok.runs import World, booked_by_kind, job, left
 from tests.kwok.tenant import Injector, terminating
@@ -51,6 +51,8 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     memory: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Every job by its uid, as it was last seen."""
     started: float = 0.0
 
     @property
@@ -145,6 +147,20 @@ class Soak:
             pages = int(Path(f"/proc/{self.operator.process.pid}/statm").read_text().split()[1])
             self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
+    async def follow_jobs(self) -> None:
+        """Keep every job's last version: what is wrong in the end is read from it."""
+        async for event in follow(self.world.admin, f"{JOBS}/llmtrainingjobs", "0"):
+            self.last[event["object"]["metadata"]["uid"]] = event["object"]
+
+    def evidence(self, namespace: str) -> list[str]:
+        """Each pod and each job of a namespace, one JSON text a line."""
+        found = [*self.world.recorder.pods(namespace), *self.last.values()]
+        for one in found:
+            one["metadata"].pop("managedFields", None)
+        return [json.dumps(one) for one in found if one["metadata"]["namespace"] == namespace] + [
+            f"nodes lost: {sorted(self.world.recorder.lost_nodes)}"
+        ]
+
     async def end(self) -> None:
         """Every job goes, and its pods with it."""
 
@@ -189,6 +205,7 @@ async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: Wor
         operator = Operator(world.plane.state / "operators", f"http://127.0.0.1:{proxy.port}")
         await operator.start()
         soak = Soak(world, operator, namespace, random.Random(int(os.environ.get("SOAK_SEED", "1"))))
+        following = asyncio.create_task(soak.follow_jobs())
         soak.started = end = time.monotonic()
         end += SECONDS
         try:
@@ -201,17 +218,21 @@ async def test_whatever_happens_the_bill_is_right_and_nothing_is_left(world: Wor
             raise AssertionError(f"{error}\n{operator.log()}") from error
         finally:
             await operator.close()
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
     spaces = [*soak.deleted, soak.namespace]
     recorded = {name: world.recorder.by_kind(name) for name in spaces}
     ledgers = {name: await booked_by_kind(world.admin, name) for name in spaces}
     pods = [pod for name in spaces for pod in world.recorder.pods(name)]
     micro_usd = sum(ledger.total() for ledger in ledgers.values())
-    (world.plane.state / "pods.json").write_text(json.dumps(pods))
     print(
         f"\n{SECONDS:.0f} s: {dict(soak.done)}; {len(spaces)} namespaces, {len(pods)} pods, {micro_usd / 1e6:.4f} USD, "
         f"{operator.starts} starts"
     )
-    assert ledgers == recorded
+    differing = [name for name in spaces if ledgers[name] != recorded[name]]
+    for name in differing:
+        print(f"{name}: booked {dict(ledgers[name])}, recorded {dict(recorded[name])}", *soak.evidence(name), sep="\n")
+    assert differing == []
     assert micro_usd > 0
     assert await left(world.admin, soak.namespace) == []
     assert not {each for each in world.recorder.together if each.startswith("soak-")}
