@@ -25,6 +25,15 @@ class SourceFormat(StrEnum):
     WET = "Wet"
 
 
+class StatusClass(StrEnum):
+    """A class of HTTP status."""
+
+    SUCCESS = "2xx"
+    REDIRECTION = "3xx"
+    CLIENT_ERROR = "4xx"
+    SERVER_ERROR = "5xx"
+
+
 class Source(Model):
     """One set of documents."""
 
@@ -36,6 +45,10 @@ class Source(Model):
     id_field: FieldName = Field("id", description="Field that holds the id, if any.")
     url_field: FieldName = Field("url", description="Field that holds the URL, if any.")
     date_field: FieldName = Field("date", description="Field that holds an ISO 8601 date, if any.")
+    http_statuses: Annotated[list[StatusClass], Field(min_length=1, max_length=4)] = Field(
+        [StatusClass.SUCCESS],
+        description="HTTP statuses whose pages are read from web archives; others are skipped and counted.",
+    )
     licence: FieldName = Field("", description="SPDX name of the texts' licence.")
     weight: DecimalString = Field("1.0", description="Weight in the sample that the tokenizer is trained on.")
 
@@ -246,6 +259,9 @@ class Limits(Model):
     )
     chunk_bytes: int = Field(8_000_000, ge=1000, le=10**9, description="Text that a worker holds at a time.")
     document_bytes: int = Field(10_000_000, ge=1000, le=10**9, description="Longer documents are bad records.")
+    page_seconds: int = Field(
+        10, ge=1, le=3600, description="CPU time of reading one HTML page; a page that takes longer is a bad record."
+    )
 
 
 class Curation(Model):

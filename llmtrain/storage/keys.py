@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "6"
-SIGNALS_CODE = "5"
+CURATION_CODE = "7"
+SIGNALS_CODE = "6"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "5"
 """Raised when the stage's code makes other bytes from the same input."""
@@ -29,7 +29,7 @@ def curation_key(spec: JobSpec, fingerprint: str) -> str:
 def signals_key(spec: JobSpec, fingerprint: str) -> str:
     """Of what is read, edited, measured and signed: runs that differ in rules alone share it."""
     curation, minhash = spec.curation, spec.curation.deduplication.min_hash
-    reading = {"path", "format", "text_field", "id_field", "url_field", "date_field"}
+    reading = {"path", "format", "text_field", "id_field", "url_field", "date_field", "http_statuses"}
     parts = {
         "code": SIGNALS_CODE,
         "sources": [source.model_dump(mode="json", include=reading) for source in curation.sources],

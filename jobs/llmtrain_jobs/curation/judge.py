@@ -16,10 +16,10 @@ from llmtrain_jobs.curation.rules import bounds_of, broken, wrong_language
 from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
 
 BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY = "badRecord", "takedown", "blockedDomain", "emptyAfterEdits"
-PII, LANGUAGE = "pii", "language"
+PII, LANGUAGE, NO_TEXT = "pii", "language", "noMainText"
 CONTAMINATED, HELD_OUT, KEPT = "contaminated", "heldOut", "kept"
 EXACT, NEAR, PARAGRAPHS = "duplicate.exact", "duplicate.near", "duplicate.paragraphs"
-FIRST_FATES = (BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY, PII, LANGUAGE)
+FIRST_FATES = (BAD_RECORD, TAKEDOWN, DOMAIN, NO_TEXT, EMPTY, PII, LANGUAGE)
 
 
 def fates_of(curation: Curation) -> list[str]:
@@ -71,6 +71,8 @@ def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, 
     bounds = bounds_of(curation.filters)
     table = read_table(store, layout.chunk(chunk.part, chunk.index, "signals"))
     bad = np.array([bool(problem) for problem in strings(table, "problem")])
+    textless = integers(table, "textless") > 0
+    unread = bad | textless
     found = {kind.value: integers(table, f"pii.{kind.value}") for kind in PiiType}
     dropped = (
         sum(found.values()) > 0 if curation.pii.action is PiiAction.DROP else np.zeros(chunk.count, dtype=np.bool_)
@@ -80,9 +82,10 @@ def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, 
         bad,
         taken_down(table, lists.gone),
         blocked(table, lists.domains),
-        ~bad & (floats(table, "words") == 0) & (integers(table, "kept") == 0),
+        textless,
+        ~unread & (floats(table, "words") == 0) & (integers(table, "kept") == 0),
         dropped,
-        ~bad & wrong_language(curation.filters, languages, floats(table, "languageScore")),
+        ~unread & wrong_language(curation.filters, languages, floats(table, "languageScore")),
     ]
     judged = np.concatenate([np.stack(columns, axis=1), broken_in(table, bounds)], axis=1)
     return Judged(

@@ -51,6 +51,11 @@ def fates(ledger: dict[str, Any]) -> str:
     total = ("all that was read", ledger["read"]["documents"], ledger["read"]["bytes"])
     text = ledger["keptText"]
     note = f"<p><small>Text of what stays: {text['read']:,} bytes read, {text['removedByEdits']:,} removed by edits, {text['removedAsRepeats']:,} as repeated paragraphs, {text['kept']:,} kept.</small></p>"
+    skipped = [(name, entry["records"], entry["bytes"]) for name, entry in ledger["skipped"].items()]
+    if skipped:
+        note += "<h2>Records of web archives that hold no document</h2>" + table(
+            ("record", "records", "bytes"), skipped
+        )
     return (
         bars([(name, fate["documents"]) for name, fate in ledger["fates"].items()])
         + table(("fate", "documents", "bytes"), [*rows, total])

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xxhash
@@ -39,6 +39,7 @@ class Summary:
     """What a part holds. `size`: bytes of its records, `blank`: of what stands between them, `bad`: of bad records.
 
     `unread`: bad records that could not be read at all. `lines`: how far its numbers count, blank lines too.
+    `skipped`: records and bytes of a web archive that hold no document, by what they are.
     """
 
     records: list[int] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Summary:
     damaged: str = ""
     first_problem: str = ""
     first_number: int = 0
+    skipped: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, data: bytes) -> "Summary":
@@ -91,7 +93,7 @@ class Preparer:
 
     def prepare(self, record: Record) -> Prepared:
         """Edit, redact, measure, sign."""
-        if record.problem:
+        if record.problem or record.textless:
             return Prepared(record)
         edited = edit(clean(record.text), self._curation.edits)
         findings = find(edited.text, self._curation.pii.types)
@@ -123,15 +125,18 @@ def content_key(words: Words) -> tuple[int, int]:
 
 def prepare_part(store: Store, curation: Curation, layout: Layout, part: Part, preparer: Preparer) -> Summary:
     """Write one part's chunks, then its summary; a part that has one is never read again."""
-    summary, source = Summary(), curation.sources[part.source]
+    summary = Summary()
     with store.open(part.file) as raw:
-        for chunk, batch in enumerate(
-            chunked(records(raw, source, part, curation.limits.document_bytes), curation, summary)
-        ):
+        for chunk, batch in enumerate(chunked(_records(raw, curation, part), curation, summary)):
             write_chunk(store, layout, part, chunk, [preparer.prepare(record) for record in batch], preparer)
             summary.records.append(len(batch))
     store.write(layout.part(part.index), summary.encoded())
     return summary
+
+
+def _records(raw: IO[bytes], curation: Curation, part: Part) -> Iterator[Record]:
+    limits = curation.limits
+    return records(raw, curation.sources[part.source], part, limits.document_bytes, limits.page_seconds)
 
 
 def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> Iterator[list[Record]]:
@@ -140,18 +145,30 @@ def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> It
     size = 0
     for record in found:
         summary.lines = record.number
-        if record.size and not record.text and not record.problem:
-            summary.blank += record.size
+        if not _holds_a_document(record, summary):
             continue
         summary.size += record.size
         _note_problem(record, summary)
         held.append(record)
-        size += record.size
+        size += max(record.size, len(record.text))
         if size >= curation.limits.chunk_bytes or len(held) >= MOST_ROWS:
             yield held
             held, size = [], 0
     if held:
         yield held
+
+
+def _holds_a_document(record: Record, summary: Summary) -> bool:
+    """Whether a record counts as a document, a bad one too; the bytes of others are counted here."""
+    if record.skipped:
+        counts = summary.skipped.setdefault(record.skipped, [0, 0])
+        counts[0] += 1
+        counts[1] += record.size
+        return False
+    if record.size and not record.text and not record.problem and not record.textless:
+        summary.blank += record.size
+        return False
+    return True
 
 
 def _note_problem(record: Record, summary: Summary) -> None:
@@ -185,6 +202,7 @@ def signal_columns(rows: list[Prepared]) -> dict[str, Any]:
         "read": np.array([len(row.record.text.encode(errors="replace")) for row in rows], dtype=np.int64),
         "kept": np.array([len(row.text.encode()) for row in rows], dtype=np.int64),
         "problem": [row.record.problem for row in rows],
+        "textless": np.array([row.record.textless for row in rows], dtype=np.int8),
         "language": [row.language[0] for row in rows],
         "languageScore": np.array([row.language[1] for row in rows]),
         "keyHigh": np.array([row.key[0] for row in rows], dtype=np.uint64),

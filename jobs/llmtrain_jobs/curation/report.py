@@ -44,6 +44,7 @@ def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
     kept = staying(verdicts)
     texts = text_sizes(found.judged, kept, found.repeats.removed)
     ledger = ledger_of(found.judged, verdicts, sum(s.size for s in summaries), sum(s.blank for s in summaries), texts)
+    ledger["skipped"] = skipped_of(found.corpus)
     return {
         "ledger": ledger,
         "counts": found.counts,
@@ -57,6 +58,17 @@ def report_of(flow: Flow, found: Findings) -> dict[str, Any]:
         "histograms": histograms(flow, chunks, kept),
         "samples": samples(flow, chunks, verdicts.fate, verdicts.names),
     }
+
+
+def skipped_of(corpus: Corpus) -> dict[str, dict[str, int]]:
+    """Records of web archives that hold no document, by what they are."""
+    found: dict[str, dict[str, int]] = {}
+    for summary in corpus.summaries:
+        for reason, (records, size) in summary.skipped.items():
+            entry = found.setdefault(reason, {"records": 0, "bytes": 0})
+            entry["records"] += records
+            entry["bytes"] += size
+    return dict(sorted(found.items()))
 
 
 def sources_of(flow: Flow, found: Findings) -> dict[str, Any]:

@@ -3,22 +3,19 @@
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
-
 from llmtrain.api.curation import Source, SourceFormat
-from llmtrain_jobs.curation.reading.html import main_text
 from llmtrain_jobs.curation.reading.lines import json_records
-from llmtrain_jobs.curation.reading.opened import Opened, Part
+from llmtrain_jobs.curation.reading.opened import Opened, Part, Web
 from llmtrain_jobs.curation.reading.parquet import parquet
 from llmtrain_jobs.curation.reading.record import Fields, Origin, Record, too_long
-from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of, plain
+from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of
 from llmtrain_jobs.curation.reading.text import text, whole
+from llmtrain_jobs.curation.reading.web.records import archive_records, page_record
 from llmtrain_jobs.errors import bad_input
 
-HTML_TYPES = ("text/html", "application/xhtml+xml")
 ENDINGS = {
     "jsonl": SourceFormat.JSONL, "ndjson": SourceFormat.JSONL, "json": SourceFormat.JSONL,
-    "parquet": SourceFormat.PARQUET, "warc": SourceFormat.WARC, "wet": SourceFormat.WET,
+    "parquet": SourceFormat.PARQUET, "warc": SourceFormat.WARC, "arc": SourceFormat.WARC, "wet": SourceFormat.WET,
     "html": SourceFormat.HTML, "htm": SourceFormat.HTML,
     **dict.fromkeys(("txt", "text", "md", "markdown", "rst", "adoc", "org", "tex"), SourceFormat.TEXT),
 }  # fmt: skip
@@ -44,12 +41,11 @@ def format_of(source: Source, file: str) -> SourceFormat:
     return kind
 
 
-def records(raw: IO[bytes], source: Source, part: Part, longest: int) -> Iterator[Record]:
+def records(raw: IO[bytes], source: Source, part: Part, longest: int, page_seconds: float = 10) -> Iterator[Record]:
     """Records of one part; damage ends it with a record that says so. Storage's errors are raised as they are."""
-    file = SourceFile(raw)
-    opened = Opened(
-        file, part, Fields(source.text_field, source.id_field, source.url_field, source.date_field), longest
-    )
+    file, web = SourceFile(raw), Web(frozenset(source.http_statuses), page_seconds)
+    fields = Fields(source.text_field, source.id_field, source.url_field, source.date_field)
+    opened = Opened(file, part, fields, longest, web)
     last, error = None, None
     try:
         for record in READERS[format_of(source, part.file)](opened):
@@ -79,67 +75,10 @@ def html(opened: Opened) -> Iterator[Record]:
     if data is None:
         yield too_long(1, size, opened.longest)
     elif data.strip():
-        yield _page(1, size, data, Origin(opened.part.file))
-
-
-def _page(number: int, size: int, data: bytes, origin: Origin) -> Record:
-    extracted = main_text(data)
-    if not extracted.strip():
-        return Record(number, size, problem="no main text in the page", origin=origin, readable=True)
-    return Record(number, size, extracted, origin=origin)
-
-
-def warc(opened: Opened) -> Iterator[Record]:
-    """Pages among the responses of a web archive, their transfer and content encodings undone."""
-    for number, record in enumerate(_archive(opened, WarcRecordType.response), start=1):
-        if (record.http_content_type or "").lower() in HTML_TYPES:
-            data = _payload(record, opened.longest)
-            if len(data) > opened.longest:
-                yield too_long(number, len(data), opened.longest)
-            else:
-                yield _page(number, len(data), data, _origin(record))
-
-
-def wet(opened: Opened) -> Iterator[Record]:
-    """Extracted texts of a web archive."""
-    for number, record in enumerate(_archive(opened, WarcRecordType.conversion), start=1):
-        data = _payload(record, opened.longest)
-        if len(data) > opened.longest:
-            yield too_long(number, len(data), opened.longest)
-            continue
-        try:
-            yield Record(number, len(data), data.decode(), origin=_origin(record))
-        except UnicodeDecodeError as error:
-            yield Record(number, len(data), problem=f"no UTF-8: {error.reason} at byte {error.start}")
-
-
-def _archive(opened: Opened, kind: WarcRecordType) -> Iterator[WarcRecord]:
-    """FastWARC raises a bare OSError for a broken archive; storage's own errors carry a number."""
-    stream = plain(opened.raw, opened.part.file)
-    try:
-        yield from ArchiveIterator(stream, record_types=kind, auto_decode="all", stream_detect=False)
-    except OSError as error:
-        if error.errno is not None or isinstance(error, DAMAGE):
-            raise
-        raise EOFError(str(error)) from error
-
-
-def _payload(record: WarcRecord, longest: int) -> bytes:
-    """At most one byte more than `longest`. A payload shorter than its header says is damage."""
-    data: bytes = record.reader.read(longest + 1)
-    chunked = record.http_headers is not None and "chunked" in (record.http_headers.get("Transfer-Encoding") or "")
-    if not chunked and len(data) < min(record.content_length, longest):
-        raise EOFError(f"a record of {record.content_length} bytes ends after {len(data)}")
-    return data
-
-
-def _origin(record: WarcRecord) -> Origin:
-    headers = record.headers
-    url, day = headers.get("WARC-Target-URI") or "", headers.get("WARC-Date") or ""
-    return Origin(record.record_id or "", url, day)
+        yield page_record(Record(1, size, origin=Origin(opened.part.file)), data, opened)
 
 
 READERS: dict[SourceFormat, Callable[[Opened], Iterator[Record]]] = {
     SourceFormat.JSONL: json_records, SourceFormat.PARQUET: parquet, SourceFormat.TEXT: text, SourceFormat.HTML: html,
-    SourceFormat.WARC: warc, SourceFormat.WET: wet,
+    SourceFormat.WARC: archive_records, SourceFormat.WET: archive_records,
 }  # fmt: skip

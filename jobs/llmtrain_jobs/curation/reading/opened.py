@@ -19,10 +19,19 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Web:
+    """`statuses`: classes of HTTP status whose pages are read; `page_seconds`: CPU time that one may take."""
+
+    statuses: frozenset[str] = frozenset({"2xx"})
+    page_seconds: float = 10
+
+
+@dataclass(frozen=True)
 class Opened:
-    """What a reader needs. `longest`: bytes of a document."""
+    """What a reader needs. `longest`: bytes of a document; `web`: of pages."""
 
     raw: SourceFile
     part: Part
     fields: Fields
     longest: int
+    web: Web

@@ -10,7 +10,8 @@ LONGEST_ORIGIN = 2048
 class Record:
     """`size`: bytes of the record in the uncompressed file. `fatal`: nothing after it in the file can be read.
 
-    `readable`: of a problem, that the record was read well and is no document all the same.
+    `readable`: of a problem, that the record was read well and is no document all the same. `skipped`: why it is none and
+    none was wanted of it, a picture in a web archive for instance. `textless`: a page that holds no text.
     """
 
     number: int
@@ -20,6 +21,8 @@ class Record:
     origin: "Origin" = field(default_factory=lambda: Origin())
     fatal: bool = False
     readable: bool = False
+    skipped: str = ""
+    textless: bool = False
 
 
 @dataclass(frozen=True)

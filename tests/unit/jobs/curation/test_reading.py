@@ -58,7 +58,6 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no object": (written("bad.jsonl", GOOD_LINE + b"[1, 2]\n"), "no text in field"),
     "deep nesting": (written("bad.jsonl", GOOD_LINE + b"[" * 10_000 + b"\n"), "no JSON"),
     "binary named .jsonl": (written("bad.jsonl", GOOD_LINE + bytes(range(256)) * 8), "no JSON|no UTF-8"),
-    "page without text": (written("bad.html", b"<html><body><nav>menu</nav></body></html>"), "no main text"),
 }
 
 

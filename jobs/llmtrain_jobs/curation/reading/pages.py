@@ -1,0 +1,148 @@
+"""Texts of pages, in a process of their own that a page may end but not the stage.
+
+A parser of HTML is native code: a deep page takes it minutes, a nest of lists gigabytes, and neither can be interrupted
+from within. The kernel ends this process when a page has used its seconds or its memory; the next page gets a new one.
+"""
+
+import atexit
+import contextlib
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+from functools import cache
+from typing import IO
+
+from llmtrain_jobs.curation.reading.html import main_text
+
+REQUEST, ANSWER = struct.Struct(">IHH"), struct.Struct(">cI")
+READY, TEXT, LONG = b"R", b"T", b"L"
+WALL_FACTOR, WALL_SECONDS = 10, 60
+"""A page has so many times its CPU seconds, and some more, by the clock: its process may have to wait for a core."""
+OWN_BYTES, BYTES_PER_BYTE = 768 << 20, 32
+"""Address space of the process, and what the tree of a page may take for each byte of the longest one."""
+
+
+class PageFailed(Exception):
+    """No text comes of the page; why, for people."""
+
+
+class Pages:
+    """Asks a process for texts, one page after the other."""
+
+    def __init__(self, seconds: float, longest: int) -> None:
+        """`seconds`: CPU time of a page; `longest`: bytes of a text."""
+        self._seconds, self._longest = seconds, longest
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def text(self, page: bytes, charset: str, domain: str) -> str:
+        """Main text of a page. Raises PageFailed, also for a text that is longer than the longest."""
+        names = [name.encode()[:60] for name in (charset, domain)]
+        head = REQUEST.pack(len(page), *map(len, names)) + b"".join(names)
+        for last in (False, True):
+            process = self._process or self._start()
+            try:
+                return self._asked(process, head, page)
+            except (EOFError, BrokenPipeError) as error:
+                why = self._ended(process)
+                if (
+                    last or process.returncode != -signal.SIGKILL
+                ):  # somebody from outside, who may not have meant this page
+                    raise PageFailed(why) from error
+        raise AssertionError("unreachable")
+
+    def _asked(self, process: "subprocess.Popen[bytes]", head: bytes, page: bytes) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(head)
+        process.stdin.write(page)
+        process.stdin.flush()
+        kind, size = ANSWER.unpack(exactly(process.stdout, ANSWER.size))
+        if kind == LONG:
+            raise PageFailed(f"a text of {size} bytes, more than `spec.curation.limits.documentBytes`")
+        return exactly(process.stdout, size).decode()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", __name__, str(self._seconds), str(self._longest)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._process = process
+        assert process.stdout is not None
+        if process.stdout.read(1) != READY:
+            self.close()
+            raise RuntimeError(f"the process for pages does not start: exit code {process.returncode}")
+        return process
+
+    def _ended(self, process: "subprocess.Popen[bytes]") -> str:
+        """Why a process is gone."""
+        self.close()
+        code = process.returncode
+        if code in (-signal.SIGPROF, -signal.SIGALRM):
+            return f"no text after {self._seconds:g} s (`spec.curation.limits.pageSeconds`)"
+        return f"the parser ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+@cache
+def pages_of(seconds: float, longest: int) -> Pages:
+    """One a process of ours, until that ends."""
+    pages = Pages(seconds, longest)
+    atexit.register(pages.close)
+    return pages
+
+
+def exactly(stream: IO[bytes], size: int) -> bytes:
+    """So many bytes; raises EOFError if there are fewer."""
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def serve(seconds: float, longest: int) -> None:
+    """Answer until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ending in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(ending, signal.SIG_DFL)
+    most = OWN_BYTES + BYTES_PER_BYTE * longest
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(
+            nothing.fileno(), sys.stderr.fileno()
+        )  # a parser that runs out of memory tells of it in 50 lines a page
+    answers.write(READY)
+    answers.flush()
+    while head := asked.read(REQUEST.size):
+        size, charset, domain = REQUEST.unpack(head)
+        charset, domain = (
+            exactly(asked, charset).decode(errors="ignore"),
+            exactly(asked, domain).decode(errors="ignore"),
+        )
+        page = exactly(asked, size)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * seconds + WALL_SECONDS)
+        text = main_text(page, charset, domain).encode(errors="replace")
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        kind, shown = (LONG, b"") if len(text) > longest else (TEXT, text)
+        answers.write(ANSWER.pack(kind, len(text)) + shown)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""Web archives: records from bytes, pages from records, text from pages."""
