@@ -21,7 +21,7 @@ from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
 from llmtrain_jobs.curation.reading.formats import records
 from llmtrain_jobs.curation.reading.opened import Part
-from llmtrain_jobs.curation.reading.record import Record
+from llmtrain_jobs.curation.reading.record import Record, whole_characters
 from llmtrain_jobs.curation.scoring import score_of
 from llmtrain_jobs.curation.signals.hashing import Hashes
 from llmtrain_jobs.curation.signals.measure import TEXT_SIGNALS, measure
@@ -194,14 +194,14 @@ def signal_columns(rows: list[Prepared]) -> dict[str, Any]:
     """Columns of the table of signals; numbers of a bad record are not numbers."""
     names = [*SIGNALS, *sorted({name for row in rows for name in row.numbers} - set(SIGNALS))]
     columns: dict[str, Any] = {
-        "id": [row.record.origin.id for row in rows],
-        "url": [row.record.origin.url for row in rows],
+        "id": [whole_characters(row.record.origin.id) for row in rows],
+        "url": [whole_characters(row.record.origin.url) for row in rows],
         "day": np.array([day_of(row.record.origin.date) for row in rows], dtype=np.int32),
         "number": np.array([row.record.number for row in rows], dtype=np.int64),
         "size": np.array([row.record.size for row in rows], dtype=np.int64),
         "read": np.array([len(row.record.text.encode(errors="replace")) for row in rows], dtype=np.int64),
         "kept": np.array([len(row.text.encode()) for row in rows], dtype=np.int64),
-        "problem": [row.record.problem for row in rows],
+        "problem": [whole_characters(row.record.problem) for row in rows],
         "textless": np.array([row.record.textless for row in rows], dtype=np.int8),
         "language": [row.language[0] for row in rows],
         "languageScore": np.array([row.language[1] for row in rows]),

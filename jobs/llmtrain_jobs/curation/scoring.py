@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrain.api.curation import Classifier, ClassifierKind
-from llmtrain.storage.store import Store
+from llmtrain.storage.store import Store, literally
 from llmtrain_jobs.curation.language import model_from, probability
 from llmtrain_jobs.errors import bad_input
 
@@ -21,7 +21,8 @@ def model_files(store: Store, classifier: Classifier) -> list[str]:
     """The files that a model consists of; none is an error that names the field."""
     if classifier.kind is ClassifierKind.FAST_TEXT:
         return [classifier.path]
-    found = [file for file in store.glob(f"{classifier.path.rstrip('/')}/*") if "." in file.rsplit("/", 1)[-1]]
+    folder = literally(classifier.path.rstrip("/"))
+    found = [file for file in store.glob(f"{folder}/*") if "." in file.rsplit("/", 1)[-1]]
     if not any(file.endswith("/config.json") for file in found):
         raise bad_input(f"`{field_of(classifier)}.path`: no config.json in the folder `{classifier.path}`")
     return found

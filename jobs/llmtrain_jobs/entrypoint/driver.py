@@ -22,6 +22,7 @@ from llmtrain.api.stageconfig import (
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import PATIENCE_SECONDS, Store, open_store
+from llmtrain.text import plain
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.main import SCRATCH_FOLDER
 from llmtrain_jobs.entrypoint.scratch import Scratch
@@ -63,7 +64,7 @@ def _runner(config: StageConfig) -> Callable[[Context], Result]:
 
 
 def _failed(failure: FailureClass, reason: str, message: str, checkpoint: str = "") -> Result:
-    text = message[:1000]
+    text = plain(message, 1000)  # a file's name may hold bytes that are no text
     return Result(outcome="Failed", failure_class=failure, reason=reason, message=text, checkpoint=checkpoint)
 
 

@@ -7,6 +7,7 @@ from llmtrain.api.elastic import processes_per_worker
 from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
+from llmtrain.storage.store import literally
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.gates import check_requirements
 from llmtrain_jobs.curation.inputs import (
@@ -87,7 +88,7 @@ def check_beginning(context: Context, model: ModelConfig) -> None:
     from llmtrain_jobs.model.importing import check_fits
 
     name = f"{given.hugging_face.rstrip('/')}/config.json"
-    if not context.store.glob(name):
+    if not context.store.glob(literally(name)):
         raise bad_input(f"`spec.training.continueFrom.huggingFace`: there is no `{name}`", "InputNotFound")
     with context.store.open(name) as stream:
         try:
@@ -127,7 +128,7 @@ def check_curation(context: Context) -> None:
     paths = {"takedown.path": curation.takedown.path, "tokenizer.file": curation.tokenizer.file}
     paths |= {f"filters.classifiers[{i}].path": model.path for i, model in enumerate(curation.filters.classifiers)}
     for field, path in paths.items():
-        if path and not context.store.glob(path):
+        if path and not context.store.glob(literally(path)):
             raise bad_input(f"`spec.curation.{field}`: `{path}` does not exist", "InputNotFound")
     takedown_list(context.store, context.config.spec)
     blocked_domains(context.store, context.config.spec)

@@ -7,7 +7,7 @@ import torch
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from llmtrain.api.training import ContinueFrom, ContinueState
-from llmtrain.storage.store import Store
+from llmtrain.storage.store import Store, literally
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.model.importing import Imported, import_folder
@@ -72,7 +72,7 @@ def _from_hugging_face(folder: str, config: ModelConfig, trainer: Trainer, local
 
 def imported(store: Store, folder: str, local: Path) -> Imported:
     """A model of the storage, or of the URL of another one; raises bad_input for what is missing or does not fit."""
-    found = [name for pattern in FILES for name in store.glob(f"{folder.rstrip('/')}/{pattern}")]
+    found = [name for pattern in FILES for name in store.glob(f"{literally(folder.rstrip('/'))}/{pattern}")]
     if not found:
         raise bad_input(f"`training.continueFrom.huggingFace`: `{folder}` holds no model", "InputNotFound")
     for name in found:

@@ -74,7 +74,9 @@ def html(opened: Opened) -> Iterator[Record]:
     size, data = whole(opened)
     if data is None:
         yield too_long(1, size, opened.longest)
-    elif data.strip():
+    elif not data.strip():
+        yield Record(1, size)
+    else:
         yield page_record(Record(1, size, origin=Origin(opened.part.file)), data, opened)
 
 

@@ -28,6 +28,8 @@ DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError, pa.Arro
 PIECE = 1 << 16
 """Compressed bytes that are read at a time."""
 BUFFER = 1 << 20
+LESS_THAN_A_BLOCK = 16
+"""Bytes of bzip2 in which no two blocks can end."""
 FIRST_BYTES = 6
 """By which every compression is told."""
 LARGEST_WINDOW = 31
@@ -126,6 +128,40 @@ class GzipMember:
         return found
 
 
+class Bzip2Stream:
+    """bzip2 block by block: what is in one is given once its checksum was right, for until then it may be anything."""
+
+    def __init__(self) -> None:
+        """At the stream's header."""
+        self._inner = bz2.BZ2Decompressor()
+        self._given, self._made = memoryview(b""), memoryview(b"")
+
+    @property
+    def eof(self) -> bool:
+        """All blocks were read and given."""
+        return self._inner.eof and not self._made
+
+    @property
+    def needs_input(self) -> bool:
+        """Nothing is held."""
+        return not self._given and not self._made and not self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the stream."""
+        return self._inner.unused_data + bytes(self._given)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes."""
+        if data:
+            self._given = memoryview(bytes(self._given) + data)
+        while not self._made and self._given and not self._inner.eof:
+            given, self._given = self._given[:LESS_THAN_A_BLOCK], self._given[LESS_THAN_A_BLOCK:]
+            self._made = memoryview(self._inner.decompress(given))
+        found, self._made = bytes(self._made[:max_length]), self._made[max_length:]
+        return found
+
+
 def _zstd_frame() -> Unpacker:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW})
 
@@ -140,7 +176,7 @@ class Compression:
 
 
 GZIP = Compression(GzipMember, (b"\x1f\x8b",), strict=False)
-BZIP2 = Compression(bz2.BZ2Decompressor, (b"BZh",), strict=False)
+BZIP2 = Compression(Bzip2Stream, (b"BZh",), strict=False)
 XZ = Compression(lzma.LZMADecompressor, (b"\xfd7zXZ\x00",), strict=True)
 ZSTD = Compression(
     _zstd_frame, (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n, 0x2A, 0x4D, 0x18]) for n in range(16))), strict=True

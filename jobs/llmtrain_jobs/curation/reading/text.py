@@ -25,7 +25,9 @@ def text(opened: Opened) -> Iterator[Record]:
     size, data = whole(opened)
     if data is None:
         yield too_long(1, size, opened.longest)
-    elif data.strip():
+    elif not data.strip():
+        yield Record(1, size)
+    else:
         try:
             found = codecs.getincrementaldecoder("utf-8")().decode(data, final=opened.raw.damage is None)
             yield Record(1, size, found, origin=Origin(opened.part.file))

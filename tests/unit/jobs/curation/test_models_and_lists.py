@@ -13,6 +13,7 @@ from llmtrain_jobs.curation.language import language_of, model_from, shipped_mod
 from llmtrain_jobs.curation.lists import Gone, Phrases, domain_of, from_domain
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import StageError
+from llmtrain_jobs.preflight.stage import check_curation
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tests.unit.jobs.curation.world import WORDS, World, jsonl, prose
@@ -231,6 +232,19 @@ def test_a_line_that_can_take_nothing_down_is_refused(world: World, entry: str) 
     context = world.context({"takedown": {"path": "gone.txt"}})
     with pytest.raises(StageError, match=r"`spec.curation.takedown.path`: `gone.txt` line 3: `"):
         takedown_list(context.store, context.config.spec)
+
+
+def test_preflight_reads_the_lists_and_takes_no_path_of_one_file_for_a_pattern(world: World) -> None:
+    folder = world.root / "lists [2024]*"
+    folder.mkdir()
+    (folder / "gone.txt").write_text("doc-1\n")
+    (folder / "domains.txt").write_text("evil.com\nhttp://\n")
+    takedown = {"path": f"{folder.name}/gone.txt"}
+    check_curation(world.context({"takedown": takedown}))
+    with pytest.raises(StageError, match=r"domains.txt` line 2: `http://` is no domain"):
+        check_curation(world.context({"filters": {"blockedDomains": f"{folder.name}/domains.txt"}}))
+    with pytest.raises(StageError, match=r"`spec.curation.takedown.path`: `lists 2/gone.txt` does not exist"):
+        check_curation(world.context({"takedown": {"path": "lists 2/gone.txt"}}))
 
 
 def test_lists_of_other_editors_are_read(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 from llmtrain_jobs.curation.reading.formats import format_of
 from llmtrain_jobs.curation.reading.html import main_text
 from llmtrain_jobs.curation.reading.parts import source_files
+from llmtrain_jobs.entrypoint.driver import run_stage
 from llmtrain_jobs.errors import StageError
 
 from llmtrain.api.curation import Source, SourceFormat
@@ -229,6 +230,32 @@ def test_a_name_that_tells_no_format_is_refused_and_read_where_the_manifest_says
     assert failure.value.failure is FailureClass.BAD_INPUT
     both = [{"name": "docs", "path": "in/*.jsonl"}, {"name": "odd", "path": f"in/{name}", "format": "Text"}]
     assert source_files(world.context({}).store, Source.model_validate(both[1]), "field") == [f"in/{name}"]
+
+
+def test_a_file_whose_name_is_no_utf8_is_read_and_a_refusal_that_names_it_is_a_result(world: World) -> None:
+    jsonl(world.root / "in" / "good.jsonl", GOOD)
+    written("odd\udcff.txt", prose(90).encode())(world.root)
+    written("odd\udcff.jsonl", GOOD_LINE)(world.root)
+    result = world.run({"sources": [{"name": "docs", "path": "in/*"}]})
+    rows = [
+        row
+        for file in sorted((world.folder(result) / "provenance").iterdir())
+        for row in pq.read_table(file).to_pylist()
+    ]
+    assert {row["file"] for row in rows} == {"in/good.jsonl", "in/odd\ufffd.txt", "in/odd\ufffd.jsonl"}
+    written("odd\udcff.csv", b"")(world.root)
+    context = world.context({"sources": [{"name": "docs", "path": "in/*"}]})
+    refused = run_stage(context.config, context.scratch, context.stop)
+    assert refused.failure_class is FailureClass.BAD_INPUT
+    assert "`in/odd\ufffd.csv`" in refused.message
+
+
+def test_files_of_white_space_are_empty_and_their_bytes_are_counted(world: World) -> None:
+    jsonl(world.root / "in" / "good.jsonl", GOOD)
+    for name in ("blank.txt", "blank.html"):
+        written(name, b" \n\t\n")(world.root)
+    report = world.report(world.run({"sources": [{"name": "docs", "path": "in/*"}]}))
+    assert (report["emptyFiles"], report["ledger"]["blankBytes"]) == (["in/blank.html", "in/blank.txt"], 8)
 
 
 FORMATS = {
