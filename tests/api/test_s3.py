@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from llmtrain_jobs.errors import StageError
-from llmtrain_jobs.evaluation.endpoints.client import Client
+from llmtrain_jobs.evaluation.endpoints.client import Client, first_choice
 
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.job import Storage
@@ -247,7 +247,7 @@ def test_a_private_authority_is_trusted_where_the_job_names_it(
         monkeypatch.delenv(name, raising=False)
     url = f"https://127.0.0.1:{private.port}"
     s3 = Storage.model_validate({"s3": {"bucket": "llm", "prefix": "job", "endpointUrl": url}})
-    judge = Client(Endpoint.model_validate({"baseUrl": url, "model": "m"}), "", "spec.evaluation.judge", lambda _: None)
+    judge = Client(Endpoint.model_validate({"baseUrl": url, "model": "m"}), "", "spec.evaluation.judge")
 
     began = time.monotonic()
     with pytest.raises(StorageError, match=r"spec\.storage\.s3\.caBundle") as refused:
@@ -255,7 +255,7 @@ def test_a_private_authority_is_trusted_where_the_job_names_it(
     assert refused.value.problem is StorageProblem.BAD_INPUT
     assert time.monotonic() - began < 20, "a certificate does not become better by waiting"
     with pytest.raises(StageError, match=r"spec\.storage\.s3\.caBundle") as untrusted:
-        judge.post("completions", {})
+        judge.post("completions", {}, first_choice)
     assert untrusted.value.reason == "EndpointNotTrusted"
 
     for name in VARIABLES:
@@ -264,5 +264,5 @@ def test_a_private_authority_is_trusted_where_the_job_names_it(
     open_store(s3, "", KEY).write("a", b"1")
     assert open_store(s3, "", KEY).read("a") == b"1"
     with pytest.raises(StageError) as answered:
-        judge.post("completions", {})
+        judge.post("completions", {}, first_choice)
     assert answered.value.reason != "EndpointNotTrusted", "the bucket has no model, but it was asked"

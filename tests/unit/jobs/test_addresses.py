@@ -10,7 +10,7 @@ import pytest
 from llmtrain_jobs.entrypoint import main as entrypoint
 from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.errors import StageError
-from llmtrain_jobs.evaluation.endpoints.client import Client
+from llmtrain_jobs.evaluation.endpoints.client import Client, first_choice
 
 from llmtrain.api.endpoint import Endpoint
 from llmtrain.api.stageconfig import RAY_PORT, StageConfig
@@ -99,7 +99,7 @@ def test_a_key_goes_to_the_host_of_the_manifest_alone() -> None:
     server = serve(0, Points)
     endpoint = Endpoint.model_validate({"baseUrl": f"http://127.0.0.1:{server.server_port}/v1", "model": "m"})
     with pytest.raises(StageError, match="302"):
-        Client(endpoint, "secret", "spec.evaluation.judge", lambda _: None).post("completions", {})
+        Client(endpoint, "secret", "spec.evaluation.judge").post("completions", {}, first_choice)
     server.shutdown()
     server.server_close()
     assert seen == []
