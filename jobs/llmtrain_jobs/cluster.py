@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,9 @@ from llmtrain.network import authority
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.entrypoint.main import INDEX_LABEL
 from llmtrain_jobs.errors import unavailable
+
+GOING_SECONDS = 180.0
+"""Of workers that are let go: the operator's next look, their grace, their end."""
 
 
 def connect(context: Context, least: int | None = None) -> Any:
@@ -37,6 +40,21 @@ def connect(context: Context, least: int | None = None) -> Any:
         context.tell(there, config.workers, "workers", "waiting for workers")
         time.sleep(0.5)
     return ray
+
+
+def let_workers_go(context: Context, ray: Any, say: Callable[[str], None]) -> None:
+    """The stage needs its workers no more: say so, and wait until they are gone.
+
+    Where nobody takes them away, as without an operator, the stage goes on beside them after a while.
+    """
+    if in_pods():
+        context.workers_done.set()
+        say("lets the workers go")
+        end = time.monotonic() + GOING_SECONDS
+        while workers_alive(ray) and time.monotonic() < end:
+            context.check_stop()
+            time.sleep(0.5)
+    ray.shutdown()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a stage is given: its config, the job's storage, a way to tell how it goes, a flag that asks it to stop."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Progress
@@ -18,10 +18,21 @@ class Context:
     store: Store
     scratch: Scratch
     stop: threading.Event
+    workers_done: threading.Event = field(default_factory=threading.Event)
+    """Set once the stage needs its workers no more; the operator hears of it with the progress."""
+    _said: list[Progress] = field(default_factory=list)
+    """What was told last; one at most."""
 
     def tell(self, done: int, total: int, unit: str, detail: str = "") -> None:
         """Progress of a stage that counts units."""
-        self.scratch.put_progress(Progress(done=done, total=total, unit=unit, detail=detail))
+        said = Progress(done=done, total=total, unit=unit, detail=detail, workers_done=self.workers_done.is_set())
+        self._said[:] = [said]
+        self.scratch.put_progress(said)
+
+    def tell_part(self, how_far: str) -> None:
+        """How far the unit that was told last is: a stage that works on a long one has not come to a stop."""
+        for said in self._said:
+            self.scratch.put_progress(said.model_copy(update={"detail": f"{said.detail}, {how_far}"}))
 
     def check_stop(self) -> None:
         """End here if somebody asked to; nothing is lost, the stage starts anew."""

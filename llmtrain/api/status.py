@@ -68,6 +68,9 @@ class Progress(StatusModel):
     group: Line = Field(
         "", description="Elastic training: indices of the workers that train, or trained last, as 0-3,5."
     )
+    workers_done: bool = Field(
+        False, description="Evaluation: no worker is needed any more; what is left asks endpoints."
+    )
     evaluated_tokens: int = Field(0, description="Training: tokens of the newest checkpoint that was scored.")
     scores: Annotated[dict[str, str], Field(max_length=32)] = Field({}, description="Training: that one's scores.")
 
@@ -230,7 +233,7 @@ class StageStatus(StatusModel):
         [], description="Evaluator slots; one that failed too often is given up and is not here."
     )
     parked: Annotated[list[WorkerState], Field(max_length=4096)] = Field(
-        [], description="Elastic: slots without a pod, given back for now or more than are wanted."
+        [], description="Slots without a pod: given back for now, more than are wanted, or needed no more."
     )
     idle_since: Time | None = Field(None, description="Elastic: since when placed workers have nothing to do.")
     grow_after: Time | None = Field(None, description="Elastic: workers that were given back are asked for again then.")

@@ -71,7 +71,7 @@ def _let_go(turn: Turn, stage: StageStatus) -> None:
     surplus = [slot for slot in stage.workers if slot.index >= wanted]
     if surplus:
         turn.tell("WorkersRemoved", f"{len(surplus)} workers go, {wanted} are wanted")
-        _park(turn, stage, surplus)
+        park(turn, stage, surplus)
 
 
 def _give_back(turn: Turn, stage: StageStatus) -> None:
@@ -96,7 +96,7 @@ def _give_back(turn: Turn, stage: StageStatus) -> None:
     stage.grow_after = format_time(turn.now + pause(since, deadline, stage.grow_tries, lot))
     what = f"{len(idle)} workers stood idle for {int(since.total_seconds())} s = ${format_usd(money)}"
     turn.tell("WorkersReleased", f"{what}; {len(rest)} are given back and asked for again at {stage.grow_after}", True)
-    _park(turn, stage, rest)
+    park(turn, stage, rest)
 
 
 def _placed(pods: list[PodState]) -> list[datetime]:
@@ -104,7 +104,7 @@ def _placed(pods: list[PodState]) -> list[datetime]:
     return [time for time in map(placed_at, pods) if time is not None]
 
 
-def _park(turn: Turn, stage: StageStatus, slots: list[WorkerState]) -> None:
+def park(turn: Turn, stage: StageStatus, slots: list[WorkerState]) -> None:
     """Take slots and their pods away; the slots are remembered, for no name of a pod is used twice."""
     gone = {slot.index for slot in slots}
     stage.workers = [slot for slot in stage.workers if slot.index not in gone]

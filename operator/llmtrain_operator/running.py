@@ -6,6 +6,7 @@ from llmtrain.api.status import Outcome, StageState, StageStatus
 from llmtrain_operator.bounds import outlived, outpriced, shorten
 from llmtrain_operator.budget import breach
 from llmtrain_operator.deadline import rotation, run_deadline, stall, take_progress
+from llmtrain_operator.dismissal import dismiss
 from llmtrain_operator.elastic import is_enough, resize
 from llmtrain_operator.evaluators import tend_evaluators
 from llmtrain_operator.names import HEAD
@@ -33,6 +34,7 @@ def run(turn: Turn, stage: StageStatus) -> None:
     outcome = outcome or stall(turn, stage) or replace_workers(turn, stage)
     if outcome is None:
         resize(turn, stage)
+        dismiss(turn, stage)
     outcome = outcome or superseded(turn, stage, is_enough(turn, stage))
     # A worker's successor is paid for anew, so the budget is asked again.
     outcome = outcome or breach(turn, stage)

@@ -35,6 +35,11 @@ class Cuts:
             self.requests += 1
             self.tokens += excess
 
+    def add(self, others: "Cuts") -> None:
+        """What was noted elsewhere."""
+        self.requests += others.requests
+        self.tokens += others.tokens
+
     def take(self) -> "Cuts":
         """The counts so far, which start anew."""
         taken = Cuts(self.requests, self.tokens)

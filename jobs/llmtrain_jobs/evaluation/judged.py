@@ -20,6 +20,7 @@ from llmtrain_jobs.evaluation.inputs import Inputs
 from llmtrain_jobs.evaluation.judge import OURS, THEIRS, TIE, UNREAD, Judgement, Pair, compare, grade, win_rate
 from llmtrain_jobs.evaluation.ratings import read_sheet
 from llmtrain_jobs.evaluation.results import TaskResult
+from llmtrain_jobs.evaluation.tasks.rows import Fields
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,12 @@ class Judging:
         others = [self.judge, self.reference.client if self.reference and opponent else None]
         return {"models": [[o.endpoint.base_url, o.endpoint.model] for o in others if o is not None]}
 
-    def result(self, task: Task, judged: JudgeTask, inputs: Inputs, lm: CheckpointModel | EndpointModel) -> TaskResult:
-        """Answers, then judgements."""
+    def result(self, task: Task, judged: JudgeTask, inputs: Inputs, ours: Sequence[str]) -> TaskResult:
+        """Judgements on what our model has written."""
         if self.judge is None:
             raise bad_input(f"`{task.name}`: `spec.evaluation.judge` must be set", "NoJudge")
-        docs = inputs.docs[: task.limit] if task.limit else inputs.docs
+        docs = asked_docs(task, inputs)
         prompts = [str(doc["prompt"]) for doc in docs]
-        ours = answers(lm, prompts, judged)
         theirs = [str(doc["theirs"]) for doc in docs]
         if judged.asks_reference and self.reference is not None:
             theirs = answers(self.reference, prompts, judged)
@@ -84,6 +84,11 @@ class Judging:
         if rated:
             found.scores["human_agreement"] = sum(a == b for a, b in rated) / len(rated)
         return found
+
+
+def asked_docs(task: Task, inputs: Inputs) -> list[Fields]:
+    """Rows whose prompts are asked."""
+    return inputs.docs[: task.limit] if task.limit else inputs.docs
 
 
 def answers(lm: CheckpointModel | EndpointModel, prompts: Sequence[str], judged: JudgeTask) -> list[str]:

@@ -2,33 +2,36 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from llmtrain.api.evaluation import Evaluation, Task
+from llmtrain.api.evaluationtasks import JudgeTask
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import EVALUATION_CODE, artifact_key
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.errors import StageError
-from llmtrain_jobs.evaluation.adapter import CheckpointModel
+from llmtrain_jobs.evaluation.adapter import CheckpointModel, Cuts
 from llmtrain_jobs.evaluation.endpoints.answers import Answers
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
 from llmtrain_jobs.evaluation.finite import REASON as NOT_FINITE
 from llmtrain_jobs.evaluation.finite import json_bytes, strict_json
 from llmtrain_jobs.evaluation.harness import run_named, run_parts
 from llmtrain_jobs.evaluation.heldout import Document, held_out_result, split_documents
-from llmtrain_jobs.evaluation.inputs import read_inputs
-from llmtrain_jobs.evaluation.judged import Judging
+from llmtrain_jobs.evaluation.inputs import Inputs, read_inputs
+from llmtrain_jobs.evaluation.judged import Judging, asked_docs
+from llmtrain_jobs.evaluation.judged import answers as answers_of
 from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.tasks.catalogue import parts_of
 from llmtrain_jobs.evaluation.tasks.texts import text_part
 
 KIND = "evaluation-task"
 RESULT, SAMPLES = "result.json", "samples.jsonl"
+WRITTEN_KIND, WRITTEN = "evaluation-written", "written.json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Subject:
 
     lm: CheckpointModel | EndpointModel
     identity: dict[str, Any]
+
+
+def _without_score(task: Task, error: StageError) -> TaskResult:
+    """The result of a task whose likelihoods are not finite; any other error is raised."""
+    if error.reason != NOT_FINITE:
+        raise error
+    return TaskResult(task.name, problem=f"`{task.name}`: {error.message}")
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,9 @@ class Runner:
         try:
             found = self._compute(task, subject)
         except StageError as error:
-            if error.reason != NOT_FINITE:
-                raise
+            found = _without_score(task, error)
             answers.clear()
-            return TaskResult(task.name, problem=f"`{task.name}`: {error.message}")
+            return found
         cuts = subject.lm.cuts.take()
         found.cut_requests, found.cut_tokens = cuts.requests, cuts.tokens
         samples = b"".join(json_bytes(sample) for sample in found.samples)
@@ -71,6 +80,33 @@ class Runner:
         self.store.complete(KIND, key, files, {"task": task.name})
         answers.clear()
         return found
+
+    def write(self, task: Task, subject: Subject) -> TaskResult | None:
+        """What a judged task needs of our model is written and stored, if it is not; a result where there can be none.
+
+        Whoever is judged needs no model after that.
+        """
+        if task.judge is None or self.store.manifest(KIND, self._key(task, subject)):
+            return None
+        try:
+            self._written(task, task.judge, read_inputs(self.store, task), subject)
+        except StageError as error:
+            return _without_score(task, error)
+        return None
+
+    def _written(self, task: Task, judge: JudgeTask, inputs: Inputs, subject: Subject) -> list[str]:
+        key = self._key_of(task, subject, judged=False)
+        name = f"{artifact_folder(WRITTEN_KIND, key)}/{WRITTEN}"
+        if self.store.manifest(WRITTEN_KIND, key) is None:
+            subject.lm.cuts.take()
+            texts = answers_of(subject.lm, [str(doc["prompt"]) for doc in asked_docs(task, inputs)], judge)
+            kept = {"texts": texts, "cuts": asdict(subject.lm.cuts.take())}
+            files = {WRITTEN: strict_json(kept).encode()}
+            self.store.complete(WRITTEN_KIND, key, files, {"task": task.name})
+        found = json.loads(self.store.read(name))
+        subject.lm.cuts.add(Cuts(**found["cuts"]))
+        texts_found: list[str] = found["texts"]
+        return texts_found
 
     def _keep(self, subject: Subject, answers: Answers) -> None:
         """What endpoints answer is kept until the task's result is."""
@@ -86,10 +122,15 @@ class Runner:
         return TaskResult.from_dict(json.loads(self.store.read(f"{folder}/{RESULT}")), samples)
 
     def _key(self, task: Task, subject: Subject) -> str:
+        return self._key_of(task, subject, judged=task.judge is not None)
+
+    def _key_of(self, task: Task, subject: Subject, judged: bool) -> str:
+        """`judged`: of the judgements; else of what is scored, or is to be judged."""
         config = task.to_dict()
         if task.judge is not None:
             # People's ratings are added to a stored result; they do not change what was judged.
             config["judge"].pop("ratingsFile", None)
+        if judged:
             config["by"] = self.judging.identity(task)
         named = [task.data_file, task.few_shot_file, *(task.perplexity.files if task.perplexity else [])]
         marks = [[file, *self.store.info(file)] for file in named if file]
@@ -103,7 +144,7 @@ class Runner:
             return run_named(task.name, task.harness, task.few_shot, task.limit, subject.lm, task.seed)
         inputs = read_inputs(self.store, task)
         if task.judge is not None:
-            return self.judging.result(task, task.judge, inputs, subject.lm)
+            return self.judging.result(task, task.judge, inputs, self._written(task, task.judge, inputs, subject))
         found = run_parts(task.name, parts_of(task, inputs.docs, inputs.examples), subject.lm, task.seed)
         found.details |= {
             "dataFile": task.data_file,

@@ -62,6 +62,7 @@ def _reference(context: Context, evaluation: Evaluation) -> Subject | None:
     if endpoint is None:
         return None
     client = Client(endpoint, api_key(endpoint, "reference"), "spec.evaluation.reference", timing_of(context))
+    client.tell = context.tell_part
     return Subject(EndpointModel(client), {"baseUrl": endpoint.base_url, "model": endpoint.model})
 
 
@@ -69,7 +70,9 @@ def _judge(context: Context, evaluation: Evaluation) -> Client | None:
     endpoint = evaluation.judge
     if endpoint is None:
         return None
-    return Client(endpoint, api_key(endpoint, "judge"), "spec.evaluation.judge", timing_of(context))
+    client = Client(endpoint, api_key(endpoint, "judge"), "spec.evaluation.judge", timing_of(context))
+    client.tell = context.tell_part
+    return client
 
 
 def timing_of(context: Context) -> Time:
@@ -128,5 +131,6 @@ def _pause(context: Context) -> Any:
     def pause(done: int, total: int) -> None:
         context.check_stop()
         context.scratch.put_metrics({"llmtrain_evaluation_batches_done": done, "llmtrain_evaluation_batches": total})
+        context.tell_part(f"batch {done} of {total}")
 
     return pause

@@ -15,7 +15,7 @@ from llmtrain.api.evaluation import Evaluation, Task
 from llmtrain.api.stageconfig import Result, StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import evaluation_key
-from llmtrain_jobs.cluster import connect
+from llmtrain_jobs.cluster import connect, let_workers_go
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.evaluation.inputs import check_all
@@ -73,8 +73,12 @@ class Steps:
 
     def next(self, detail: str) -> None:
         """One more begins, those before are done."""
-        self.context.tell(self.done, self.total, "tasks", detail)
+        self.say(detail)
         self.done += 1
+
+    def say(self, detail: str) -> None:
+        """What is done now."""
+        self.context.tell(self.done, self.total, "tasks", detail)
 
 
 def evaluate(context: Context, evaluation: Evaluation) -> Findings:
@@ -90,11 +94,20 @@ def evaluate(context: Context, evaluation: Evaluation) -> Findings:
     models = Models.of(context, evaluation, ray)
     runner = runner_of(context, evaluation, models)
     started = time.monotonic()
-    steps = Steps(context, len(all_tasks(evaluation)) * (2 if models.reference else 1))
-    own = {task.name: own_result(steps, evaluation, runner, models, task) for task in all_tasks(evaluation)}
+    tasks = all_tasks(evaluation)
+    judged = [task for task in tasks if task.judge is not None]
+    steps = Steps(context, len(tasks) * (2 if models.reference else 1) + len(judged))
+    found = {task.name: own_result(steps, evaluation, runner, models, task) for task in tasks if task.judge is None}
+    found |= {task.name: none for task in judged if (none := written(steps, runner, models, task)) is not None}
+    # Judges and references may take hours, and the workers have accelerators.
+    if judged or models.reference:
+        let_workers_go(context, ray, steps.say)
+    else:
+        ray.shutdown()
+    found |= {t.name: own_result(steps, evaluation, runner, models, t) for t in judged if t.name not in found}
+    own = {task.name: found[task.name] for task in tasks}
     others = reference_results(steps, evaluation, runner, models)
     working = time.monotonic() - started
-    ray.shutdown()
     for suite in evaluation.suites:
         own[suite.name] = suite_result(suite, own)
         others |= {suite.name: suite_result(suite, others)} if others else {}
@@ -102,6 +115,13 @@ def evaluate(context: Context, evaluation: Evaluation) -> Findings:
     points = PointFiles(context.store, training).read()
     weights = weights_of(context.store, training)
     return Findings(own, others, models.usage(), baseline, working, weights, curve(points))
+
+
+def written(steps: Steps, runner: Any, models: Any, task: Task) -> TaskResult | None:
+    """What our model says to a judged task's prompts; a result where it cannot say anything."""
+    steps.next(f"{task.name}: answers to be judged")
+    none: TaskResult | None = runner.write(task, models.own)
+    return none
 
 
 def own_result(steps: Steps, evaluation: Evaluation, runner: Any, models: Any, task: Task) -> TaskResult:

@@ -6,8 +6,8 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 """Between tries, where the server names no time."""
 PATIENCE_SECONDS = 900.0
 """Without any answer from a server that says that it is busy."""
+TELL_SECONDS = 2.0
+"""Between two words about how far it is."""
 THROTTLED = (429, 503, 529)
 BUSY = (408, 409, 425, 500, 502, 504, *THROTTLED)
 UNREACHABLE = "EndpointUnreachable"
@@ -93,6 +95,8 @@ class Client:
         self.endpoint, self.field, self.usage, self._time = endpoint, field, Usage(), timing or Time()
         self.answers: Answers | None = None
         """Where answers are kept, and found; of the task under way."""
+        self.tell: Callable[[str], None] = lambda _: None
+        """Called now and then, by whoever called `post_all`."""
         self.pace = Pace(endpoint.concurrency, self._time)
         self._answered = self._time.clock()
         self._down: StageError | None = None
@@ -116,10 +120,18 @@ class Client:
                 for body, name in zip(bodies, names, strict=True)
             ]
             try:
-                return [request.result() for request in asked]
+                return list(self._as_they_come(asked))
             finally:
                 # After a failure the others wait for the same end, and somebody pays for the pod meanwhile.
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _as_they_come(self, asked: Sequence[Future[T]]) -> Iterator[T]:
+        told = self._time.clock()
+        for number, request in enumerate(asked):
+            yield request.result()
+            if self._time.clock() - told >= TELL_SECONDS:
+                told = self._time.clock()
+                self.tell(f"answer {number + 1} of {len(asked)}")
 
     def _kept_or_asked(self, path: str, body: Body, name: str, read: Callable[[Body], T]) -> T:
         kept = self.answers.find(name) if self.answers else None

@@ -1,14 +1,20 @@
 """What endpoints answer: asked again where it breaks off, no faster than they allow, paid for once."""
 
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import format_datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llmtrain_jobs.entrypoint.driver import run_stage
+from llmtrain_jobs.entrypoint.scratch import Scratch
 from llmtrain_jobs.errors import StageError, interrupted
+from llmtrain_jobs.evaluation import setup, stage
+from llmtrain_jobs.evaluation.backend import LocalBackend
 from llmtrain_jobs.evaluation.endpoints.answers import Answers, names_of
 from llmtrain_jobs.evaluation.endpoints.client import TRIES, Client, first_choice
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel, written_text
@@ -19,9 +25,9 @@ from tokenizers import Tokenizer
 from llmtrain.api.stageconfig import FailureClass
 from llmtrain.storage.store import Store
 from tests.unit.jobs.evaluation.server import CUT, FakeTime, Server, serving
-from tests.unit.jobs.evaluation.test_endpoints import JUDGED, client, endpoint
+from tests.unit.jobs.evaluation.test_endpoints import ARC, JUDGED, client, endpoint
 from tests.unit.jobs.evaluation.test_endpoints import world as world
-from tests.unit.jobs.evaluation.world import World, make_world
+from tests.unit.jobs.evaluation.world import NoRay, World, make_world
 
 PROMPT = {"prompt": "a b"}
 
@@ -216,3 +222,65 @@ def test_an_answer_with_half_a_surrogate_pair_is_written_as_a_file_can_hold_it(s
     server.answer = lambda path, body: {"choices": [{"text": "x\ud83d"}]}  # type: ignore[method-assign]
     lm = EndpointModel(client(server.url))
     assert lm.client.post_all("completions", [PROMPT], written_text) == ["x\ufffd"]
+
+
+def test_the_workers_are_gone_before_anybody_else_is_asked(world: World, server: Server) -> None:
+    """Judges and references may take hours; the workers have accelerators."""
+    seen: list[str] = []
+    model = LocalBackend(world.loaded)
+
+    class Watched:
+        def score(self, batches: Sequence[Any]) -> Iterator[Any]:
+            seen.append("model")
+            return model.score(batches)
+
+        def generate(self, batches: Sequence[Any]) -> Iterator[Any]:
+            seen.append("model")
+            return model.generate(batches)
+
+    def gone(*_: Any) -> None:
+        seen.append("gone")
+
+    def status_of(_: Any) -> int:
+        seen.append("endpoint")
+        return 200
+
+    server.status_of = status_of
+    world.monkeypatch.setattr(stage, "let_workers_go", gone)
+    reference = JUDGED | {"name": "both", "judge": {"maxNewTokens": 8, "opponent": "Reference"}}
+    evaluation = {"tasks": [JUDGED, ARC, reference], "judge": endpoint(server.url), "reference": endpoint(server.url)}
+    config = world.config(evaluation)
+    world.monkeypatch.setenv("LLMTRAIN_STORAGE", str(world.folder))
+    world.monkeypatch.setattr(stage, "connect", lambda context: NoRay())
+    world.monkeypatch.setattr(setup, "ray_backend", lambda context, ray: Watched())
+    result = run_stage(config, Scratch(world.folder / "scratch"), threading.Event())
+    assert result.outcome == "Succeeded", result.message
+    parts = [kind for kind, _ in groupby(seen)]
+    assert parts == ["model", "gone", "endpoint"]
+    assert list(world.results(result.artifact)["tasks"]) == sorted(["answers", "choices", "both"])
+
+
+def test_what_our_model_wrote_is_not_written_again_for_a_judge_that_failed(world: World, server: Server) -> None:
+    server.status_of = lambda _: 500
+    assert world.run(tasks=[JUDGED], judge=endpoint(server.url)).reason == "EndpointUnreachable"
+    server.status_of = lambda _: 200
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("computed")
+
+    world.monkeypatch.setattr("llmtrain_jobs.evaluation.backend.generate", fail)
+    assert world.run(tasks=[JUDGED], judge=endpoint(server.url)).outcome == "Succeeded"
+
+
+def test_a_long_task_tells_how_far_it_is(world: World, server: Server) -> None:
+    """A stage that says nothing new for `stallDeadlineSeconds` is taken for one that hangs."""
+    context = world.context(tasks=[JUDGED])
+    context.tell(1, 3, "tasks", "answers")
+    fake, told = FakeTime(), list[str]()
+    one = client(server.url, fake, concurrency=1)
+    one.tell = lambda how_far: told.append(how_far) or context.tell_part(how_far)  # type: ignore[func-returns-value]
+    server.failures = [(429, "5")]
+    one.post_all("completions", [PROMPT] * 3, written_text)
+    assert told[0].endswith("of 3")
+    said = json.loads(context.scratch.progress())
+    assert (said["done"], said["total"], said["detail"]) == (1, 3, f"answers, {told[-1]}")
