@@ -1,4 +1,8 @@
-"""The demo's multiple-choice file: ARC-Easy from the shared data where it is, else questions about Python itself."""
+"""The demo's multiple-choice task, named for what it asks: ARC-Easy where the shared data has its file, else Python's modules.
+
+`python demo/questions.py FOLDER` writes the questions into the folder and prints the demo's manifest with the task that
+reads them.
+"""
 
 import json
 import pkgutil
@@ -6,7 +10,10 @@ import shutil
 import sys
 from pathlib import Path
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "benchmarks" / "arc_easy.jsonl"
+ARC = Path(__file__).resolve().parents[2] / "shared" / "data" / "benchmarks" / "arc_easy.jsonl"
+MANIFEST = Path(__file__).with_name("job.yaml")
+MODULES = "- {name: python-modules, template: {}, dataFile: benchmarks/python_modules.jsonl, limit: 100}"
+ARC_EASY = "- {name: arc-easy, task: arc_easy, dataFile: benchmarks/arc_easy.jsonl, limit: 100}"
 
 
 def questions() -> list[str]:
@@ -16,15 +23,22 @@ def questions() -> list[str]:
     for number, name in enumerate(modules):
         choices = [name[::-1] + "q", name[1:] + "zz", name + "xx"]
         choices.insert(number % 4, name)
-        lines.append(
-            json.dumps({"query": "Question: Which is a Python module?", "choices": choices, "gold": number % 4})
-        )
+        query = "Question: Which of these is the name of a Python module?\nAnswer:"
+        lines.append(json.dumps({"query": query, "choices": choices, "gold": number % 4}))
     return lines
 
 
+def prepare(folder: Path) -> str:
+    """Write the questions; the manifest that asks them."""
+    manifest = MANIFEST.read_text()
+    if MODULES not in manifest:
+        raise ValueError(f"{MANIFEST} has no line `{MODULES}`")
+    if ARC.exists():
+        shutil.copyfile(ARC, folder / "arc_easy.jsonl")
+        return manifest.replace(MODULES, ARC_EASY)
+    (folder / "python_modules.jsonl").write_text("\n".join(questions()) + "\n")
+    return manifest
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    if SHARED.exists():
-        shutil.copyfile(SHARED, target)
-    else:
-        target.write_text("\n".join(questions()) + "\n")
+    print(prepare(Path(sys.argv[1])), end="")

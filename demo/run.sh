@@ -29,11 +29,10 @@ image() { .venv/bin/python -c 'import json, sys; print(json.loads(sys.argv[1])[s
 operator=$(image operator)
 jobs=$(image jobs)
 
-questions=$(mktemp)
-trap 'rm -f "$questions"' EXIT
-.venv/bin/python demo/questions.py "$questions"
-kubectl create configmap questions -n llmtrain-demo --from-file=arc_easy.jsonl="$questions" --dry-run=client -o yaml |
-  kubectl apply -f -
+questions=$(mktemp -d)
+trap 'rm -rf "$questions"' EXIT
+job=$(.venv/bin/python demo/questions.py "$questions")
+kubectl create configmap questions -n llmtrain-demo --from-file="$questions" --dry-run=client -o yaml | kubectl apply -f -
 kubectl delete pod prepare -n llmtrain-demo --ignore-not-found
 sed "s#JOBS_IMAGE#$jobs#" demo/prepare.yaml | kubectl apply -f -
 kubectl wait pod/prepare -n llmtrain-demo --for=jsonpath='{.status.phase}'=Succeeded --timeout=600s
@@ -41,5 +40,6 @@ kubectl logs prepare -n llmtrain-demo
 
 helm upgrade --install llmtrain charts/llmtrain --namespace llmtrain-system --create-namespace \
   --set "image.repository=${operator%:*},image.tag=${operator##*:},jobsImage=$jobs" --wait=watcher --timeout 300s
-kubectl apply -f demo/plans.yaml -f demo/job.yaml
+kubectl apply -f demo/plans.yaml
+kubectl apply -f - <<<"$job"
 .venv/bin/llmtrain watch docs-gpt --namespace llmtrain-demo --timeout 3600

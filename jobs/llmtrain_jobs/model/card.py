@@ -11,6 +11,7 @@ import yaml
 
 from llmtrain.api.counts import Convention, flops_per_token, parameters
 from llmtrain.api.dimensions import ModelConfig
+from llmtrain.api.evaluation import Evaluation
 from llmtrain.api.job import JobSpec
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain.cost.money import format_usd
@@ -57,7 +58,9 @@ def _front_matter(facts: Facts) -> str:
     results = [
         {
             "task": {"type": "text-generation"},
-            "dataset": {"name": name.rpartition("/")[0] or name, "type": name.rpartition("/")[0] or name},
+            "dataset": dict(
+                zip(("name", "type"), data_set(facts.spec.evaluation, name.rpartition("/")[0]), strict=True)
+            ),
             "metrics": [{"type": name.rpartition("/")[2], "value": float(value)}],
         }
         for name, value in sorted(scores_of(facts.status).items())
@@ -66,6 +69,29 @@ def _front_matter(facts: Facts) -> str:
     if results:
         head["model-index"] = [{"name": facts.name, "results": results}]
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---"
+
+
+def data_set(evaluation: Evaluation | None, name: str) -> tuple[str, str]:
+    """What the task of this name was measured on, and what kind of thing that is.
+
+    A task may be called anything and asked in any benchmark's form; a benchmark's name stands here only where its own
+    data was read, which is so for the harness' tasks. Whatever a file holds, the file is named.
+    """
+    tasks = {task.name: task for task in evaluation.tasks} if evaluation else {}
+    suites = evaluation.suites if evaluation else []
+    task = tasks.get(name)
+    if task is not None:
+        if task.harness is not None:
+            return task.harness, "lm-evaluation-harness"
+        files = [task.data_file] if task.data_file else task.perplexity.files if task.perplexity else []
+        return (", ".join(files), "file") if files else ("held-out documents of the training data", "held-out")
+    for suite in suites:
+        if suite.name == name:
+            return ", ".join(suite.tasks or [f"files of {suite.data_folder}"]), "suite"
+        if suite.preset is not None and name.startswith(f"{suite.name}-"):
+            file = name.removeprefix(f"{suite.name}-").replace("-", "_")
+            return f"{(suite.data_folder or '').rstrip('/')}/{file}.jsonl", "file"
+    return UNKNOWN, UNKNOWN
 
 
 def _opening(facts: Facts) -> str:
@@ -146,9 +172,10 @@ def _scores(facts: Facts) -> str:
     scores = scores_of(facts.status)
     if not scores:
         return f"Scores: {UNKNOWN}."
-    return "\n".join(
-        ["| task and metric | value |", "|---|---|", *(f"| {n} | {v} |" for n, v in sorted(scores.items()))]
-    )
+    rows = [
+        f"| {n} | {v} | {data_set(facts.spec.evaluation, n.rpartition('/')[0])[0]} |" for n, v in sorted(scores.items())
+    ]
+    return "\n".join(["| task and metric | value | measured on |", "|---|---|---|", *rows])
 
 
 def _bill(status: JobStatus) -> str:

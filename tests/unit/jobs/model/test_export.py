@@ -13,6 +13,7 @@ import pytest
 import torch
 from llmtrain_jobs.curation.tokens import train_tokenizer
 from llmtrain_jobs.errors import StageError
+from llmtrain_jobs.model.card import data_set as data_set_of
 from llmtrain_jobs.model.config import ModelConfig, resolve
 from llmtrain_jobs.model.export import Job, NumberFormat, Words, export_job, main, write_folder
 from llmtrain_jobs.model.importing import Imported, import_folder
@@ -39,7 +40,7 @@ def job_object(model: dict[str, Any]) -> dict[str, Any]:
     stages = [
         {"name": "Curation", "state": "Succeeded", "artifact": "c0", "reused": True},
         {"name": "Training", "state": "Succeeded", "artifact": "t0", "scores": {"loss": "3.2100"}},
-        {"name": "Evaluation", "state": "Succeeded", "scores": {"held-out/bits_per_byte": "1.2345"}},
+        {"name": "Evaluation", "state": "Succeeded", "scores": SCORES},
     ]
     return {
         "metadata": {"name": "docs-gpt", "namespace": "team-a"},
@@ -51,9 +52,23 @@ def job_object(model: dict[str, Any]) -> dict[str, Any]:
             },
             "model": model | {"contextLength": 32},
             "training": {"cluster": PLAN, "tokens": 20_000_000},
+            "evaluation": {"cluster": PLAN, "tasks": TASKS, "suites": SUITES},
         },
         "status": {"stages": stages, "ledger": {"entries": [entry], "totalMicroUsd": 133_000}},
     }
+
+
+SCORES = {"held-out/bits_per_byte": "1.2345", "arc-easy/acc": "1.0000"}
+TASKS = [
+    {"name": "held-out", "perplexity": {}},
+    {"name": "arc-easy", "task": "arc_easy", "dataFile": "own/modules.jsonl"},
+    {"name": "texts", "perplexity": {"files": ["a.txt", "b.txt"]}},
+    {"name": "sciq", "harness": "sciq"},
+]
+SUITES = [
+    {"name": "core", "preset": "Core", "dataFolder": "s3://data/"},
+    {"name": "ours", "tasks": ["arc-easy", "texts"]},
+]
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +134,32 @@ def test_the_card_tells_data_bill_and_scores_from_the_manifests(tmp_path: Path, 
     count = sum(p.numel() for p in trained.parameters())
     for expected in (
         f"{count:,} parameters", "| handbook | `corpus/*` | Apache-2.0 | 4,321 |", "| train tokens | 4,321 |", "| Kept | 38 | 1,700 |",
-        "| held-out/bits_per_byte | 1.2345 |", "| Training | worker | h100 | Rented | 120 | 120 | 0.13 |", "**0.13 USD**",
+        "| held-out/bits_per_byte | 1.2345 | held-out documents of the training data |", "| Training | worker | h100 | Rented | 120 | 120 | 0.13 |", "**0.13 USD**",
         "Reused, paid for by an earlier job: Curation.", "| optimizer steps | 7 |", "`t0`", "| loss | 3.2100 |",
     ):  # fmt: skip
         assert expected in card
     import yaml
 
     head = yaml.safe_load(card.split("---")[1])
-    assert head["model-index"][0]["results"][0]["metrics"] == [{"type": "bits_per_byte", "value": 1.2345}]
+    results = {entry["metrics"][0]["value"]: entry["dataset"] for entry in head["model-index"][0]["results"]}
+    assert results[1.2345] == {"name": "held-out documents of the training data", "type": "held-out"}
+
+
+@pytest.mark.parametrize(
+    ("task", "data_set"),
+    [
+        ("arc-easy", ("own/modules.jsonl", "file")),
+        ("texts", ("a.txt, b.txt", "file")),
+        ("sciq", ("sciq", "lm-evaluation-harness")),
+        ("core-arc-easy", ("s3://data/arc_easy.jsonl", "file")),
+        ("core", ("files of s3://data/", "suite")),
+        ("ours", ("arc-easy, texts", "suite")),
+        ("long-gone", ("not recorded", "not recorded")),
+    ],
+)
+def test_the_card_names_what_was_read_and_no_benchmark_by_a_task_s_name(task: str, data_set: tuple[str, str]) -> None:
+    evaluation = Job.parse(json.dumps(job_object({"preset": "tiny"}))).spec.evaluation
+    assert data_set_of(evaluation, task) == data_set
 
 
 def test_another_token_may_end_documents(tmp_path: Path, transformers: Any) -> None:
