@@ -11,7 +11,6 @@ WEB = ("http", "https", "")
 BLANKS = re.compile(r"[\t\r\n]")
 SCHEME = re.compile(r"(https?):[/\\]*|([a-z][a-z0-9+.-]*):[/\\]{2}|[/\\]{2}|", re.IGNORECASE)
 AUTHORITY = re.compile(r"[^/\\?#]*")
-PORT = re.compile(r"(?P<host>.*?)(?::(?P<port>[0-9]*))?", re.DOTALL)
 DEFAULT_PORTS = ("", "80", "443")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -48,14 +47,17 @@ def address_of(text: str) -> Address:
 def _host_and_port(authority: str) -> tuple[str, str]:
     if address := _ip(authority):
         return address, ""
-    parts = PORT.fullmatch(authority)
-    assert parts is not None
-    host = unquote(parts["host"]).removeprefix("[").removesuffix("]")
-    return _ip(host) or _name(host), parts["port"] or ""
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.strip("0123456789"):
+        host, port = authority, ""
+    host = unquote(host).removeprefix("[").removesuffix("]")
+    return _ip(host) or _name(host), port
 
 
 def _ip(host: str) -> str:
     """The shortest form of an IP address; empty for a name. A zone is that of one machine."""
+    if ":" not in host and not host.rstrip(".")[-1:].isdigit():
+        return ""
     try:
         return ip_address(host.partition("%")[0].rstrip(".")).compressed
     except ValueError:
@@ -64,6 +66,8 @@ def _ip(host: str) -> str:
 
 def _name(host: str) -> str:
     """Labels as people write them: what is Punycode is decoded, widths and cases are one."""
+    if host.isascii() and "xn--" not in host.lower():
+        return host.lower().strip(".")
     try:
         host = idna.uts46_remap(host, std3_rules=False, transitional=False)
         return ".".join(map(_label, host.strip(".").split(".")))

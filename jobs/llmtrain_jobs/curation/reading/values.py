@@ -1,23 +1,39 @@
 """Values of a JSON text that is no lines: the elements of an array, objects that go over several lines."""
 
+import json
 import re
 from typing import IO
 
 BLOCK = 1 << 20
+DECODER = json.JSONDecoder()
 BOM = b"\xef\xbb\xbf"
 GAP = re.compile(rb"[\s,]*")
 BRACKET = re.compile(rb'["\[\]{}]')
 IN_STRING = re.compile(rb'["\\\n]')
 SCALAR_END = re.compile(rb'[\s,"\[\]{}]')
+DEEPEST = 2000
+"""Brackets whose kinds are held; no parser goes deeper, and to look through more for each that closes would take for ever."""
 WHITE_SPACE = 256
 """Bytes of it that are looked over between a comma and what follows."""
 OPENS = {b"}": b"{", b"]": b"["}
 
 
 def is_values(head: bytes) -> bool:
-    """Whether a text that begins so has to be read value by value: an array, or an object that begins with a line of its own."""
-    text = head.removeprefix(BOM).lstrip()
-    return text.startswith(b"[") or (text[:1] == b"{" and text.split(b"\n", 1)[0].strip() == b"{" and b"\n" in text)
+    """Whether a text that begins so has to be read value by value.
+
+    It is an array, objects that begin with a line of their own, or objects one after the other in one line.
+    """
+    first, line_feed, _ = head.removeprefix(BOM).lstrip().partition(b"\n")
+    if first.startswith(b"[") or not first.startswith(b"{"):
+        return first.startswith(b"[")
+    if first.strip() == b"{":
+        return bool(line_feed)
+    text = first.decode(errors="replace")
+    try:
+        end = DECODER.raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip().startswith("{")
 
 
 class Values:
@@ -99,7 +115,7 @@ class _Scan:
     def __init__(self) -> None:
         """Before the value's first byte."""
         self.place = -1
-        self._open = bytearray()
+        self._open, self._deeper = bytearray(), 0
         self._string = self._scalar = False
 
     def end_in(self, held: bytes, start: int) -> int | None:
@@ -141,10 +157,11 @@ class _Scan:
         elif byte == b'"':
             self._string = True
             return False
-        elif byte in OPENS:
-            place = self._open.rfind(OPENS[byte])
-            if place >= 0:
-                del self._open[place:]
-        else:
-            self._open += byte
+        elif byte not in OPENS:
+            self._deeper += len(self._open) >= DEEPEST
+            self._open += b"" if self._deeper else byte
+        elif self._deeper:
+            self._deeper -= 1
+        elif (place := self._open.rfind(OPENS[byte])) >= 0:
+            del self._open[place:]
         return not self._open

@@ -153,10 +153,10 @@ def test_a_nul_within_a_text_is_removed_as_an_edit(world: World) -> None:
 def test_the_same_texts_come_from_every_format_and_from_any_split_of_a_file(world: World) -> None:
     kept, lines = {}, b"".join(LINES.splitlines(keepends=True)[:20])
     for name, data in {
-        "plain.jsonl": lines, "packed.jsonl.gz": gzip.compress(lines), "packed.jsonl.zst": pa.compress(lines, "zstd", asbytes=True),
+        "list.json": json.dumps(GOOD[:20], indent=1).encode(), "plain.jsonl": lines, "packed.jsonl.gz": gzip.compress(lines), "packed.jsonl.zst": pa.compress(lines, "zstd", asbytes=True),
     }.items():  # fmt: skip
         written(name, data)(world.root)
-        for size in (1000, 3333, 10**9) if name == "plain.jsonl" else (10**9,):
+        for size in (1000, 10**9) if name == "plain.jsonl" else (1000,):
             limits = {"partBytes": size, "chunkBytes": 1500}
             result = world.run({"sources": [{"name": "docs", "path": f"in/{name}"}], "limits": limits})
             kept[name, size] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from llmtrain_jobs.curation.reading import values
-from llmtrain_jobs.curation.reading.values import Values
+from llmtrain_jobs.curation.reading.values import DEEPEST, Values, _Scan
 
 from tests.unit.jobs.curation.reading.files import problems, read, texts
 
@@ -23,6 +23,7 @@ SPELLINGS = {
     "one line": ARRAY, "indented": json.dumps(ROWS, indent=1), "a line each": "[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n",
     "no ASCII": json.dumps(ROWS, ensure_ascii=False), "a byte order mark": "\ufeff" + ARRAY, "white space before": "\n\n \t" + ARRAY,
     "two arrays": json.dumps(ROWS[:5]) + "\n" + json.dumps(ROWS[5:]), "objects over lines": "\n".join(json.dumps(row, indent=2) for row in ROWS),
+    "objects in one line": "".join(map(json.dumps, ROWS)), "objects and blanks in one line": "  ".join(map(json.dumps, ROWS)) + "\n",
     "lines": "\n".join(map(json.dumps, ROWS)), "lines with a byte order mark": "\ufeff" + "\n".join(map(json.dumps, ROWS)),
     "lines that end in CR LF": "\r\n".join(map(json.dumps, ROWS)),
 }  # fmt: skip
@@ -90,6 +91,15 @@ def test_values_are_the_same_whatever_pieces_the_bytes_come_in(monkeypatch: pyte
         for _ in range(6):
             monkeypatch.setattr(values, "BLOCK", generator.randint(1, 40))
             assert [(value.size, value.text, value.problem) for value in read("x.json", data)] == expected
+
+
+def test_what_is_held_of_open_brackets_is_bounded() -> None:
+    """Each that closes looks for its own among them: unbounded, a file of brackets would take for ever."""
+    scan = _Scan()
+    assert scan.end_in(b"[" * 100_000, 0) is None
+    assert len(scan._open) == DEEPEST
+    assert scan.end_in(b"[" * 100_000 + b"]" * 99_999, 0) is None
+    assert scan.end_in(b"[" * 100_000 + b"]" * 100_000, 0) == 200_000
 
 
 def test_record_numbers_are_those_of_the_elements() -> None:

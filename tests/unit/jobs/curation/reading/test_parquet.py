@@ -89,6 +89,13 @@ def test_a_time_beyond_the_calendar_or_in_an_unknown_zone_costs_no_document(unit
         assert days[1:3] == [NO_DAY, NO_DAY]
 
 
+def test_96_bit_times_do_not_wrap_around() -> None:
+    last = datetime(9999, 12, 31)
+    table = pa.table({"text": ["a", "b"], "date": pa.array([last, datetime(2024, 5, 6)], pa.timestamp("us"))})
+    found = read("x.parquet", written(table, use_deprecated_int96_timestamps=True))
+    assert [record.origin.date[:10] for record in found] == ["9999-12-31", "2024-05-06"]
+
+
 @pytest.mark.parametrize(
     "kind", [pa.date32(), pa.date64(), pa.duration("s"), pa.time64("ns"), pa.decimal128(38, 2)], ids=str
 )
