@@ -9,7 +9,7 @@ from llmtrain.api.base import Model, Name, Path, Rule, cel
 from llmtrain.api.cluster import Cluster
 from llmtrain.api.duringtraining import DuringTraining
 from llmtrain.api.endpoint import Endpoint
-from llmtrain.api.evaluationtasks import Form, JudgeTask, Perplexity, TaskKind, Template
+from llmtrain.api.evaluationtasks import ChatTemplate, Form, JudgeTask, Perplexity, TaskKind, Template
 from llmtrain.api.requirement import Against, Requirement, one_of
 
 SOURCES_OF_A_TASK = ("perplexity", "task", "template", "harness", "judge")
@@ -101,6 +101,9 @@ class Evaluation(Model):
     tasks: Annotated[list[Task], Field(max_length=64)] = Field([], description="What is measured.")
     batch_tokens: int = Field(
         8192, ge=64, le=2**24, description="Tokens that a worker computes at once; independent of their number."
+    )
+    chat_template: ChatTemplate | None = Field(
+        None, description="Our model is asked in conversations, as an instruct model was trained; perplexity is not."
     )
     reference: Endpoint | None = Field(None, description="A model behind an endpoint that the same tasks are asked.")
     judge: Endpoint | None = Field(None, description="The model that judges answers.")

@@ -89,6 +89,20 @@ class Template(Model):
     max_new_tokens: int = Field(64, ge=1, le=8192, description="Generation: tokens of the longest answer.")
 
 
+class ChatTemplate(Model):
+    """Prompts as conversations, by the template that came with a tokenizer."""
+
+    file: Path | None = Field(
+        None,
+        description="chat_template.jinja or tokenizer_config.json; default: the one beside `curation.tokenizer.file` or in "
+        "`training.continueFrom.huggingFace`.",
+    )
+    system: TemplateText = Field("", description="System prompt before each conversation; empty: none.")
+    few_shot_as_turns: bool = Field(
+        True, description="Solved examples are turns before the question; false: one text with it."
+    )
+
+
 class JudgeMode(StrEnum):
     """Pairwise: which of two answers is better, asked in both orders. Rubric: one answer, 1 to 10."""
 

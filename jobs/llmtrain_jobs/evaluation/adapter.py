@@ -11,7 +11,9 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tokenizers import Tokenizer
 
 from llmtrain_jobs.curation.tokens import END_OF_TEXT
+from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.backend import Backend
+from llmtrain_jobs.evaluation.chat import FIELD, Chat
 from llmtrain_jobs.evaluation.finite import check_finite
 from llmtrain_jobs.evaluation.generation import Prompt, make_prompts
 from llmtrain_jobs.evaluation.plan import Scored, make_plan
@@ -59,10 +61,23 @@ class Limits:
 class CheckpointModel(TemplateLM):
     """Our transformer and tokenizer as an `LM`; encoding of pairs and rolling windows are the harness'."""
 
-    def __init__(self, backend: Backend, tokenizer: Tokenizer, limits: Limits, end: int | None = None) -> None:
-        """`backend` computes; this object only plans. `end` is the token that ends a document."""
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        end: int | None = None,
+        chat: Chat | None = None,
+    ) -> None:
+        """`backend` computes; this object only plans. `end` is the token that ends a document.
+
+        `chat`: prompts are conversations. Raises bad input where the tokenizer lacks the token that ends a turn.
+        """
         super().__init__()
         self.backend, self.tokenizer, self.limits, self.cuts = backend, tokenizer, limits, Cuts()
+        self.chat = chat
+        if chat is not None and chat.end_of_turn and tokenizer.token_to_id(chat.end_of_turn) is None:
+            raise bad_input(f"`{FIELD}`: the job's tokenizer has no token `{chat.end_of_turn}`", "ChatTemplate")
         self.seed = 0
         """Of what is sampled; the task's."""
         self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0) if end is None else end
@@ -143,6 +158,17 @@ class CheckpointModel(TemplateLM):
                 texts[index] = text
         return texts
 
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The harness' conversation as text; without a generation prompt the last turn is the answer's beginning."""
+        if self.chat is None:
+            raise NotImplementedError("prompts are plain text")
+        return self.chat.render(chat_history, is_answered=not add_generation_prompt)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For a cache of requests, which is not used."""
+        return ""
+
     def prompt(self, context: str, options: dict[str, Any], task: str = "") -> Prompt:
         """A prompt under the harness' options. Room for the answer is kept free: half of the context at most."""
         settings = normalize_gen_kwargs(options, DEFAULT_NEW_TOKENS)
@@ -150,5 +176,6 @@ class CheckpointModel(TemplateLM):
         new = min(int(settings["max_gen_toks"]), max(1, self.limits.context // 2))
         tokens, most = self.tok_encode(context) or [self.end], self.limits.context - new
         self.cuts.note(len(tokens) - most)
-        kept = tuple(stop for stop in stops if stop)
+        stops += [self.chat.end_of_turn] if self.chat else []
+        kept = tuple(dict.fromkeys(stop for stop in stops if stop))
         return Prompt(tuple(tokens[-most:]), new, kept, sampling_of(options, settings, task))

@@ -25,13 +25,14 @@ from llmtrain_jobs.errors import bad_input, interrupted
 from llmtrain_jobs.evaluation import worker
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
 from llmtrain_jobs.evaluation.backend import Loaded, LocalBackend
+from llmtrain_jobs.evaluation.chat import chat_of
 from llmtrain_jobs.evaluation.harness import prepare
 from llmtrain_jobs.evaluation.pointmetrics import metrics_of
 from llmtrain_jobs.evaluation.points import Point, PointFiles, is_due, write_point
 from llmtrain_jobs.evaluation.report import chance_of, decimal_text, flat_scores
 from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.run import Runner, Subject
-from llmtrain_jobs.evaluation.setup import end_of_text, judging_of, limits_of
+from llmtrain_jobs.evaluation.setup import chat_identity, end_of_text, judging_of, limits_of
 from llmtrain_jobs.evaluation.stage import guarded
 from llmtrain_jobs.evaluation.stored import problems_of
 from llmtrain_jobs.evaluation.suites import preset_tasks, suite_result
@@ -116,10 +117,10 @@ class Watcher:
         model = Transformer(resolve(config.spec.model, tokenizer.get_vocab_size(), config.spec.training.tokens))
         model.load_state_dict(read_model(store, checkpoint))
         backend = LocalBackend(Loaded(model.float().to(device).eval(), tokenizer, device))
-        lm = CheckpointModel(
-            backend, tokenizer, limits_of(config, tokenizer, self.evaluation), end_of_text(self.context)
-        )
+        limits, chat = limits_of(config, tokenizer, self.evaluation), chat_of(store, config.spec)
+        lm = CheckpointModel(backend, tokenizer, limits, end_of_text(self.context), chat)
         identity = {"checkpoint": content_of(checkpoint), "batchTokens": self.evaluation.batch_tokens}
+        identity |= chat_identity(chat)
         judging = judging_of(self.context, self.evaluation, tokenizer, tasks)
         return Runner(config, store, self.evaluation, judging), Subject(lm, identity)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from llmtrain_jobs.errors import bad_input, unavailable
 from llmtrain_jobs.evaluation import guessing
+from llmtrain_jobs.evaluation.chat import Chat
 from llmtrain_jobs.evaluation.finite import BEYOND, not_finite
 from llmtrain_jobs.evaluation.results import Sample, TaskResult, combined
 from llmtrain_jobs.evaluation.tasks.catalogue import ASKED, EXAMPLES, Part
@@ -108,7 +109,7 @@ def _run(task: Any, name: str, lm: Any, limit: int) -> TaskResult:
     from lm_eval.evaluator import evaluate
 
     asked = {"tasks": {name: task}, "groups": {}}
-    found = evaluate(lm, asked, limit=limit or None, bootstrap_iters=0, log_samples=True)
+    found = evaluate(lm, asked, limit=limit or None, bootstrap_iters=0, log_samples=True, **_in_chat(lm))
     samples = found["samples"][name]
     result = TaskResult(name, count=found["n-samples"][name]["effective"])
     result.few_shot = int(task.get_config("num_fewshot") or 0)
@@ -116,8 +117,20 @@ def _run(task: Any, name: str, lm: Any, limit: int) -> TaskResult:
     _add_scores(result, task, found["results"][name], samples, filters)
     result.primary = next((metric for metric in PREFERRED if metric in result.scores), next(iter(result.scores), ""))
     result.samples = [readable(sample) for sample in samples if sample["filter"] == filters[0]]
-    result.details = _details(task)
+    result.details = _details(task) | ({"chat": lm.chat.identity} if _in_chat(lm) else {})
     return result
+
+
+def _in_chat(lm: Any) -> dict[str, Any]:
+    """How the harness asks an instruct model; nothing for any other."""
+    chat: Chat | None = getattr(lm, "chat", None)
+    if chat is None:
+        return {}
+    return {
+        "apply_chat_template": True,
+        "fewshot_as_multiturn": chat.few_shot_as_turns,
+        "system_instruction": chat.system or None,
+    }
 
 
 def _add_scores(

@@ -97,7 +97,8 @@ def answers(lm: CheckpointModel | EndpointModel, prompts: Sequence[str], judged:
     if isinstance(lm, EndpointModel):
         return lm.written([(text, Prompt((), judged.max_new_tokens, stops)) for text in prompts])
     options = {"until": list(stops), "max_gen_toks": judged.max_new_tokens}
-    return lm.generate([lm.prompt(text, options) for text in prompts])
+    shown = [lm.chat.asked(text) for text in prompts] if lm.chat else prompts
+    return lm.generate([lm.prompt(text, options) for text in shown])
 
 
 def compared(name: str, judgements: Sequence[Judgement]) -> TaskResult:

@@ -14,6 +14,7 @@ from llmtrain_jobs.context import Context
 from llmtrain_jobs.evaluation import worker
 from llmtrain_jobs.evaluation.adapter import CheckpointModel, Limits
 from llmtrain_jobs.evaluation.backend import Backend, RayBackend
+from llmtrain_jobs.evaluation.chat import Chat, chat_of
 from llmtrain_jobs.evaluation.endpoints.client import Client
 from llmtrain_jobs.evaluation.endpoints.keys import api_key
 from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
@@ -37,9 +38,11 @@ class Models:
         """Ours over the workers of the cluster."""
         tokenizer = worker.load_tokenizer(context.config, context.store)
         limits = limits_of(context.config, tokenizer, evaluation)
+        chat = chat_of(context.store, context.config.spec)
         own = Subject(
-            CheckpointModel(ray_backend(context, ray), tokenizer, limits, end_of_text(context)),
-            {"training": context.config.artifacts[Stage.TRAINING], "batchTokens": evaluation.batch_tokens},
+            CheckpointModel(ray_backend(context, ray), tokenizer, limits, end_of_text(context), chat),
+            {"training": context.config.artifacts[Stage.TRAINING], "batchTokens": evaluation.batch_tokens}
+            | chat_identity(chat),
         )
         return cls(own, _reference(context, evaluation), _judge(context, evaluation), tokenizer)
 
@@ -48,6 +51,11 @@ class Models:
         reference = self.reference.lm if self.reference else None
         clients = {"judge": self.judge, "reference": reference.client if isinstance(reference, EndpointModel) else None}
         return {role: client.usage.to_dict(client.endpoint) for role, client in clients.items() if client is not None}
+
+
+def chat_identity(chat: Chat | None) -> dict[str, str]:
+    """What a model's results depend on where its prompts are conversations."""
+    return {"chat": chat.identity} if chat else {}
 
 
 def end_of_text(context: Context) -> int | None:

@@ -23,6 +23,7 @@ from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.rules import bounds_of
 from llmtrain_jobs.entrypoint.main import SAVE_SECONDS
 from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.chat import chat_of, files_of_chat
 from llmtrain_jobs.evaluation.inputs import check_all, files_of
 from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
@@ -145,6 +146,7 @@ def check_tasks(context: Context) -> None:
     """Every file that evaluation reads is there and is what its task needs, before training is paid for."""
     if context.config.spec.evaluation:
         check_all(context.store, context.config.spec.evaluation)
+        chat_of(context.store, context.config.spec)
 
 
 def check_existing_scores(context: Context, keys: dict[Stage, str]) -> None:
@@ -170,4 +172,5 @@ def task_fingerprint(context: Context) -> str:
     evaluation = context.config.spec.evaluation
     tasks = all_tasks(evaluation) if evaluation else []
     rated = [task.judge.ratings_file for task in tasks if task.judge and task.judge.ratings_file]
-    return fingerprint(context.store, [*(file for task in tasks for file in files_of(task)), *rated])
+    chat = files_of_chat(context.store, context.config.spec)
+    return fingerprint(context.store, [*(file for task in tasks for file in files_of(task)), *rated, *chat])
