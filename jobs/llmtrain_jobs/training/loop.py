@@ -19,7 +19,7 @@ from llmtrain_jobs.training.interval import Interval
 from llmtrain_jobs.training.mixture import Cursors
 from llmtrain_jobs.training.optimizers import Optimizers
 from llmtrain_jobs.training.schedule import RatePlan
-from llmtrain_jobs.training.stability import Entry, SkipLedger, StabilityPlan, Trouble, Watch, diagnose
+from llmtrain_jobs.training.stability import Entry, SkipLedger, StabilityPlan, Trouble, Watch, described, diagnose
 from llmtrain_jobs.training.stream import Ahead, Batch, TokenStream
 from llmtrain_jobs.training.timeline import StepShape, Timeline
 from llmtrain_jobs.training.wrap import ComputePlan
@@ -208,6 +208,8 @@ class Trainer:
     def _one_step(self) -> tuple["Signals", Reaction | None]:
         """One step: gradients, then what they are good for."""
         started, parts = self._clock(), self.parts
+        # A phase or ramp moves losses by more than any deviation of those before it.
+        self.watch.follow(parts.timeline.last_change(self.step).step, self.step)
         self._jump()
         shape = parts.timeline.shape(self.step)
         batch = self._ahead.take(shape)
@@ -219,6 +221,8 @@ class Trainer:
         reaction = self._react(trouble, loss, norm) if trouble else None
         if trouble is None:
             self.watch.accept(loss, norm)
+        else:
+            self.watch.enter(parts.stability, loss, norm)
         factor = parts.rates.factor(shape.tokens_before) * self._lowered()
         if reaction is None or (reaction is Reaction.LOWER_RATE and math.isfinite(loss + norm)):
             clip(self._settled, norm, parts.gradient_clip)
@@ -263,32 +267,44 @@ class Trainer:
         return self.parts.ledger.rate_factor(self.step + 1, self.generation, factor)
 
     def _jump(self) -> None:
-        """After a roll-back the data goes on behind what went wrong."""
+        """After a roll-back the data goes on behind what went wrong, of which the losses are known all the same."""
         jump = self.parts.ledger.jump(self.step, self.generation)
         if jump:
-            self.generation, entry = jump
+            before, (self.generation, entry) = self.generation, jump
             self.parts.stream.cursors = Cursors.from_dict(entry.cursors)
             self.watch.in_a_row = 0
+            since = self.parts.timeline.last_change(self.step)
+            for known in self.parts.ledger.roll_backs[before : self.generation]:
+                if self.parts.timeline.last_change(known.step) == since:
+                    self.watch.enter(self.parts.stability, known.loss, known.norm)
 
     def _react(self, trouble: Trouble, loss: float, norm: float) -> Reaction:
         """Decide, and make the decision last."""
         plan, ledger = self.parts.stability, self.parts.ledger
         self.watch.in_a_row += 1
         reaction, back_to = plan.reaction(trouble), -1
-        where = f"{trouble.value} at step {self.step + 1} (loss {loss:.4g}, gradient norm {norm:.4g})"
+        where = f"{trouble.value} at step {self.step + 1} ({described(plan, self.watch, trouble, loss, norm)})"
         if reaction is Reaction.ROLL_BACK:
             target = self._target()
             reaction, back_to = (reaction, target.step) if target else (Reaction.SKIP_STEP, -1)
         if reaction is Reaction.STOP:
-            raise Stopped(f"{where}: `training.stability` says Stop")
+            raise Stopped(f"{where}: `training.stability` says Stop{self._changed()}")
         too_often = reaction is Reaction.ROLL_BACK and len(ledger.roll_backs) >= plan.limit
         if self.watch.in_a_row > plan.limit or too_often:
-            raise Stopped(f"{where}: `training.stability.limit` of {plan.limit} is used up; lower `peakLearningRate`")
+            raise Stopped(
+                f"{where}: `training.stability.limit` of {plan.limit} is used up{self._changed()}; lower "
+                "`training.optimizer.peakLearningRate`, or raise `spikeSigma` if the data explains it"
+            )
         entry = Entry(self.step, self.generation, trouble, reaction, loss, norm, back_to,
                       self.parts.stream.cursors.to_dict())  # fmt: skip
         if ledger.add(entry):
             self._listener.on_reaction(ledger)
         return reaction
+
+    def _changed(self) -> str:
+        """What is different from the steps before, for people; empty: all steps were alike."""
+        change = self.parts.timeline.last_change(self.step)
+        return f"; {change.what} began at step {change.step + 1}" if change.step else ""
 
     def _target(self) -> Checkpoint | None:
         """The n-th newest regular checkpoint that is whole, or the oldest there is."""

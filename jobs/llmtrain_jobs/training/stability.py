@@ -1,7 +1,8 @@
 """What to do about a step that went wrong: pure decisions from numbers that every process has alike.
 
-A spike is a loss or gradient norm above mean + k standard deviations of the last accepted steps (OLMo 2, section 3, takes
-6 over 128). Rolling back and leaving out the data since follows PaLM (Chowdhery et al. 2022, section 5.1).
+A spike is a loss or gradient norm above mean + k standard deviations of the last steps (OLMo 2, section 3, takes 6 over
+128), of those in the same phase and of the same size. Steps that were skipped count as well, as in OLMo's trainer: what
+stays where it jumped to is no spike. Rolling back and leaving out the data since follows PaLM (Chowdhery et al. 2022, section 5.1).
 """
 
 import math
@@ -18,6 +19,9 @@ MINIMUM_SHARE = 2
 """A spike is called one once the window is full to one part in this many."""
 LEAST_RELATIVE_DEVIATION = 1e-3
 """Deviations below this share of the mean are noise: a loss that hardly moves has no spikes."""
+MOST_OF_A_SPIKE = 10
+"""A spike counts as this many times the distance from mean to threshold at most: one of any height would hide all others
+while it is in the window."""
 
 
 class Trouble(StrEnum):
@@ -48,12 +52,14 @@ class StabilityPlan:
 
 @dataclass
 class Watch:
-    """The last accepted losses and gradient norms, and how many steps in a row went wrong."""
+    """The last losses and gradient norms, and how many steps in a row went wrong."""
 
     window: int
     losses: deque[float] = field(default_factory=deque)
     norms: deque[float] = field(default_factory=deque)
     in_a_row: int = 0
+    since: int | None = None
+    """The step, from 0, of which phase and size these all are; None: from a checkpoint that did not know."""
 
     def __post_init__(self) -> None:
         """Bounded from here on."""
@@ -65,14 +71,29 @@ class Watch:
         self.norms.append(norm)
         self.in_a_row = 0
 
+    def enter(self, plan: "StabilityPlan", loss: float, norm: float) -> None:
+        """A step that went wrong. What is no number says nothing of where the others are."""
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.losses.append(min(loss, threshold(plan, self.losses, MOST_OF_A_SPIKE)))
+            self.norms.append(min(norm, threshold(plan, self.norms, MOST_OF_A_SPIKE)))
+
+    def follow(self, since: int, step: int) -> None:
+        """Before step `step`: those before `since` were of another phase or size, and are forgotten."""
+        if self.since == since:
+            return
+        self.since = since
+        while len(self.losses) > step - since:
+            self.losses.popleft()
+            self.norms.popleft()
+
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint; floats survive JSON exactly."""
-        return {"losses": list(self.losses), "norms": list(self.norms), "in_a_row": self.in_a_row}
+        return {"losses": list(self.losses), "norms": list(self.norms), "in_a_row": self.in_a_row, "since": self.since}
 
     @classmethod
     def from_dict(cls, window: int, raw: Mapping[str, Any]) -> "Watch":
-        """From a checkpoint."""
-        return cls(window, deque(raw["losses"]), deque(raw["norms"]), int(raw["in_a_row"]))
+        """From a checkpoint; those of before have no `since`."""
+        return cls(window, deque(raw["losses"]), deque(raw["norms"]), int(raw["in_a_row"]), raw.get("since"))
 
 
 def diagnose(plan: StabilityPlan, watch: Watch, loss: float, norm: float) -> Trouble | None:
@@ -88,13 +109,22 @@ def diagnose(plan: StabilityPlan, watch: Watch, loss: float, norm: float) -> Tro
     return None
 
 
-def threshold(plan: StabilityPlan, accepted: Sequence[float]) -> float:
-    """Mean + k sigma; infinite while too little is known."""
-    if len(accepted) * MINIMUM_SHARE < plan.window:
+def threshold(plan: StabilityPlan, last: Sequence[float], times: float = 1) -> float:
+    """Mean + `times` k sigma; infinite while too little is known."""
+    if len(last) * MINIMUM_SHARE < plan.window:
         return math.inf
-    mean = statistics.fmean(accepted)
-    deviation = max(statistics.pstdev(accepted, mean), LEAST_RELATIVE_DEVIATION * abs(mean))
-    return mean + plan.sigma * deviation
+    mean = statistics.fmean(last)
+    deviation = max(statistics.pstdev(last, mean), LEAST_RELATIVE_DEVIATION * abs(mean))
+    return mean + times * plan.sigma * deviation
+
+
+def described(plan: StabilityPlan, watch: Watch, trouble: Trouble, loss: float, norm: float) -> str:
+    """The trouble with its numbers, and for a spike what it is held against."""
+    held = {Trouble.LOSS_SPIKE: watch.losses, Trouble.GRADIENT_SPIKE: watch.norms}.get(trouble)
+    numbers = f"loss {loss:.4g}, gradient norm {norm:.4g}"
+    if held is None:
+        return numbers
+    return f"{numbers}, above {threshold(plan, held):.4g} after a mean of {statistics.fmean(held):.4g} over {len(held)} steps"
 
 
 @dataclass(frozen=True)

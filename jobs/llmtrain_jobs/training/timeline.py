@@ -22,6 +22,14 @@ class StepShape:
 
 
 @dataclass(frozen=True)
+class Change:
+    """From step `step` on, counted from 0, steps are of another phase or size; `what` names the fields. Step 0: never yet."""
+
+    step: int
+    what: str = ""
+
+
+@dataclass(frozen=True)
 class Ramp:
     """A step function of tokens seen: `values[i]` from `starts[i]` on; `starts[0]` is 0."""
 
@@ -41,6 +49,10 @@ class Ramp:
     def at(self, tokens: int) -> int:
         """The value for a step that starts after `tokens`."""
         return self.values[bisect_right(self.starts, tokens) - 1]
+
+    def last_change(self, tokens: int) -> int:
+        """The last start up to `tokens`."""
+        return self.starts[bisect_right(self.starts, tokens) - 1]
 
     def next_change(self, tokens: int) -> int | None:
         """The next start after `tokens`."""
@@ -81,14 +93,31 @@ class Timeline:
     @property
     def steps(self) -> int:
         """Steps until the tokens are seen."""
+        return self.first_step(self.total_tokens)
+
+    def first_step(self, seen: int) -> int:
+        """The first step that starts after `seen` tokens or more."""
         tokens, count = 0, 0
-        while tokens < self.total_tokens:
+        while tokens < seen:
             size = self.windows.at(tokens) * self.context
             change = self.windows.next_change(tokens)
-            end = self.total_tokens if change is None else min(change, self.total_tokens)
+            end = seen if change is None else min(change, seen)
             piece = math.ceil((end - tokens) / size)
             tokens, count = tokens + piece * size, count + piece
         return count
+
+    def last_change(self, number: int) -> Change:
+        """When steps last became what step `number` is like: since then losses are of one kind."""
+        shape = self.shape(number)
+        tokens, phase = shape.tokens_before, shape.phase
+        began = {
+            f"`training.phases[{phase}]`": self.phase_ends[phase - 1] if phase else 0,
+            f"`training.batchRamp` ({shape.windows * self.context} tokens a step)": self.windows.last_change(tokens),
+            f"`training.sequenceRamp` (sequences of {shape.length})": self.lengths.last_change(tokens),
+        }
+        steps = {what: self.first_step(start) for what, start in began.items()}
+        last = max(steps.values())
+        return Change(last, " and ".join(what for what, step in steps.items() if step == last) if last else "")
 
     def phase_at(self, tokens: int) -> int:
         """Index of the phase of a step that starts after `tokens`."""

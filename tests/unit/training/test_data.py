@@ -9,7 +9,7 @@ import pytest
 from llmtrain_jobs.training.mixture import UNITS, Cursors, draw, integer_weights
 from llmtrain_jobs.training.shards import ShardError, Source, permuted
 from llmtrain_jobs.training.stream import IGNORED, Ahead, mask_documents
-from llmtrain_jobs.training.timeline import Ramp, Timeline
+from llmtrain_jobs.training.timeline import Change, Ramp, Timeline
 
 from tests.unit.training.harness import CONTEXT, Setup, sources_in, stream_of
 
@@ -113,6 +113,12 @@ def test_a_ramp_and_phases_by_hand() -> None:
     assert [timeline.shape(n).length for n in range(6)] == [5, 5, 5, 10, 10, 10]
     assert [timeline.shape(n).phase for n in range(6)] == [0, 0, 0, 1, 1, 1]
     assert timeline.steps == 6
+    changes = [timeline.last_change(number) for number in range(6)]
+    batch, both = "`training.batchRamp` (40 tokens a step)", "`training.phases[1]`"
+    assert changes[:3] == [Change(0)] * 3
+    assert changes[3:] == [Change(3, f"{both} and {batch} and `training.sequenceRamp` (sequences of 10)")] * 3
+    later = Timeline(10, Ramp.of(2, [(50, 4)]), Ramp.of(10, []), (200, 300))
+    assert [later.last_change(number).step for number in (2, 3, 4, 6, 7, 8)] == [0, 3, 3, 3, 7, 7]
     with pytest.raises(ValueError, match="ascend"):
         Ramp.of(1, [(5, 2), (5, 3)])
 

@@ -3,9 +3,12 @@
 import functools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -160,6 +163,10 @@ def test_stop_says_where_and_what(setup: Setup) -> None:
     setup = replace(setup, stability=replace(WATCHFUL, on_non_finite=Reaction.STOP))
     with pytest.raises(Stopped, match=r"NonFiniteLoss at step 7 .*`training.stability` says Stop"):
         poisoned(trainer(setup), batch_of_step(setup, 6), math.nan).run()
+    setup = replace(setup, attempt=2, stability=replace(WATCHFUL, on_spike=Reaction.STOP))
+    spike = r"LossSpike at step 7 \(loss [\d.e+]+, gradient norm [\d.e+]+, above [\d.]+ after a mean of 4.\d+ over 4 steps\)"
+    with pytest.raises(Stopped, match=spike):
+        poisoned(trainer(setup), batch_of_step(setup, 6), 1e4).run()
 
 
 def test_trouble_without_end_stops_the_run(setup: Setup) -> None:
@@ -175,6 +182,106 @@ def test_a_roll_back_without_a_checkpoint_skips_the_step(setup: Setup) -> None:
     made = poisoned(trainer(setup), batch_of_step(setup, 2), math.nan)
     assert made.run()
     assert [line["reaction"] for line in ledger_lines(setup)] == ["SkipStep"]
+
+
+def raised_from(setup: Setup, step: int, factor: float = 1.5) -> Trainer:
+    """A run whose losses are so much higher from step `step` (from 0) on, for good: the data is of another kind."""
+    made = trainer(setup)
+    return poisoned(made, lambda _: made.step >= step, factor)
+
+
+SHORT = StabilityPlan(window=8, limit=2)
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "phase": ({"phases": ((12 * 128, (1, 0)), (12 * 128, (0, 1)))}, "`training.phases[1]`"),
+    "batch ramp": ({"batch_ramp": ((12 * 128, 4),)}, "`training.batchRamp` (64 tokens a step)"),
+    "sequence ramp": ({"length_ramp": ((12 * 128, 8),)}, "`training.sequenceRamp` (sequences of 8)"),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_what_a_phase_or_ramp_makes_of_losses_is_no_spike(setup: Setup, change: str) -> None:
+    """Losses and gradients five deviations higher, and more, from the 13th step on: all steps are taken."""
+    setup = replace(setup, steps=24, every=100, stability=SHORT, **CHANGES[change][0])
+    made = raised_from(setup, 12, 3.0)
+    assert made.run()
+    assert [step.reaction for step in heard(made) if step.reaction] == []
+    assert len(made.watch.losses) == 8
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_what_stops_a_run_names_what_changed_before(setup: Setup, change: str) -> None:
+    setup = replace(setup, steps=24, every=100, stability=SHORT, **CHANGES[change][0])
+    with pytest.raises(Stopped) as stopped:
+        raised_from(setup, 14, math.nan).run()
+    assert "NonFiniteLoss at step 17 (loss nan, gradient norm nan)" in str(stopped.value)
+    assert f"limit` of 2 is used up; {CHANGES[change][1]} began at step 13; lower" in str(stopped.value)
+
+
+@pytest.mark.parametrize("reaction", [Reaction.SKIP_STEP, Reaction.LOWER_RATE, Reaction.ROLL_BACK])
+def test_a_level_that_stays_is_taken_for_what_it_is_after_few_steps(setup: Setup, reaction: Reaction) -> None:
+    """Within a phase, where nothing was announced: what went wrong counts among the last steps, after a roll-back too."""
+    setup = replace(setup, steps=32, every=5, stability=replace(SHORT, on_spike=reaction, limit=4))
+    made = raised_from(setup, 12)
+    assert made.run()
+    lines = ledger_lines(setup)
+    assert 1 <= len(lines) <= 3
+    assert {line["reaction"] for line in lines} == {reaction.value}
+
+
+def test_a_kill_after_a_roll_back_forgets_nothing_of_what_went_wrong(tmp_path: Path) -> None:
+    """Two roll-backs to one checkpoint: both spikes are among the last losses, whoever goes on from there."""
+    write_shards(tmp_path)
+    plan = StabilityPlan(window=24, sigma=3.0, on_spike=Reaction.ROLL_BACK, limit=9)
+    setup = replace(Setup(tmp_path), steps=32, every=10, stability=plan)
+    whole = raised_from(setup, 12)
+    watches: list[dict[str, Any]] = []
+    listener(whole).after_step = lambda step: watches.append(whole.watch.to_dict()) if step.number == 12 else None
+    assert whole.run()
+    assert len(ledger_lines(setup)) >= 2
+    for folder in sorted((tmp_path / "artifacts" / "training" / KEY / "checkpoints").iterdir()):
+        if not folder.name.startswith("step-00000010"):
+            shutil.rmtree(folder)
+    again = raised_from(replace(setup, attempt=2), 12)
+    assert again.step == 10
+    listener(again).after_step = lambda step: watches.append(again.watch.to_dict()) if step.number == 12 else None
+    assert again.run()
+    assert watches[-1] == watches[-2]
+    assert same(weights(again), weights(whole))
+
+
+def test_a_jump_of_a_hundred_deviations_that_stays_costs_five_steps() -> None:
+    """The defaults, after a window of losses around 2.0 that deviate by 0.01; skipped steps do not end at the limit of 20."""
+    plan, watch, random = StabilityPlan(), Watch(128), Random(0)
+    for _ in range(128):
+        watch.accept(2 + random.gauss(0, 0.01), 1 + random.gauss(0, 0.01))
+    skipped = 0
+    while diagnose(plan, watch, 3.0, 1.0):
+        watch.enter(plan, 3.0, 1.0)
+        skipped += 1
+    assert skipped == 5
+
+
+def test_a_spike_of_any_height_hides_no_other() -> None:
+    plan, watch = StabilityPlan(window=16), Watch(16)
+    for number in range(16):
+        watch.accept(2 + number % 2 / 100, 1.0)
+    watch.enter(plan, 1e6, 1e9)
+    assert diagnose(plan, watch, 4.0, 1.0) is Trouble.LOSS_SPIKE
+    assert diagnose(plan, watch, 2.0, 2.0) is Trouble.GRADIENT_SPIKE
+    watch.enter(plan, math.nan, 1.0)
+    watch.enter(plan, 2.0, math.inf)
+    assert all(map(math.isfinite, [*watch.losses, *watch.norms]))
+
+
+def test_a_checkpoint_of_before_is_read_and_what_is_of_another_phase_forgotten() -> None:
+    """It knows no `since`: of its losses those are of this phase that are as many as its steps."""
+    raw = {"losses": [9.0, 8.0, 2.0, 2.1], "norms": [1.0, 1.0, 0.5, 0.5], "in_a_row": 1}
+    watch = Watch.from_dict(8, raw)
+    watch.follow(10, 12)
+    assert watch.to_dict() == {"losses": [2.0, 2.1], "norms": [0.5, 0.5], "in_a_row": 1, "since": 10}
+    assert Watch.from_dict(8, watch.to_dict()) == watch
+    watch.follow(10, 11)
+    assert len(watch.losses) == 2, "what is known of a roll-back's data is of this phase as well"
 
 
 def test_the_threshold_is_mean_plus_sigmas_once_half_the_window_is_known() -> None:
