@@ -25,7 +25,7 @@ from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.training.holds import held
 from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.staging import Staging
-from llmtrain_jobs.training.streams import StoreFiles, reader, storage_error, writer
+from llmtrain_jobs.training.streams import Reader, StoreFiles, named_by_storage, reader, storage_error, writer
 
 COMPLETE = "COMPLETE"
 READ_BYTES = 16 * 2**20
@@ -121,9 +121,15 @@ class Archive:
         return [f"{self.base}/{name}" for name in self.store.folders(self.base) if name.startswith("step-")]
 
     def _read(self, folder: str) -> Checkpoint | None:
-        if not self.store.exists(f"{folder}/{COMPLETE}"):
+        mark = f"{folder}/{COMPLETE}"
+        if not self.store.exists(mark):
             return None
-        raw = json.loads(self.store.read(f"{folder}/{COMPLETE}"))
+        try:
+            raw = json.loads(self.store.read(mark))
+        except StorageError:
+            if self.store.exists(mark):
+                raise
+            return None  # it was swept between the two looks
         return Checkpoint(folder, int(raw["step"]), raw["facts"], raw["files"])
 
     def _digest(self, name: str) -> tuple[int, str]:
@@ -198,10 +204,14 @@ class Checkpoints:
         self._raise()
 
     def load(self, checkpoint: Checkpoint, tensors: Tensors) -> None:
-        """Read into these tensors, in place."""
+        """Read into these tensors, in place. Raises StorageError in every process where one of them cannot read its part."""
         state = dict(tensors)
         source = reader(self.archive.store, checkpoint.folder)
-        load(state, storage_reader=source, process_group=self._group, no_dist=self._group is None)
+        problems = [problem for problem in self._gather(_problem_of(source)) if problem]
+        if problems:
+            raise problems[0]
+        with named_by_storage():
+            load(state, storage_reader=source, process_group=self._group, no_dist=self._group is None)
 
     def shapes(self, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
         """Shapes of its tensors, by name."""
@@ -269,6 +279,15 @@ class Checkpoints:
         boxes: list[Any] = [None] * self.world
         dist.all_gather_object(boxes, value, group=self._group)
         return boxes
+
+
+def _problem_of(source: Reader) -> StorageError | None:
+    """Why the metadata cannot be read, or None."""
+    try:
+        source.read_metadata()
+    except StorageError as error:
+        return error
+    return None
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.training.checkpoints import Checkpoint
-from llmtrain_jobs.training.streams import StoreFiles, reader
+from llmtrain_jobs.training.streams import StoreFiles, named_by_storage, reader
 
 MODEL_FILE = "model.pt"
 PREFIX = "model/"
 
 
 def read_model(store: Store, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """All parameters by name, on the CPU."""
+    """All parameters by name, on the CPU. Raises StorageError, also where somebody removes the checkpoint meanwhile."""
     source = reader(store, checkpoint.folder)
     listed = source.read_metadata().state_dict_metadata
     state = {
@@ -23,7 +23,8 @@ def read_model(store: Store, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
         for name, entry in listed.items()
         if name.startswith(PREFIX) and isinstance(entry, TensorStorageMetadata)
     }
-    load(state, storage_reader=source, no_dist=True)
+    with named_by_storage():
+        load(state, storage_reader=source, no_dist=True)
     return {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
 
 

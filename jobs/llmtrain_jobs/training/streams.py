@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemBase, FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import Metadata
 
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, translated
@@ -123,21 +125,47 @@ def writer(files: StoreFiles, folder: str) -> FileSystemWriter:
     return made
 
 
-def reader(store: Store, folder: str) -> FileSystemReader:
+class Reader(FileSystemReader):
+    """The library's, which reads the metadata once: `load` tells of what goes wrong with them in an error's text alone."""
+
+    _known: Metadata | None = None
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """As they were first read. Raises StorageError."""
+        self._known = self._known or super().read_metadata(*args, **kwargs)
+        return self._known
+
+
+def reader(store: Store, folder: str) -> Reader:
     """The library's reader from a folder of the store."""
-    made = FileSystemReader(folder)
+    made = Reader(folder)
     made.fs = cast(Any, StoreFiles(store))
     made.path = folder
     return made
 
 
+@contextmanager
+def named_by_storage() -> Iterator[None]:
+    """Raise the storage problem behind what the checkpoint library raises, which is no Exception but a BaseException."""
+    try:
+        yield
+    except CheckpointException as error:
+        found = storage_error(error)
+        if found is None:
+            raise
+        raise found from error
+
+
 def storage_error(error: BaseException) -> StorageError | None:
     """The storage problem behind what the checkpoint library raised, from whichever process."""
+    return next((one for one in behind(error) if isinstance(one, StorageError)), None)
+
+
+def behind(error: BaseException) -> list[BaseException]:
+    """An exception, what it was raised from, and what the checkpoint library gathered in it of all processes."""
     seen: list[BaseException] = [error]
     for known in seen:
-        if isinstance(known, StorageError):
-            return known
-        failures = getattr(known, "failures", {})
-        seen += [value[0] if isinstance(value, tuple) else value for value in failures.values()]
-        seen += [cause for cause in (known.__cause__, known.__context__) if cause and cause not in seen]
-    return None
+        failures = known.failures.values() if isinstance(known, CheckpointException) else ()
+        gathered = [value[0] if isinstance(value, tuple) else value for value in failures]
+        seen += [one for one in (*gathered, known.__cause__, known.__context__) if one and one not in seen]
+    return seen

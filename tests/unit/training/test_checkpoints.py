@@ -2,6 +2,8 @@
 
 import errno
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -152,3 +154,44 @@ def test_a_folder_is_never_used_twice(setup: Setup) -> None:
     assert newest is not None
     checkpoints.load(newest, {"x": x})
     assert x.item() == 2.0
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_is_storage_s_trouble(setup: Setup) -> None:
+    """For the one that exports it, and for the one that goes on from it; the library's exception is no Exception."""
+    made = trainer(setup)
+    made.run()
+    archive = made.parts.checkpoints.archive
+    newest = archive.newest()
+    assert newest is not None
+    archive.drop(newest.folder)
+    metadata = folder(setup) / "step-00000008-a1" / ".metadata"
+    (folder(setup) / "step-00000012-a1").mkdir()
+    (folder(setup) / "step-00000012-a1" / ".metadata").write_bytes(metadata.read_bytes())
+    for file in ("__0_0.distcp", ".metadata"):
+        with pytest.raises(StorageError, match=f"{re.escape(file)}` does not exist"):
+            read_model(archive.store, newest)
+        with pytest.raises(StorageError, match=f"{re.escape(file)}` does not exist"):
+            made.parts.checkpoints.load(newest, made.tensors())
+        shutil.rmtree(folder(setup) / "step-00000012-a1", ignore_errors=True)
+
+
+def test_a_mark_that_goes_between_two_looks_is_no_checkpoint(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sweeps while another process looks; a storage that fails is told all the same."""
+    trainer(setup).run()
+    archive = Archive(store_in(setup.folder), KEY, Retention(3), 1)
+    read = archive.store.read
+
+    def swept(name: str) -> bytes:
+        if "step-00000012" in name:
+            archive.drop(name.rsplit("/", 1)[0])
+        return read(name)
+
+    monkeypatch.setattr(archive.store, "read", swept)
+    found = archive.latest()
+    assert found is not None
+    assert found.step == 8
+    (folder(setup) / "step-00000008-a1" / "COMPLETE").unlink()
+    (folder(setup) / "step-00000008-a1" / "COMPLETE").mkdir()
+    monkeypatch.setattr(archive.store, "exists", lambda _: True)
+    with pytest.raises(StorageError):
+        archive.complete()

@@ -14,14 +14,17 @@ from llmtrain_jobs.evaluation import setup
 from llmtrain_jobs.evaluation.during import Watcher, settings
 from llmtrain_jobs.evaluation.points import Point, PointFiles, curve, is_due, write_point
 from llmtrain_jobs.model.transformer import Transformer
+from llmtrain_jobs.training import export
 from llmtrain_jobs.training.beside import Beside
 from llmtrain_jobs.training.checkpoints import Archive, Checkpoint, Checkpoints, checkpoints_folder
 from llmtrain_jobs.training.holds import held, hold
 from llmtrain_jobs.training.retention import Retention
 from tokenizers import Tokenizer
+from torch.distributed.checkpoint import state_dict_loader
 
 from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
+from llmtrain.storage.store import Store
 from tests.unit.jobs.evaluation.models import make_model, sentences
 from tests.unit.jobs.evaluation.server import FakeTime, serving
 from tests.unit.jobs.evaluation.world import TRAINING, World, make_world
@@ -211,6 +214,36 @@ def test_a_checkpoint_that_is_gone_is_passed_over_and_a_storage_that_fails_is_to
     with pytest.raises(StorageError):
         watcher.look()
     assert found.step == 10
+
+
+@pytest.mark.parametrize("moment", ["before its mark is read", "while its data are read"])
+def test_an_evaluator_whose_checkpoint_is_swept_takes_the_next(
+    world: World, model: Transformer, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The first process sweeps just now. What the library for checkpoints raises then is no Exception at all."""
+    first, archive = save(world, model, 10, 1200), Archive(world.store, KEY, Retention(10), 1)
+    watcher, load, read = watcher_of(context_of(world)), state_dict_loader.load, Store.read
+
+    def swept_load(*arguments: Any, **options: Any) -> None:
+        archive.drop(first.folder)
+        load(*arguments, **options)
+
+    def swept_read(store: Store, name: str) -> bytes:
+        if name == f"{first.folder}/COMPLETE":
+            archive.drop(first.folder)
+        return read(store, name)
+
+    with monkeypatch.context() as during:
+        if moment == "while its data are read":
+            during.setattr(export, "load", swept_load)
+        else:
+            during.setattr(Store, "read", swept_read)
+        watcher.look()
+    assert not world.store.exists(f"{first.folder}/COMPLETE")
+    assert points_of(world) == []
+    save(world, model, 20, 1300)
+    watcher.look()
+    assert [point.step for point in points_of(world)] == [20]
 
 
 def test_one_that_was_killed_between_tasks_does_not_score_a_task_again(
