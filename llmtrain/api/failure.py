@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 64
     UNAVAILABLE = 69
     INTERNAL = 70
+    OUT_OF_MEMORY = 71
     STORAGE_FULL = 73
     INTERRUPTED = 75
     DENIED = 77
@@ -36,6 +37,7 @@ EXIT_CODES: dict[FailureClass, ExitCode] = {
     FailureClass.BAD_INPUT: ExitCode.BAD_INPUT,
     FailureClass.UNAVAILABLE: ExitCode.UNAVAILABLE,
     FailureClass.INTERNAL: ExitCode.INTERNAL,
+    FailureClass.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     FailureClass.STORAGE_FULL: ExitCode.STORAGE_FULL,
     FailureClass.INTERRUPTED: ExitCode.INTERRUPTED,
     FailureClass.DENIED: ExitCode.DENIED,

@@ -1,7 +1,9 @@
 """Between driver and workers: a small actor on the head that carries "stop" one way and what happened the other."""
 
+import re
 from typing import Any
 
+from llmtrain.api.failure import FailureClass
 from llmtrain_jobs.training.accounts import Accounts
 
 
@@ -13,6 +15,7 @@ class Control:
         self._stop, self._pause, self._fresh = False, False, True
         self._last: dict[str, Any] = {}
         self._failure: tuple[str, str, str] | None = None
+        self._crashes: set[tuple[int, int, str, str]] = set()
         self._accounts = Accounts.from_dict(accounts)
         self._counts = {"roll_backs": 0, "restarts": -1}
         self._model: dict[str, Any] | None = None
@@ -69,6 +72,21 @@ class Control:
     def fail(self, failure: str, reason: str, message: str) -> None:
         """The work itself is at fault, or storage is; starting the workers again would not help."""
         self._failure = self._failure or (failure, reason, message)
+
+    def crashed(self, rank: int, step: int, reason: str, message: str) -> bool:
+        """A process raised what is nobody else's fault. True: it did so before, and a third time would be no different.
+
+        Each process raises once in its life, so that the same of one rank comes from two starts. Numbers in the text
+        (addresses, sizes, times) do not make it another.
+        """
+        crash = rank, step, reason, re.sub(r"0x[0-9a-f]+|\d+", "#", message)
+        if crash in self._crashes:
+            self.fail(
+                FailureClass.INTERNAL.value, reason, f"{message}; the same again after a restart, in process {rank}"
+            )
+            return True
+        self._crashes.add(crash)
+        return False
 
     def finish(self, model: dict[str, Any]) -> None:
         """All tokens are seen and saved; `model` is the written file's name, size and sha256."""

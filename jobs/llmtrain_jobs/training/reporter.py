@@ -137,8 +137,8 @@ def memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def tell(reference: Any, seconds: float = 30) -> None:
-    """Wait until the driver knows."""
+def tell(reference: Any, seconds: float = 30) -> Any:
+    """Wait until the driver knows; what it answers."""
     import ray
 
-    ray.get(reference, timeout=seconds)
+    return ray.get(reference, timeout=seconds)

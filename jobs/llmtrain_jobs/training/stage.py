@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+from ray.train import TrainingFailedError
+
 from llmtrain.api.elastic import sizes_of
 from llmtrain.api.stageconfig import EXIT_CODES, FailureClass, Result
 from llmtrain.api.status import Stage
@@ -66,12 +68,21 @@ def fit(context: Context, key: str, before: Accounts, beside: Beside) -> dict[st
         if groups:
             groups.run()
         else:
-            make_trainer(context, key, control, 1).fit()
+            train_all(context, ray, control, key)
     finally:
         over.set()
         watcher.join(timeout=10)
     state: dict[str, Any] = ray.get(control.state.remote(), timeout=30)
     return state
+
+
+def train_all(context: Context, ray: Any, control: Any, key: str) -> None:
+    """All workers, to the end. Where one of them said why training cannot go on, what the others met with is its echo."""
+    try:
+        make_trainer(context, key, control, 1).fit()
+    except TrainingFailedError:
+        if not ray.get(control.state.remote(), timeout=30)["failure"]:
+            raise
 
 
 def watch(context: Context, ray: Any, control: Any, key: str, over: threading.Event, before: Accounts,

@@ -1,6 +1,7 @@
 """What each training process runs under Ray Train."""
 
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.flops import train_flops_per_token
 from llmtrain_jobs.training.build import Job, build, device_of
+from llmtrain_jobs.training.crash import CRASHES, at_step, crash_of
 from llmtrain_jobs.training.export import write_model
 from llmtrain_jobs.training.loop import Stopped, Trainer
 from llmtrain_jobs.training.peak import measured_flops
@@ -37,6 +39,29 @@ def train(parameters: dict[str, Any]) -> None:
         tell(control.fail.remote(error.problem.value, error.problem.value, error.message))
     except Stopped as error:
         tell(control.fail.remote(FailureClass.BAD_INPUT.value, "Unstable", str(error)))
+    except CRASHES as error:
+        if not is_the_end(error, job, control):
+            raise
+        # Whoever returns instead is not started again; the log has the whole of it all the same.
+        traceback.print_exc()
+
+
+def is_the_end(error: BaseException, job: Job, control: Any) -> bool:
+    """Whether the attempt ends with an exception: for want of memory at once, otherwise when it comes a second time."""
+    crash = crash_of(error, job.spec)
+    if crash.out_of_memory:
+        tell(control.fail.remote(FailureClass.OUT_OF_MEMORY.value, crash.reason, crash.message))
+        return True
+    if crash.of_others:
+        return False
+    return bool(tell(control.crashed.remote(rank(), crash.step, crash.reason, crash.message)))
+
+
+def rank() -> int:
+    """Of this process among all."""
+    from ray.train import get_context
+
+    return int(get_context().get_world_rank())
 
 
 def run(config: StageConfig, job: Job, control: Any) -> None:
@@ -49,9 +74,9 @@ def run(config: StageConfig, job: Job, control: Any) -> None:
     notice = Notice(Path(os.environ.get("LLMTRAIN_SCRATCH", SCRATCH_FOLDER)))
     trainer = build(job, device, dist.get_world_size(), reporter, reporter.stop, reporter.on_complete, notice)
     reporter.start(trainer.parts.ledger)
-    finished = trainer.run()
-    if finished and dist.get_rank() == 0:
-        tell(control.finish.remote(final_model(job, trainer)), seconds=60)
+    with at_step(trainer):
+        if trainer.run() and dist.get_rank() == 0:
+            tell(control.finish.remote(final_model(job, trainer)), seconds=60)
 
 
 def final_model(job: Job, trainer: Trainer) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The head's PID 1 with real children: what becomes of a driver whose Ray is gone."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 from llmtrain_jobs.entrypoint import main as entrypoint
+from llmtrain_jobs.entrypoint.children import Children
 from llmtrain_jobs.entrypoint.main import DRIVER, RAY, Entrypoint
 from llmtrain_jobs.entrypoint.scratch import Scratch
 
@@ -44,3 +46,16 @@ def test_a_driver_whose_ray_is_gone_does_not_wait_for_it_while_its_pods_are_paid
 def test_what_the_driver_said_before_counts(head: Entrypoint) -> None:
     head.scratch.put_result(Result(outcome="Succeeded", message="done"))
     assert head.head() == 0
+
+
+@pytest.mark.timeout(20)
+def test_a_driver_that_was_killed_for_memory_ends_its_head_with_a_code_that_says_so(
+    head: Entrypoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    start = Children.start
+    monkeypatch.setattr(head.children, "start", lambda n, _: start(head.children, n, SLEEPS if n == RAY else killed))
+    assert head.head() == EXIT_CODES[FailureClass.OUT_OF_MEMORY] == 71
+    told = Result.model_validate_json((head.scratch.folder / "log").read_text())
+    assert told.failure_class is FailureClass.OUT_OF_MEMORY
+    head.children.signal(RAY, signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 from llmtrain_jobs.training.accounts import Accounts, read_accounts, write_accounts
 from llmtrain_jobs.training.control import Control
 from llmtrain_jobs.training.telemetry import eta_seconds, metrics_of, progress_of
-from llmtrain_jobs.training.trackers import TensorBoard, services
+from llmtrain_jobs.training.trackers import Spared, TensorBoard, WeightsAndBiases, services
 
 from tests.unit.training.harness import KEY, store_in
 
@@ -80,6 +80,19 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
     assert control.state()["failure"] == ("StorageFull", "StorageFull", "the volume")
 
 
+def test_an_exception_that_comes_twice_at_a_step_is_the_work_s() -> None:
+    """Of one process: each raises once in a start. Another step, another process or another text is another exception."""
+    control = Control(Accounts().to_dict())
+    for rank in range(4):
+        assert not control.crashed(rank, 7, "IndexError", "step 7: IndexError: 300 of 256 at 0x7f12")
+    assert not control.crashed(0, 8, "IndexError", "step 8: IndexError: 300 of 256 at 0x7f12")
+    assert not control.crashed(0, 7, "IndexError", "step 7: IndexError: another")
+    assert control.state()["failure"] is None
+    assert control.crashed(2, 7, "IndexError", "step 7: IndexError: 301 of 256 at 0x55aa")
+    text = "step 7: IndexError: 301 of 256 at 0x55aa; the same again after a restart, in process 2"
+    assert control.state()["failure"] == ("Internal", "IndexError", text)
+
+
 def test_tensorboard_files_hold_what_was_logged(tmp_path: Path) -> None:
     """Read back record by record, as TFRecord: length, checksum, data, checksum."""
     store = store_in(tmp_path)
@@ -98,11 +111,68 @@ def test_tensorboard_files_hold_what_was_logged(tmp_path: Path) -> None:
     assert values == [(7, "train/loss", 2.5)]
 
 
+class Run:
+    """A run of Weights & Biases: its own count of steps only rises, and what is logged for an earlier one is dropped."""
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, float]] = []
+        self.axes: dict[str, str | None] = {}
+        self._step = -1
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        self.axes[name] = step_metric
+
+    def log(self, values: dict[str, float], step: int | None = None) -> None:
+        step = self._step + 1 if step is None else step
+        if step >= self._step:
+            self._step = step
+            self.history.append(values)
+
+
+def test_weights_and_biases_keeps_the_steps_after_a_roll_back() -> None:
+    """Also the loss on held-out text, which comes after the step's own numbers; all over our count of steps."""
+    run, steps = Run(), [(9, "loss"), (10, "loss"), (10, "validation_loss"), (5, "loss"), (6, "loss"), (11, "loss")]
+    library: Any = types.SimpleNamespace(init=lambda **_: run)
+    tracker = WeightsAndBiases(library, "run", {"seed": "1"})
+    for step, name in steps:
+        tracker.log(step, {name: float(step)})
+    assert run.axes == {"step": None, "*": "step"}
+    assert run.history == [{name: float(step), "step": step} for step, name in steps]
+
+
+def test_a_service_that_cannot_be_reached_costs_training_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even its start: names are away for ten minutes, and it is tried again every five."""
+    now, tries, told = 0.0, list[float](), list[int]()
+
+    def make() -> Any:
+        tries.append(now)
+        if now < 600:
+            raise ConnectionError("mlflow.team.svc: Temporary failure in name resolution")
+        return types.SimpleNamespace(log=lambda step, _: told.append(step), flush=lambda: told.append(-1))
+
+    spared = Spared("mlflow", make, lambda: now)
+    for step in range(13):
+        now = step * 60.0
+        spared.log(step, {"loss": 1.0})
+        spared.flush()
+    assert tries == [0, 300, 600]
+    assert told == [10, -1, 11, -1, 12, -1]
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        said
+        == [
+            "`mlflow` is not told anything for 300 s: ConnectionError: mlflow.team.svc: Temporary failure in name resolution"
+        ]
+        * 2
+    )
+
+
 def test_services_are_told_where_they_are_asked_for_and_said_where_they_cannot_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[Any] = []
-    fake = types.ModuleType("mlflow")
+    fake: Any = types.ModuleType("mlflow")
+    fake.active_run = lambda: None
     for name in ("start_run", "log_params", "log_metrics"):
         setattr(fake, name, lambda *args, name=name, **more: told.append((name, args, more)))
     monkeypatch.setitem(sys.modules, "mlflow", fake)
