@@ -32,7 +32,10 @@ from llmtrain_jobs.entrypoint.server import serve
 
 SCRATCH_FOLDER = "/tmp/llmtrain"  # an emptyDir of the pod
 OBJECT_STORE_BYTES = 100_000_000
-HEAD_SILENT_SECONDS = 6.0
+HEAD_ENDED_SECONDS = 6.0
+"""How long the head's pod may refuse connections: its Ray has ended, and does not come back."""
+HEAD_SILENT_SECONDS = 300.0
+"""How long nothing may be heard of the head: names or networks have trouble, or its node is gone, which the operator and Ray know earlier."""
 SAVE_SECONDS = 50.0
 RAY_ENDED_SECONDS = 10.0
 MESSAGE_BYTES = 4000
@@ -87,19 +90,34 @@ class Entrypoint:
         address = self.config.head_address
         if not self._until_answers(address, self.config.wait_for_workers_seconds):
             return ExitCode.INTERRUPTED if self.stopping else ExitCode.UNAVAILABLE
-        joined = authority(resolved(address, RAY_PORT, own_address()), RAY_PORT)
-        self.children.start(RAY, ray_command([f"--address={joined}", *worker_resources()]))
-        silent_since: float | None = None
-        while RAY not in self.children.codes and not self.stopping:
+        head = resolved(address, RAY_PORT, own_address())
+        self.children.start(RAY, ray_command([f"--address={authority(head, RAY_PORT)}", *worker_resources()]))
+        head = self._while_there(RAY, head)
+        if self.stopping:
+            self._let_it_save(head)
+            self.children.signal(RAY, signal.SIGKILL)
+            return ExitCode.INTERRUPTED
+        # Ray ends by itself without its head, which is no fault of this worker's.
+        gone = RAY not in self.children.codes or not answers(head)
+        return ExitCode.OK if gone else ExitCode.INTERNAL
+
+    def _while_there(self, child: str, head: str) -> str:
+        """Until the child has ended, somebody asks to stop, or the head is gone; the head's address.
+
+        The address is kept, so that names that cannot be resolved for a while (CoreDNS restarts) are not missed.
+        """
+        now = heard = there = time.monotonic()
+        while child not in self.children.codes and not self.stopping:
+            if now - heard > HEAD_SILENT_SECONDS or now - there > HEAD_ENDED_SECONDS:
+                break
             time.sleep(1)
             self.children.reap()
-            silent_since = None if answers(address) else silent_since or time.monotonic()
-            if silent_since and time.monotonic() - silent_since > HEAD_SILENT_SECONDS:
-                return ExitCode.OK
-        if self.stopping:
-            self._let_it_save(address)
-        self.children.signal(RAY, signal.SIGKILL)
-        return ExitCode.INTERRUPTED if self.stopping else ExitCode.INTERNAL
+            head, now = resolved(head, RAY_PORT, own_address()), time.monotonic()
+            if answers(head):
+                heard = there = now
+            elif not refuses(head):
+                there = now
+        return head
 
     def _let_it_save(self, address: str) -> None:
         """A worker that is taken away from a head that goes on: what it trained is saved before it goes."""
@@ -118,17 +136,10 @@ class Entrypoint:
         if not self._until_answers(address, self.config.wait_for_workers_seconds):
             return ExitCode.INTERRUPTED if self.stopping else ExitCode.UNAVAILABLE
         self.children.start(DRIVER, [sys.executable, "-m", "llmtrain_jobs.entrypoint.driver"])
-        silent_since: float | None = None
-        while DRIVER not in self.children.codes and not self.stopping:
-            time.sleep(1)
-            self.children.reap()
-            silent_since = None if answers(address) else silent_since or time.monotonic()
-            if silent_since and time.monotonic() - silent_since > HEAD_SILENT_SECONDS:
-                self.children.signal(DRIVER, signal.SIGKILL)
-                return ExitCode.OK
-        if self.stopping:
+        self._while_there(DRIVER, resolved(address, RAY_PORT, own_address()))
+        if self.stopping or DRIVER not in self.children.codes:
             self.children.signal(DRIVER, signal.SIGKILL)
-            return ExitCode.INTERRUPTED
+            return ExitCode.INTERRUPTED if self.stopping else ExitCode.OK
         return self._end(self.scratch.result() or died(self.children.codes[DRIVER], self.stopping))
 
     def _until_answers(self, address: str, seconds: float) -> bool:
@@ -179,6 +190,15 @@ def answers(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def refuses(address: str) -> bool:
+    """Whether the head's pod says that nothing listens there. Of a name that cannot be resolved nothing is known."""
+    try:
+        with socket.create_connection((address, RAY_PORT), timeout=2):
+            return False
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
 
 
 def failure(kind: FailureClass, message: str) -> Result:
