@@ -273,8 +273,22 @@ class ContinueFrom(Model):
     }
 
 
+DECAY = "(self.optimizer.decayTokens > 0 ? self.optimizer.decayTokens : self.tokens / 5)"
+
+
 def _training_rules() -> dict[str, Any]:
     return cel(
+        Rule(
+            rule="self.optimizer.warmupTokens <= self.tokens",
+            message="`optimizer.warmupTokens` must not be above `tokens`",
+            field_path=".optimizer.warmupTokens",
+        ),
+        Rule(
+            rule="self.optimizer.schedule != 'WarmupStableDecay' || "
+            f"self.optimizer.warmupTokens + {DECAY} <= self.tokens",
+            message="`optimizer.warmupTokens` and `decayTokens` (0: a fifth of `tokens`) together must not be above `tokens`",
+            field_path=".optimizer.decayTokens",
+        ),
         Rule(
             rule="self.phases.size() == 0 || self.phases.map(p, p.tokens).sum() == self.tokens",
             message="the tokens of `phases` must add up to `tokens`",

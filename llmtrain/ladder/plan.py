@@ -275,7 +275,9 @@ def _stretched(spec: JobSpec, share: float, tokens: int) -> dict[str, Any]:
 def _optimizer(spec: JobSpec, share: float, compute: float) -> dict[str, Any]:
     own = spec.training.optimizer
     rates = {"peakLearningRate": own.peak_learning_rate, "muonLearningRate": own.muon_learning_rate}
-    tokens = {"warmupTokens": own.warmup_tokens, "decayTokens": own.decay_tokens}
+    warmup = round(own.warmup_tokens * share)
+    # Rounded one by one they could overlap by a token, where the target's just do not.
+    decay = min(round(own.decay_tokens * share), round((own.warmup_tokens + own.decay_tokens) * share) - warmup)
     return {name: f"{float(rate) * math.pow(compute, RATE_EXPONENT):.4g}" for name, rate in rates.items()} | {
-        name: round(value * share) for name, value in tokens.items()
-    }
+        "warmupTokens": warmup, "decayTokens": decay,
+    }  # fmt: skip

@@ -42,6 +42,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "hsdp of one replica": ({"workers": 4, "parallelism": {"sharding": "Hsdp", "shardSize": 4}}, "divide the processes into two replicas or more"),
     "muon in shards": ({"workers": 2, "optimizer": {"name": "Muon"}}, "`optimizer.name` Muon needs whole matrices"),
 }  # fmt: skip
+WARM = "`optimizer.warmupTokens` must not be above `tokens`"
+OVERLAP = "`optimizer.warmupTokens` and `decayTokens` (0: a fifth of `tokens`) together must not be above `tokens`"
+WSD = {"schedule": "WarmupStableDecay"}
+REFUSED |= {
+    "warm-up beyond the end": ({"tokens": 2000, "optimizer": {"warmupTokens": 2001}}, WARM),
+    "decay within warm-up": ({"tokens": 2000, "optimizer": WSD | {"warmupTokens": 1000, "decayTokens": 1001}}, OVERLAP),
+    "a fifth within warm-up": ({"tokens": 2000, "optimizer": WSD | {"warmupTokens": 1601}}, OVERLAP),
+}
 REFUSED |= {
     "two origins": (
         {"continueFrom": {"artifact": "0" * 16, "huggingFace": "models/llama"}},
@@ -55,6 +63,9 @@ REFUSED |= {
 }
 ACCEPTED: dict[str, dict[str, Any]] = {
     "phases": {"tokens": 1_000_000, "phases": [PHASE, REST]},
+    "warm-up to the end": {"tokens": 2000, "optimizer": {"warmupTokens": 2000}},
+    "decay behind warm-up": {"tokens": 2000, "optimizer": WSD | {"warmupTokens": 1000, "decayTokens": 1000}},
+    "a fifth behind warm-up": {"tokens": 2000, "optimizer": WSD | {"warmupTokens": 1600}},
     "no interval": {"checkpoint": {"interval": {}}},
     "auto": {"checkpoint": {"interval": {"auto": True}}},
     "steps": {"checkpoint": {"interval": {"steps": 10}}},

@@ -16,7 +16,7 @@ from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import ModelConfig, resolve
 from llmtrain_jobs.training.fp8 import check_fp8
 from llmtrain_jobs.training.layout import Layout, LayoutError, ModelFacts, check, layout_of
-from llmtrain_jobs.training.timing import timeline_of
+from llmtrain_jobs.training.timing import rates_of, timeline_of
 
 STATE_BYTES = 12
 """Of a parameter in a checkpoint: itself and AdamW's two moments, in fp32."""
@@ -60,10 +60,26 @@ def check_training(spec: JobSpec) -> ModelConfig:
     """Refuse sizes that do not divide and meshes that are not in the table; the model that will be trained."""
     model = resolve(spec.model, spec.curation.tokenizer.train.vocabulary_size, spec.training.tokens)
     checked_layout(spec, model_facts(model), processes_of(spec.training))
+    check_rates(spec.training)
     check_least(spec, model_facts(model))
     check_fp8(spec.training, model, uses_accelerators(spec.training))
     check_compiler(spec.training, os.environ)
     return model
+
+
+def check_rates(training: Training) -> None:
+    """Warm-up and fall of the learning rate are one behind the other; raises bad_input.
+
+    Not asked of a training that has begun: one that was admitted before goes on as it was.
+    """
+    rates = rates_of(training)
+    if rates.warmup + rates.fall <= rates.horizon:
+        return
+    needed = f"`training.optimizer.warmupTokens` {rates.warmup}"
+    if rates.fall:
+        needed += f" + `decayTokens` {rates.fall} = {rates.warmup + rates.fall}"
+    end = "the first phase with `anneal` begins" if rates.anneals else "`training.tokens` end"
+    raise bad_input(f"{needed}: above {rates.horizon}, where {end}; lower one of them", "LearningRate")
 
 
 def experimental(training: Training) -> list[str]:

@@ -43,6 +43,11 @@ class RatePlan:
     """Tokens at which the schedule ends: the start of the first annealing phase, or the end."""
     anneals: tuple[PhaseRate, ...] = ()
 
+    @property
+    def fall(self) -> int:
+        """Tokens over which a schedule falls at its end, after a rate that was stable."""
+        return (self.decay or self.horizon // 5) if self.schedule is Schedule.WARMUP_STABLE_DECAY else 0
+
     def factor(self, seen: int) -> float:
         """Multiplier for the step that starts after `seen` tokens, 0 to 1."""
         for phase in self.anneals:
@@ -68,6 +73,5 @@ class RatePlan:
         if self.schedule is Schedule.LINEAR:
             return 1 - progress
         if self.schedule is Schedule.WARMUP_STABLE_DECAY:
-            decay = self.decay or self.horizon // 5
-            return min(1.0, max(0.0, (self.horizon - seen) / max(1, decay)))
+            return min(1.0, max(0.0, (self.horizon - seen) / max(1, self.fall)))
         return 1.0

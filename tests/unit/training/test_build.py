@@ -162,6 +162,8 @@ def test_preflight_refuses_a_mesh_before_anything_is_paid_for() -> None:
     cluster = {"planRef": {"name": "h100"}, "workers": {"replicas": 2, "acceleratorsPerWorker": 4}}
     with pytest.raises(StageError, match="needs untied embeddings"):
         check_training(spec_of(cluster=cluster, globalBatchTokens=128, parallelism={"tensor": 2}))
+    with pytest.raises(StageError, match=r"`training.optimizer.warmupTokens` 600: above 512"):
+        check_training(spec_of(cluster=cluster, globalBatchTokens=128, optimizer={"warmupTokens": 600}))
     check_training(spec_of(cluster=cluster, globalBatchTokens=128))
 
 

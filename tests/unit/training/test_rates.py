@@ -1,13 +1,18 @@
 """Learning rates at points that can be computed by hand; checkpoint intervals against Young's and Daly's formulas."""
 
 import math
+from typing import Any
 
 import pytest
+from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.training.interval import FAILURES_PER_PROCESS_HOUR, Interval, best_interval, mean_between_failures
+from llmtrain_jobs.training.refusals import check_rates
 from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.schedule import PhaseRate, RatePlan
 
-from llmtrain.api.training import Anneal, Schedule
+from llmtrain.api.admission import ManifestError
+from llmtrain.api.training import Anneal, Schedule, Training
+from tests.unit.api.parsed import parse_manifest
 
 
 def rates(schedule: Schedule, decay: int = 0) -> RatePlan:
@@ -85,3 +90,42 @@ def test_the_newest_the_regular_and_the_milestones_stay() -> None:
     kept = Retention(last=2, every=100).kept(regular=range(10, 251, 10), others=[245])
     assert kept == {100, 200, 240, 250}
     assert Retention(last=1).kept(regular=[10, 20], others=[20, 23]) == {20, 23}
+
+
+WSD = "WarmupStableDecay"
+ANNEALED = [{"name": "main", "tokens": 800}, {"name": "anneal", "tokens": 200, "anneal": "Linear"}]
+COURSES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], bool, str]] = {
+    "as long as the training": ({"warmupTokens": 1000}, [], True, ""),
+    "longer than the training": ({"warmupTokens": 1001}, [], False, "`training.optimizer.warmupTokens` 1001: above 1000, where `training.tokens` end"),
+    "decay behind it": ({"schedule": WSD, "warmupTokens": 400, "decayTokens": 600}, [], True, ""),
+    "decay within it": ({"schedule": WSD, "warmupTokens": 400, "decayTokens": 601}, [], False, "400 + `decayTokens` 601 = 1001: above 1000"),
+    "decay of all": ({"schedule": WSD, "decayTokens": 1001}, [], False, "`training.optimizer.warmupTokens` 0 + `decayTokens` 1001"),
+    "a fifth behind it": ({"schedule": WSD, "warmupTokens": 800}, [], True, ""),
+    "a fifth within it": ({"schedule": WSD, "warmupTokens": 801}, [], False, "801 + `decayTokens` 200 = 1001"),
+    "of another schedule": ({"warmupTokens": 400, "decayTokens": 900}, [], True, ""),
+    "up to an anneal": ({"warmupTokens": 800}, ANNEALED, True, ""),
+    "into an anneal": ({"warmupTokens": 801}, ANNEALED, True, "above 800, where the first phase with `anneal` begins"),
+    "decay up to an anneal": ({"schedule": WSD, "warmupTokens": 640}, ANNEALED, True, ""),
+    "decay into an anneal": ({"schedule": WSD, "warmupTokens": 641}, ANNEALED, True, "641 + `decayTokens` 160 = 801: above 800"),
+    "an anneal alone": ({}, [{"name": "anneal", "tokens": 1000, "anneal": "Cosine"}], True, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(COURSES))
+def test_warm_up_and_decay_that_do_not_fit_are_refused(case: str) -> None:
+    """At apply, where the rule can say it, and by preflight with the numbers: what one takes and the other refuses too."""
+    optimizer, phases, applied, message = COURSES[case]
+    raw = {"cluster": {"planRef": {"name": "cpu"}}, "tokens": 1000, "optimizer": optimizer, "phases": phases}
+    if applied:
+        parse_manifest(Training, raw)
+    else:
+        with pytest.raises(ManifestError, match=r"optimizer[.](warmupTokens|decayTokens)"):
+            parse_manifest(Training, raw)
+    training = Training.model_validate(raw)
+    if not message:
+        check_rates(training)
+        return
+    with pytest.raises(StageError) as refused:
+        check_rates(training)
+    assert message in refused.value.message
+    assert "`training.optimizer.warmupTokens`" in refused.value.message
