@@ -60,6 +60,8 @@ def records(raw: IO[bytes], source: Source, part: Part, longest: int, page_secon
         yield last
     if why := file.damage or error:
         yield _damage(why, last, cut)
+    elif file.behind:
+        yield Record((last.number if last else 0) + 1, file.behind, skipped="behind the compressed bytes")
 
 
 def _damage(why: Exception, last: Record | None, cut: bool) -> Record:

@@ -37,7 +37,10 @@ LARGEST_WINDOW = 31
 
 
 class SourceFile(io.RawIOBase):
-    """A file of a source. `failed`: storage's error; `damage`: what ended the reading of its bytes."""
+    """A file of a source. `failed`: storage's error; `damage`: what ended the reading of its bytes.
+
+    `behind`: bytes behind the compressed ones, which are passed over.
+    """
 
     def __init__(self, raw: IO[bytes]) -> None:
         """`raw`: as storage gives it."""
@@ -45,6 +48,7 @@ class SourceFile(io.RawIOBase):
         self._raw = raw
         self.failed: OSError | None = None
         self.damage: Exception | None = None
+        self.behind = 0
 
     def readable(self) -> bool:
         """Always."""
@@ -268,6 +272,7 @@ class Unpacked(io.RawIOBase):
         if not self._given.startswith(self._compression.starts):
             begun = any(start.startswith(self._given) for start in self._compression.starts)
             if self._streams and not self._compression.strict and not begun:
+                self._raw.behind = len(self._given) + sum(map(len, iter(self._read, b"")))
                 return False
             raise EOFError("other bytes behind the compressed ones" if self._streams else "no compressed file")
         self._stream = Place(self._raw.tell() - len(self._given), 0)

@@ -142,6 +142,13 @@ def test_other_bytes_behind_are_damage_where_the_tool_says_so(ending: str) -> No
     assert damage is not None
 
 
+def test_bytes_that_are_passed_over_are_told() -> None:
+    found = read("x.jsonl.gz", TWO + LINES)
+    assert texts(found) == TEXTS
+    assert (found[-1].skipped, found[-1].size) == ("behind the compressed bytes", len(LINES))
+    assert not problems(found)
+
+
 def test_zstd_with_a_window_of_256_mb_is_read() -> None:
     packer = zstd.ZstdCompressor(
         options={zstd.CompressionParameter.window_log: 28, zstd.CompressionParameter.compression_level: 1}
