@@ -12,6 +12,7 @@ CACHE = Path(os.environ.get("LLMTRAIN_CACHE", Path.home() / ".cache" / "llmtrain
 PACKAGES = {
     "datatrove": ("datatrove[processing]==0.10.1", "spacy==3.8.18", "datasketch==2.0.0"),
     "dolma": ("dolma==1.2.1",),
+    "warcio": ("warcio==1.8.1", "brotli==1.2.1"),
     "focus-validator": ("focus-validator==2.2.1", "numpy<2", "pyarrow<20", "--ignore-requires-python"),
 }
 

@@ -16,10 +16,23 @@ SHORT = 200
 def main_text(page: bytes, charset: str = "", domain: str = "") -> str:
     """The text without menus, links' targets and forms; empty if there is none. `charset`, `domain`: see `text_of`."""
     tree = HTMLTree.parse(text_of(page, charset, domain))
-    text = _extracted(tree, main=True)
-    return text if len(text.strip()) >= SHORT else max(text, _extracted(tree, main=False), key=len)
+    main = _extracted(tree, main=True)
+    if _is_long(main):
+        return main
+    whole = max(main, _extracted(tree, main=False), key=len)
+    if _is_long(whole):
+        return whole
+    # A `noscript` with a tag that is not closed holds all the rest of its page.
+    with_noscript = _extracted(tree, main=False, noscript=True)
+    return with_noscript if _is_long(with_noscript) else whole
 
 
-def _extracted(tree: HTMLTree, main: bool) -> str:
-    text: str = extract_plain_text(tree, main_content=main, alt_texts=False, links=False, form_fields=False)
+def _is_long(text: str) -> bool:
+    return len(text.strip()) >= SHORT
+
+
+def _extracted(tree: HTMLTree, main: bool, noscript: bool = False) -> str:
+    text: str = extract_plain_text(
+        tree, main_content=main, alt_texts=False, links=False, form_fields=False, noscript=noscript
+    )
     return text

@@ -6,6 +6,7 @@ from within. The kernel ends this process when a page has used its seconds or it
 
 import atexit
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ from typing import IO
 from llmtrain_jobs.curation.reading.html import main_text
 
 REQUEST, ANSWER = struct.Struct(">IHH"), struct.Struct(">cI")
+PIPE = 1 << 20
 READY, TEXT, LONG = b"R", b"T", b"L"
 WALL_FACTOR, WALL_SECONDS = 10, 60
 """A page has so many times its CPU seconds, and some more, by the clock: its process may have to wait for a core."""
@@ -69,7 +71,10 @@ class Pages:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._process = process
+        assert process.stdin is not None
         assert process.stdout is not None
+        _widen(process.stdin)
+        _widen(process.stdout)
         if process.stdout.read(1) != READY:
             self.close()
             raise RuntimeError(f"the process for pages does not start: exit code {process.returncode}")
@@ -102,6 +107,13 @@ def pages_of(seconds: float, longest: int) -> Pages:
     pages = Pages(seconds, longest)
     atexit.register(pages.close)
     return pages
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """A pipe that holds a page spares both sides waiting for each other; the kernel may not grant it."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def exactly(stream: IO[bytes], size: int) -> bytes:

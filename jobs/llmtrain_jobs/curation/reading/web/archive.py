@@ -66,6 +66,8 @@ class Archive:
         self._is_arc = self._tape.at(ARC_FILE, 0)
         self._pattern = ARC if self._is_arc else WARC
         self._line = re.compile(rb"(?<=\n)" + self._pattern.pattern)
+        end = LINE_END if self._is_arc else BLANK_LINE
+        self._header_end = re.compile(end.pattern + rb"|(?<=\n)" + self._pattern.pattern)
 
     def __iter__(self) -> Iterator[Entry]:
         """In order. A file without one good record is damaged as a whole: its last entry says so."""
@@ -112,13 +114,15 @@ class Archive:
     def _head(self, begin: int) -> Head | str:
         """The header there, or why there is none."""
         nothing = f"no record begins at byte {begin} of the uncompressed file"
+        if not self._tape.at(self._pattern, begin):
+            return nothing
         for size in (OVERLAP, LONGEST):
             reached = self._tape.upto(begin + size)
-            found = self._tape.find(LINE_END if self._is_arc else BLANK_LINE, begin, self._stop(begin + 1, reached))
-            if not self._tape.at(self._pattern, begin):
-                return nothing
-            if found:
+            found = self._tape.find(self._header_end, begin + 1, self._stop(begin + 1, reached))
+            if found and self._tape.cut(found[1] - 1, found[1]) == b"\n":
                 return (arc_head if self._is_arc else warc_head)(self._tape.cut(begin, found[1]), found[1])
+            if found:
+                break
         return f"the record's header at byte {begin} of the uncompressed file has no end"
 
     def _record(self, head: Head) -> Entry:
@@ -155,9 +159,11 @@ class Archive:
 
     def _believed(self, head: Head) -> tuple[int, bytes]:
         """The same without belief in lengths: the content ends at the next header, if its length does not end it before."""
-        content = self._tape.cut(head.block, self._tape.upto(min(head.end, head.block + self._most)))
-        stop = self._header_after(head.block, head.end)
-        return stop, content[: stop - head.block]
+        reached = self._tape.upto(min(head.end, head.block + self._most))
+        found = self._tape.find(self._line, head.block, self._tape.upto(reached + OVERLAP))
+        stop = self._stop(head.block, min(found[0], reached) if found else reached)
+        content = self._tape.cut(head.block, stop)
+        return stop if stop < reached else self._header_after(reached, head.end), content
 
     def _follows(self, head: Head, behind: int) -> bool:
         """Whether a record ends where its header says: two line ends, the next record or nothing come after it."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 BLANK_LINE = re.compile(rb"\n\r?\n")
 """Ends a header, whether its lines end with CRLF or LF."""
+FOLD = re.compile(r"\r?\n[ \t]+")
 LONGEST = 1 << 18
 """Bytes of a header; what goes on longer is none."""
 
@@ -17,7 +18,10 @@ class Headers:
 
     def get(self, name: str) -> str:
         """The first value; empty if there is none."""
-        return next((value for key, value in self.pairs if key == name), "")
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        return ""
 
     def all(self, name: str) -> list[str]:
         """Every value."""
@@ -35,21 +39,14 @@ NONE = Headers()
 
 def headers_of(data: bytes) -> Headers:
     """From lines; a line that begins with a blank goes on with the one before, one without a colon is passed over."""
-    pairs: list[list[str]] = []
-    for raw in data.split(b"\n"):
-        line = text_of(raw.rstrip(b"\r"))
-        if line[:1] in (" ", "\t"):
-            if pairs:
-                pairs[-1][1] += " " + line.strip()
-        elif ":" in line:
-            name, value = line.split(":", 1)
-            pairs.append([name.strip().lower(), value.strip()])
-    return Headers(tuple((name, value) for name, value in pairs))
+    text = FOLD.sub(" ", text_of(data.strip(b"\r\n")))
+    parts = (line.partition(":") for line in text.split("\n"))
+    return Headers(tuple((name.strip().lower(), value.strip()) for name, colon, value in parts if colon))
 
 
-def text_of(line: bytes) -> str:
+def text_of(data: bytes) -> str:
     """UTF-8 as WARC has it, Latin-1 as HTTP had it."""
     try:
-        return line.decode()
+        return data.decode()
     except UnicodeDecodeError:
-        return line.decode("latin-1")
+        return data.decode("latin-1")

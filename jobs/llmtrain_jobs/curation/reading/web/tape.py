@@ -318,11 +318,11 @@ class Tape:
 
     def upto(self, position: int) -> int:
         """Hold what there is up to a position; how far that is."""
-        while self.end < position and not self.ended:
+        while (end := self._first + len(self._held)) < position and not self.ended:
             data = self._blocks.read()
             self._held += data
             self.ended = not data
-        return min(self.end, position)
+        return min(end, position)
 
     def cut(self, start: int, end: int) -> bytes:
         """What is held between two positions."""

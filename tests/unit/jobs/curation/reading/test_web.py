@@ -75,6 +75,12 @@ def test_of_a_page_with_a_short_main_text_the_whole_is_taken() -> None:
     assert "towns of the valley" not in main_text(long)
 
 
+def test_a_tag_left_open_in_a_noscript_does_not_take_the_page_with_it() -> None:
+    head = "<html><head></head><body><noscript><div></noscript>"
+    assert SENTENCE.strip() in main_text(f"{head}<article><p>{SENTENCE * 8}".encode())
+    assert not main_text(b"<html><body><noscript>Please switch on JavaScript.</noscript></body></html>").strip()
+
+
 def archive(root: Path, name: str, parts: list[bytes]) -> int:
     (root / "in").mkdir(exist_ok=True)
     (root / "in" / name).write_bytes(members(parts) if name.endswith(".gz") else b"".join(parts))
