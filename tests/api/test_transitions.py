@@ -40,7 +40,7 @@ RULES: list[tuple[str, Any, tuple[States, ...], str]] = [
     ("spec.training.cluster.workers.memory", "64Gi", (BEFORE, CURATING, BETWEEN, TRAINED, DONE), "set `suspend: true`"),
     ("spec.training.cluster.planRef.name", "other", (BEFORE, CURATING, BETWEEN, TRAINED, DONE), "set `suspend: true`"),
     ("spec.training.tokens", 10**9, (BEFORE, CURATING), "may only be raised"),
-    ("spec.training.tokens", 1, (), "`training.tokens` may only be raised"),
+    ("spec.training.tokens", 90_000, (), "`training.tokens` may only be raised"),
     ("spec.evaluation.require", [{"metric": "a/b", "atMost": "1"}], (BEFORE, CURATING, TRAINING, STOPPING, BETWEEN),
      "once Evaluation has started"),
     ("spec.evaluation.cluster.head.cpu", "3", (BEFORE, CURATING, TRAINING, STOPPING, BETWEEN, DONE), "suspend: true"),
