@@ -63,6 +63,34 @@ def test_a_text_that_is_no_utf8_is_one_bad_row(kind: pa.DataType) -> None:
         assert found[1].size == 2
 
 
+WORDS = ["first", "second", None, "last"]
+NULL = "no text in field `text` (null)"
+COLUMNS: dict[str, tuple[pa.Array, list[str]]] = {
+    "string": (pa.array(WORDS), ["first", "second", NULL, "last"]),
+    "large": (pa.array(WORDS, pa.large_string()), ["first", "second", NULL, "last"]),
+    "view": (pa.array(WORDS, pa.string_view()), ["first", "second", NULL, "last"]),
+    "dictionary": (pa.array(WORDS).dictionary_encode(), ["first", "second", NULL, "last"]),
+    "bytes": (pa.array([b"a", None], pa.binary()), ["no text in field `text` (bytes)", NULL]),
+    "list": (pa.array([["a"], None]), ["no text in field `text` (list)", NULL]),
+    "struct": (pa.array([{"text": "inner"}]), ["no text in field `text` (dict)"]),
+    "number": (pa.array([7]), ["no text in field `text` (int)"]),
+}
+
+
+@pytest.mark.parametrize("case", list(COLUMNS))
+def test_texts_of_every_type_are_read_and_other_types_are_bad_rows(case: str) -> None:
+    column, expected = COLUMNS[case]
+    data = written(pa.table({"text": column, "id": pa.array(range(len(column)))}))
+    assert [record.text or record.problem for record in read("x.parquet", data)] == expected
+
+
+def test_a_name_with_a_dot_is_a_column_and_of_two_of_one_name_the_last_counts() -> None:
+    dotted = pa.table({"doc.text": pa.array(["dotted"]), "doc": pa.array([{"text": "inner"}])})
+    assert texts(read("x.parquet", written(dotted), textField="doc.text")) == ["dotted"]
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    assert texts(read("x.parquet", written(twice))) == ["b"]
+
+
 def test_an_id_that_is_no_utf8_costs_no_document() -> None:
     odd = pa.array([b"a\xff"], pa.binary()).view(pa.string())
     [record] = read("x.parquet", written(pa.table({"text": ["a"], "id": odd, "url": odd, "date": odd})))
