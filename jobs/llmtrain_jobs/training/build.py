@@ -109,7 +109,8 @@ def build(job: Job, device: torch.device, processes: int, listener: Listener, st
         notice=notice,
         elastic=spec.cluster.workers.min_replicas > 0,
     )
-    held_out = dataset.fetch(job.store, job.data, manifest, job.local, dataset.VALIDATION)
+    asked = spec.evaluate_every_tokens > 0
+    held_out = dataset.fetch(job.store, job.data, manifest, job.local, dataset.VALIDATION) if asked else {}
     parts.held_out = dataset.open_held_out(spec, held_out, counts["dtype"], context, job.spec.seed)
     parts.ledger = parts.checkpoints.agree(read_ledger(job.store, job.key) if group.rank == 0 else None)
     trainer = Trainer(parts, listener, stop)

@@ -1,6 +1,7 @@
 """From a job's spec to a trainer; what cannot be trained is refused with the field's name."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,14 @@ def test_held_out_loss_is_torchs_over_the_same_windows(tmp_path: Path) -> None:
     model = made.parts.engine.modules[0].get_submodule("model").eval()
     expected = torch.nn.functional.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
     assert listener(made).evaluations[-1][1] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_held_out_text_is_fetched_where_it_is_asked_for(tmp_path: Path) -> None:
+    """It may be gigabytes, for each pod."""
+    for tokens, split in ((0, ["train"]), (256, ["train", "validation"])):
+        job = replace(job_in(tmp_path, spec_of(evaluateEveryTokens=tokens)), local=tmp_path / str(tokens))
+        assert (built(job).parts.held_out is None) == (tokens == 0)
+        assert sorted(path.name for path in (job.local / DATA).iterdir() if path.is_dir()) == split
 
 
 def test_held_out_loss_is_told_of_the_end_whatever_the_interval(tmp_path: Path) -> None:
