@@ -8,6 +8,7 @@ from llmtrain.api.evaluation import Evaluation, Task
 from llmtrain.api.evaluationtasks import Form, JudgeMode, JudgeTask, Opponent, TaskKind
 from llmtrain.storage.store import Store
 from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.evaluation.ratings import check_sheet, read_ratings
 from llmtrain_jobs.evaluation.suites import all_tasks
 from llmtrain_jobs.evaluation.tasks.catalogue import check_examples
 from llmtrain_jobs.evaluation.tasks.finance import FINANCE
@@ -15,7 +16,7 @@ from llmtrain_jobs.evaluation.tasks.forms import in_form
 from llmtrain_jobs.evaluation.tasks.rows import Fields, check_rows, filled, rows_of, text
 from llmtrain_jobs.evaluation.tasks.shapes import FLAT, SHAPES
 from llmtrain_jobs.evaluation.tasks.templates import Renderer, converter
-from llmtrain_jobs.evaluation.tasks.texts import documents
+from llmtrain_jobs.evaluation.tasks.texts import check_documents
 
 Convert = Callable[[Fields], Fields]
 
@@ -64,9 +65,11 @@ def read_inputs(store: Store, task: Task) -> Inputs:
     """Rows of a task; raises bad input that names file, line and what is allowed."""
     for file in files_of(task):
         store.info(file)
+    if task.judge is not None and task.judge.ratings_file:
+        check_sheet(task.judge.ratings_file, read_ratings(store, task.judge.ratings_file))
     if task.perplexity is not None:
         for file in task.perplexity.files:
-            documents(store, file, task.perplexity.text_field)
+            check_documents(store, file, task.perplexity.text_field)
     if task.data_file is None:
         return Inputs()
     convert = row_converter(task)

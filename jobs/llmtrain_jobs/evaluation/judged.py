@@ -18,7 +18,7 @@ from llmtrain_jobs.evaluation.endpoints.model import EndpointModel
 from llmtrain_jobs.evaluation.generation import Prompt
 from llmtrain_jobs.evaluation.inputs import Inputs
 from llmtrain_jobs.evaluation.judge import OURS, THEIRS, TIE, UNREAD, Judgement, Pair, compare, grade, win_rate
-from llmtrain_jobs.evaluation.ratings import read_sheet
+from llmtrain_jobs.evaluation.ratings import read_ratings, read_sheet
 from llmtrain_jobs.evaluation.results import TaskResult
 from llmtrain_jobs.evaluation.tasks.rows import Fields
 
@@ -72,9 +72,7 @@ class Judging:
         file = task.judge.ratings_file if task.judge else None
         if not file or found.skipped or found.problem:
             return found
-        with self.store.open(file) as sheet:
-            text = sheet.read().decode(errors="replace")
-        outcomes = read_sheet(file, text, pairs_of(found), task.seed)
+        outcomes = read_sheet(file, read_ratings(self.store, file), pairs_of(found), task.seed)
         rated = [
             (s["outcome"], o) for s, o in zip(found.samples, outcomes, strict=True) if UNREAD not in (s["outcome"], o)
         ]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 from llmtrain.api.curation import Source, SourceFormat
 from llmtrain.api.evaluation import Task
@@ -14,6 +16,7 @@ from llmtrain_jobs.evaluation.tasks.catalogue import Part
 from llmtrain_jobs.evaluation.tasks.metrics import weighted_perplexity
 from llmtrain_jobs.evaluation.tasks.rows import Fields, RowError, check_rows, encodable
 
+T = TypeVar("T")
 LONGEST_BYTES = 1 << 26
 """Of one document."""
 PAGES = (SourceFormat.WARC, SourceFormat.WET, SourceFormat.HTML)
@@ -35,13 +38,28 @@ def text_part(task: Task, perplexity: Perplexity, store: Store) -> Part:
 
 
 def documents(store: Store, file: str, field: str) -> list[Fields]:
-    """Each document of a file as curation reads it, whatever its format and compression; raises bad input for one that
-    it cannot read."""
+    """Each document of a file as curation reads it, whatever its format and compression.
+
+    Raises bad input for one that it cannot read.
+    """
+    return _read(store, file, field, lambda fields: fields)
+
+
+def check_documents(store: Store, file: str, field: str) -> int:
+    """The same without keeping any; how many there are."""
+    return len(_read(store, file, field, lambda _: True))
+
+
+def _read(store: Store, file: str, field: str, keep: Callable[[Fields], T]) -> list[T]:
     source = Source(name="perplexity", path=file, text_field=field)
     pages = format_of(source, file) in PAGES
     with store.open(file) as raw:
         found = ((record.number, record) for record in records(raw, source, Stretch(0, 0, file), LONGEST_BYTES))
-        return check_rows(file, found, lambda record: _document(record, field, pages))
+        return check_rows(file, found, lambda record: _kept(_document(record, field, pages), keep))
+
+
+def _kept(fields: Fields | None, keep: Callable[[Fields], T]) -> T | None:
+    return None if fields is None else keep(fields)
 
 
 def _document(record: Record, field: str, is_page: bool) -> Fields | None:

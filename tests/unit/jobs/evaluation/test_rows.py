@@ -162,6 +162,36 @@ def test_preflight_does_to_each_row_what_the_evaluation_will(
     assert expected in error.value.message
 
 
+SHEET = "id,prompt,left,right,better\n0,why,a,b,left\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (SHEET.encode("utf-8-sig"), ""),
+        (SHEET.replace("\n", "\r\n").encode(), ""),
+        (SHEET.encode() + b"1,how,a,b,Tie \n2,who,a,b,\n", ""),
+        (b"id;prompt;left;right;better\n0;why;a;b;left\n", "needs the columns"),
+        (SHEET.encode() + b"1,how,a,b,both\n", "id 1: `better` is 'both'"),
+        (SHEET.encode() + b"1,how,a\n", "id 1: the row has not all columns"),
+        (SHEET.encode() + b"1,how,\xff,b,\n", "is no UTF-8"),
+        (SHEET.encode() + b"1,how," + b"a" * 200_000 + b",b,\n", "after line 2: field larger"),
+        (b"", "needs the columns"),
+    ],
+)
+def test_a_sheet_of_ratings_is_looked_at_before_anything_is_judged(data: bytes, problem: str, world: World) -> None:
+    world.write("rows.jsonl", [{"prompt": "why", "reference": "b"}])
+    (world.folder / "rated.csv").write_bytes(data)
+    task = {"name": "own", "dataFile": "rows.jsonl", "judge": {"ratingsFile": "rated.csv"}}
+    context = world.context(tasks=[task], judge={"baseUrl": "http://judge/v1", "model": "m"})
+    if not problem:
+        check_tasks(context)
+        return
+    with pytest.raises(StageError, match=r"`rated\.csv`") as error:
+        check_tasks(context)
+    assert problem in error.value.message
+
+
 TEXTS = [{"body": text} for text in sentences(5, 30)]
 
 
