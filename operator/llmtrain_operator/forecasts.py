@@ -238,7 +238,7 @@ def _missing(turn: Turn, stage: StageStatus) -> list[Price]:
     crew, beside = cluster_prices(turn, stage), evaluator_prices(turn, stage, len(stage.evaluators))
     if not crew:
         return beside[placed[EVALUATOR] :]
-    workers = crew[1:]
+    workers = crew[1:][: len(stage.workers)]
     if is_elastic(turn.spec, stage.name):
         workers = workers[: least_workers(turn.spec, stage.name)]
     return crew[placed[HEAD] : 1] + workers[placed[WORKER] :] + beside[placed[EVALUATOR] :]

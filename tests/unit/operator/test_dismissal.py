@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from llmtrain_operator.recent import PLANS
 
 from llmtrain.api.status import Stage, StageState
-from tests.unit.operator.scenario import Scenario
+from llmtrain.ledger.now import cost_now_micro_usd
+from tests.unit.operator.scenario import GPU_PLAN, Scenario
+from tests.unit.operator.test_comparison import H100
 from tests.unit.operator.test_elastic import events, hear
 
 
@@ -18,6 +21,7 @@ def crew(run: Scenario) -> list[str]:
 async def evaluating(workers: int = 2, **spec: Any) -> Scenario:
     """All stages before are done; the evaluation's head and workers run."""
     run = Scenario(**spec)
+    run.cluster.objects[(PLANS, "", "gpu")]["spec"] = GPU_PLAN | H100
     run.job["spec"]["evaluation"]["cluster"]["workers"]["replicas"] = workers
     for _ in range(3):
         await run.run_stage()
@@ -58,6 +62,22 @@ async def test_a_worker_that_is_dismissed_is_billed_until_its_pod_is_gone() -> N
         await run.drain()
         totals.append(int(run.status.ledger.total_micro_usd))
     assert totals[0] - totals[1] == pytest.approx(2 * 3.99e6, rel=0.05)
+
+
+async def test_what_is_left_is_forecast_for_the_head_alone() -> None:
+    """A third is done in ten minutes: twenty more cost a head, not two accelerators. The median follows in a few looks."""
+    left = []
+    for done in (False, True):
+        run = await evaluating()
+        run.cluster.tick(600)
+        await hear(run, done=1, total=3, unit="tasks", share="0.333", workers_done=done)
+        for _ in range(3):
+            await run.drain_step()
+        forecast = run.status.forecast
+        assert forecast is not None
+        assert forecast.usd is not None
+        left.append(float(forecast.usd.p10 or 0) - cost_now_micro_usd(run.status.ledger) / 1e6)
+    assert left[1] < left[0] / 10
 
 
 async def test_the_next_attempt_has_all_its_workers_again() -> None:
