@@ -37,22 +37,26 @@ def _record(entry: Entry, opened: Opened) -> Record:
     if entry.kind == "response":
         return _response(entry, blank, opened)
     if entry.kind in ("resource", "conversion"):
-        return _content(
-            entry,
-            blank,
-            Response(0, Headers((("content-type", entry.headers.get("content-type")),)), entry.block),
-            opened,
-        )
+        return _content(entry, blank, _as_response(entry), opened)
     return replace(blank, skipped=entry.kind if entry.kind in KINDS else "other record")
 
 
 def _response(entry: Entry, blank: Record, opened: Opened) -> Record:
-    """Of a response, the page if its status is wanted."""
+    """Of a response, the page if its status is wanted. Some hold a page without HTTP's header, and WARC's tells its type."""
     response = response_of(entry.block)
+    if not response.status and not response.headers.pairs and entry.headers.get("content-type"):
+        response = _as_response(entry)
     status = f"{response.status // 100}xx"
     if response.status and status not in opened.web.statuses:
         return replace(blank, skipped=f"status {status}")
     return _content(entry, blank, response, opened)
+
+
+def _as_response(entry: Entry) -> Response:
+    """A record that is content alone."""
+    kind = entry.headers.get("content-type")
+    told = () if kind.startswith("application/http") else (("content-type", kind),)
+    return Response(0, Headers(told), entry.block)
 
 
 def _content(entry: Entry, blank: Record, response: Response, opened: Opened) -> Record:

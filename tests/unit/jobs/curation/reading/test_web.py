@@ -30,6 +30,8 @@ KINDS = {
     "conversion to text": (warc(SENTENCE.encode(), "conversion", Content_Type="text/plain"), "page"),
     "XHTML": (warc(http(["Content-Type: Application/XHTML+XML;charset=utf-8"])), "page"), "a type not told": (warc(http([])), "page"),
     "response without HTTP's type": (warc(http(), Content_Type="application/http"), "page"),
+    "response without HTTP": (warc(b"<p>" + PAGE, Content_Type="text/html; charset=utf-8"), "page"),
+    "response without HTTP or type": (warc(PAGE, Content_Type=""), "page"),
     "no body": (warc(http(body=b"")), "textless"), "a page without text": (warc(http(body=b"<html><body><img src=a.png></body></html>")), "textless"),
     "an empty gzip body": (warc(http([HTML, "Content-Encoding: gzip"], b"")), "textless"),
     "conversion that is no UTF-8": (warc(b"\xff\xfe\xfd", "conversion", Content_Type="text/plain"), "bad"),
