@@ -10,7 +10,7 @@ import re
 from chardetng_py import EncodingDetector
 
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-HEAD = 1 << 14
+HEAD = 1 << 16
 """Bytes in which a page may name its charset; browsers take 1,024, and pages name it later."""
 COMMENT = re.compile(rb"<!--.*?(?:-->|$)", re.DOTALL)
 NAMED = re.compile(
@@ -18,6 +18,12 @@ NAMED = re.compile(
     re.IGNORECASE,
 )
 TAG = re.compile(rb"<[^<>]{0,5000}>")
+LANGUAGE = re.compile(rb"""<html\b[^>]{0,500}?\blang\s*=\s*["']?([a-z]{2})\b""", re.IGNORECASE)
+COUNTRIES = {
+    "ar": "sa", "cs": "cz", "da": "dk", "el": "gr", "et": "ee", "fa": "ir", "he": "il", "ja": "jp", "ko": "kr", "sl": "si", "sr": "rs",
+    "sv": "se", "uk": "ua", "vi": "vn", "zh": "cn",
+}  # fmt: skip
+"""Of languages whose code is not their country's; the detector knows texts by countries."""
 LOOKED_AT = 1 << 15
 """Bytes that looks are judged by: 0.1 s at most."""
 COUNTED = 1 << 20
@@ -61,7 +67,7 @@ SIXTEEN = ("utf-16-le", "utf-16-be")
 
 
 def text_of(page: bytes, declared: str = "", domain: str = "") -> str:
-    """Characters of a page. `declared`: charset of the HTTP header; `domain`: the last label of its host, a hint for its looks."""
+    """Characters of a page. `declared`: charset of the HTTP header; `domain`: the last label of its host."""
     for mark, codec in MARKS:
         if page.startswith(mark):
             return page[len(mark) :].decode(codec, "replace")
@@ -69,12 +75,12 @@ def text_of(page: bytes, declared: str = "", domain: str = "") -> str:
         return page.decode(codec, "replace")
     if page.isascii():
         return seven_bits(page)
-    if is_utf8(page):
-        return page.decode("utf-8", "replace")
+    if (text := as_utf8(page)) is not None:
+        return text
     for name in (declared, named_within(page)):
         codec = CODECS.get(name.strip().strip("\"'").lower(), "")
-        if codec and codec not in ("utf-8", *SIXTEEN) and (text := held_by(page, codec)) is not None:
-            return text
+        if codec and codec not in ("utf-8", *SIXTEEN) and (held := held_by(page, codec)) is not None:
+            return held
     return page.decode(by_looks(page, domain), "replace")
 
 
@@ -99,16 +105,18 @@ def seven_bits(page: bytes) -> str:
     return page.decode("ascii")
 
 
-def is_utf8(page: bytes) -> bool:
-    """Whether it is UTF-8, cut within its last character, or with one byte in twenty characters that is not."""
+def as_utf8(page: bytes) -> str | None:
+    """The page if it is UTF-8, cut within its last character, or with one byte in twenty characters that is not."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(page)
-    except UnicodeDecodeError:
-        sample = page[:COUNTED]
-        characters = MULTIBYTE.findall(sample)
-        stray = len(sample) - len(sample.translate(None, HIGH_BYTES)) - sum(map(len, characters))
-        return len(characters) >= 20 * stray
-    return True
+        return page.decode()
+    except UnicodeDecodeError as error:
+        if error.end < len(page) or error.reason != "unexpected end of data":
+            sample = page[:COUNTED]
+            characters = MULTIBYTE.findall(sample)
+            stray = len(sample) - len(sample.translate(None, HIGH_BYTES)) - sum(map(len, characters))
+            if len(characters) < 20 * stray:
+                return None
+    return page.decode("utf-8", "replace")
 
 
 def named_within(page: bytes) -> str:
@@ -135,10 +143,16 @@ def by_looks(page: bytes, domain: str) -> str:
     since = max(0, start.start() - 1024) if start else 0
     detector = EncodingDetector()
     detector.feed(shown[since : since + LOOKED_AT], last=False)
-    found: str = detector.guess(tld=domain.encode() if is_label(domain) else None, allow_utf8=False)
+    found: str = detector.guess(tld=country_of(page, domain), allow_utf8=False)
     return CODECS.get(found.lower(), "cp1252")
 
 
-def is_label(domain: str) -> bool:
-    """Whether the detector takes it for a top-level domain."""
-    return domain.isascii() and domain.isalpha() and domain.islower()
+def country_of(page: bytes, domain: str) -> bytes | None:
+    """A country's domain, else that of the language which the page says that it is in."""
+    if len(domain) == 2 and domain.isascii() and domain.isalpha():
+        return domain.lower().encode()
+    found = LANGUAGE.search(page[:HEAD])
+    if found is None:
+        return None
+    language = found[1].decode().lower()
+    return COUNTRIES.get(language, language).encode() if language != "en" else None

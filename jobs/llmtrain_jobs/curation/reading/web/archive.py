@@ -6,6 +6,7 @@ next header that stands in its bytes is the next record.
 
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import RawIOBase
@@ -63,7 +64,8 @@ class Archive:
         self._at, self._number, self._vain = 0, 0, 0
         self._told: Entry | None = None
         self._tape.upto(OVERLAP)
-        self._is_arc = self._tape.at(ARC_FILE, 0)
+        self._mark = len(BOM_UTF8) if self._tape.cut(0, len(BOM_UTF8)) == BOM_UTF8 else 0
+        self._is_arc = self._tape.at(ARC_FILE, self._mark)
         self._pattern = ARC if self._is_arc else WARC
         self._line = re.compile(rb"(?<=\n)" + self._pattern.pattern)
         end = LINE_END if self._is_arc else BLANK_LINE
@@ -86,7 +88,7 @@ class Archive:
         if self._told is not None:
             told, self._told = self._told, None
             return told
-        begin = self._past(self._at)
+        begin = self._past(self._at or self._mark)
         broken = self._tape.break_at_or_after(self._at)
         if broken is not None and broken.position <= begin:
             return self._broken(broken)

@@ -104,6 +104,13 @@ def test_the_last_record_with_a_length_beyond_the_end_is_bad_and_the_file_is_who
     assert kinds(found) == ["response"] * 6 + ["bad"]
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n\r\n", b"\xef\xbb\xbf\r\n"])
+def test_a_byte_order_mark_or_blank_lines_before_the_first_record_cost_nothing(before: bytes) -> None:
+    found = entries(before + b"".join(NAMED))
+    assert urls(found) == [str(n) for n in range(6)]
+    assert sum(entry.size for entry in found) == len(before) + sum(map(len, NAMED))
+
+
 def test_an_archive_within_an_archive_is_one_record() -> None:
     inner = b"\r\n\r\n".join(NAMED)
     parts = [NAMED[0], warc(inner, "resource", Content_Type="application/warc"), NAMED[1]]

@@ -70,7 +70,7 @@ ORDER = {
     "a wrong meta": (page(TEXTS["ko"], "<meta charset=utf-8>").encode("cp949"), "", page(TEXTS["ko"], "<meta charset=utf-8>")),
     "quotes": (page("Цена").encode("cp1251"), '"Windows-1251"', page("Цена")), "by the country": (page(TEXTS["hu"]).encode("cp1250"), "", page(TEXTS["hu"])), "ASCII": (b"<p>plain", "utf-16", "<p>plain"),
     "a broken letter in Korean": (page(TEXTS["ko"] * 5, "<meta charset=euc-kr>").encode("cp949") + b"\xff", "", page(TEXTS["ko"] * 5, "<meta charset=euc-kr>") + "\ufffd"),
-    "nothing": (b"", "", ""),
+    "by the language": (f'<html lang="hu">{TEXTS["hu"]}'.encode("cp1250"), "", f'<html lang="hu">{TEXTS["hu"]}'), "nothing": (b"", "", ""),
 }  # fmt: skip
 
 

@@ -105,7 +105,8 @@ def test_a_text_that_is_cut_within_a_coding_is_not_taken_for_noise() -> None:
 MESSAGES = {
     "CRLF": http(), "LF": http(end="\n"), "no reason": http(status="HTTP/1.1 200"), "HTTP/2": http(status="HTTP/2 200"), "ICY": http(status="ICY 200 OK"),
     "blank lines before": b"\r\n\r\n" + http(), "no headers": http([]), "no status line": http(status="Server: x"), "Latin-1": http(["X-Name: Ren\xe9", HTML]),
-    "folded": http(["X-Long: a", "\tb", HTML]), "a line without a colon": http(["nonsense", HTML]), "body alone": PAGE,
+    "folded": http(["X-Long: a", "\tb", HTML]), "a line without a colon": http(["nonsense", HTML]), "body alone": PAGE, "100 Continue before": b"HTTP/1.1 100 Continue\r\n\r\n" + http(),
+    "a proxy before": b"HTTP/1.1 200 Connection established\r\nProxy: x\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + http(),
 }  # fmt: skip
 
 
