@@ -58,6 +58,15 @@ def test_a_charset_that_nobody_tells_or_that_the_bytes_contradict_is_found(
     assert text_of(data, wrong) == page(TEXTS[language])
 
 
+@pytest.mark.parametrize(
+    ("language", "codec", "wrong"),
+    [("en", "cp1252", "gbk"), ("fr", "cp1252", "shift_jis"), ("ru", "cp1251", "euc-jp"), ("tw", "big5", "euc-kr"), ("zh", "gbk", "big5")],
+)  # fmt: skip
+def test_a_charset_in_which_much_of_the_page_is_no_text_is_passed_over(language: str, codec: str, wrong: str) -> None:
+    data = page(TEXTS[language]).encode(codec)
+    assert text_of(data, wrong) == page(TEXTS[language])
+
+
 CAFE = page("The menu of our café has seven kinds of tea. " * 20)
 ORDER = {
     "UTF-8 undeclared": (CAFE.encode(), "", CAFE), "UTF-8 declared as Latin-1": (CAFE.encode(), "iso-8859-1", CAFE), "UTF-8 declared as GBK": (CAFE.encode(), "gbk", CAFE),
