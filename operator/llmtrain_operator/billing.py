@@ -136,8 +136,12 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     A kubelet that has just been given the pod may start one after the deletion was asked for; it says that it is done
     by shortening the grace period to nothing, which also sets the deletion's time to then, though the pod may have been
     reported as failed before. Settling before that would lose what the container, or the wait for its kubelet, costs.
+    Whoever collects the pods of a lost node does the same in the kubelet's place; where nobody does, the grace is over once.
     """
-    return not pod["spec"].get("nodeName") or _grace(pod) == 0 or node_is_lost(pod, nodes, now)
+    deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
+    if deleted is None or not pod["spec"].get("nodeName") or _grace(pod) == 0:
+        return True
+    return node_is_lost(pod, nodes, now) and _due(pod, deleted, now) <= now
 
 
 def is_told(pod: Pod) -> bool:

@@ -72,6 +72,24 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
     ),
     "deleted, the kubelet may still start it": (pod("Pending", deleted=at(5)), READY, 1800, False),
     "deleted before any container ran, on a node that is gone": (pod("Pending", deleted=at(5)), {}, 270, True),
+    "deleted before any container ran, its node is gone, and its grace may yet be taken": (
+        pod("Pending", deleted=at(31)),
+        {},
+        1800,
+        False,
+    ),
+    "deleted before any container ran, its node is gone, and its grace was taken": (
+        pod("Pending", deleted=at(5), grace=0),
+        {},
+        300,
+        True,
+    ),
+    "deleted before any container ran, with a grace of a year, on a node that is gone": (
+        patient(pod("Pending", deleted=at(5))),
+        {},
+        1200,
+        True,
+    ),
     "(c) failed before any container ran": (pod("Failed"), READY, 420, True),
     "(e) over and let go, a container said to run": (
         pod("Failed", state=RUNNING, deleted=at(20), grace=0),
