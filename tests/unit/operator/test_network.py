@@ -192,6 +192,7 @@ ADDRESSES = {
     "spec.curation.tokenizer.file",
     "spec.training.continueFrom.huggingFace",
     "spec.evaluation.reference.baseUrl",
+    "spec.evaluation.chatTemplate.file",
     "spec.evaluation.judge.baseUrl",
     "spec.evaluation.suites.dataFolder",
     "spec.evaluation.tasks.dataFile",
@@ -237,7 +238,13 @@ def addressed() -> JobSpec:
     }
     model = {"baseUrl": HERE, "model": "m"}
     suite = {"name": "s", "dataFolder": HERE}
-    spec["evaluation"] |= {"tasks": [task], "suites": [suite], "judge": model, "reference": model}
+    spec["evaluation"] |= {
+        "tasks": [task],
+        "suites": [suite],
+        "judge": model,
+        "reference": model,
+        "chatTemplate": {"file": HERE},
+    }
     return JobSpec.model_validate(spec)
 
 

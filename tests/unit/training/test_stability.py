@@ -163,7 +163,10 @@ def test_stop_says_where_and_what(setup: Setup) -> None:
     setup = replace(setup, stability=replace(WATCHFUL, on_non_finite=Reaction.STOP))
     with pytest.raises(Stopped, match=r"NonFiniteLoss at step 7 .*`training.stability` says Stop"):
         poisoned(trainer(setup), batch_of_step(setup, 6), math.nan).run()
-    setup = replace(setup, attempt=2, stability=replace(WATCHFUL, on_spike=Reaction.STOP))
+
+
+def test_stop_says_what_a_spike_was_above(setup: Setup) -> None:
+    setup = replace(setup, stability=replace(WATCHFUL, on_spike=Reaction.STOP))
     spike = r"LossSpike at step 7 \(loss [\d.e+]+, gradient norm [\d.e+]+, above [\d.]+ after a mean of 4.\d+ over 4 steps\)"
     with pytest.raises(Stopped, match=spike):
         poisoned(trainer(setup), batch_of_step(setup, 6), 1e4).run()
