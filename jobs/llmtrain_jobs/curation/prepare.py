@@ -30,6 +30,8 @@ from llmtrain_jobs.curation.tables import encoded
 
 SIGNALS = ("removedWordShare", "blockedWords", *TEXT_SIGNALS)
 EMPTY_KEY = (0, 0)
+SYMBOLS = 1
+"""Seed that keeps the keys of texts without words apart from others."""
 MOST_ROWS = 8192
 """Of a chunk: what is held beside the texts is a few kilobytes a document."""
 
@@ -100,7 +102,8 @@ class Preparer:
         text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
         words = words_of(text)
         numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._judged(text, words)
-        signature = self.permutations.signature(shingles_of(words.normal, self._shingle))
+        shingles = shingles_of(words.normal, self._shingle)
+        signature = self.permutations.signature(shingles) if len(shingles) else None
         found = Counter(finding.kind for finding in findings)
         return Prepared(record, text, numbers, language_of(self._languages, text), found, content_key(words), signature)
 
@@ -117,10 +120,13 @@ def _language_model(store: Store, filters: Filters) -> Any:
 
 
 def content_key(words: Words) -> tuple[int, int]:
-    """128 bits of the text without case, punctuation and spaces; zeros for a text without words."""
-    if not len(words.normal):
-        return EMPTY_KEY
-    return divmod(xxhash.xxh3_128_intdigest(words.normal.tobytes()), 2**64)
+    """128 bits of the text without case, punctuation and spaces; zeros for one of spaces alone.
+
+    Of a text without letters and digits the symbols count, as spaces separate them.
+    """
+    if len(words.normal):
+        return divmod(xxhash.xxh3_128_intdigest(words.normal.tobytes()), 2**64)
+    return divmod(xxhash.xxh3_128_intdigest(words.hashes.tobytes(), SYMBOLS), 2**64) if len(words.hashes) else EMPTY_KEY
 
 
 def prepare_part(store: Store, curation: Curation, layout: Layout, part: Part, preparer: Preparer) -> Summary:
@@ -215,7 +221,7 @@ def signal_columns(rows: list[Prepared]) -> dict[str, Any]:
 def bands_of(rows: list[Prepared], permutations: Permutations) -> Hashes:
     """(bands, documents); 0 for a document without a signature, which is like no other."""
     empty = np.zeros(len(permutations.multipliers), dtype=np.uint32)
-    signed = np.array([row.key != EMPTY_KEY for row in rows])
+    signed = np.array([row.signature is not None for row in rows])
     signatures = np.stack([row.signature if row.signature is not None else empty for row in rows])
     hashes: Hashes = np.where(signed[:, None], permutations.band_hashes(signatures), np.uint64(0))
     return np.ascontiguousarray(hashes.T)

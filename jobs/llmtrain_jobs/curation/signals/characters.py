@@ -1,14 +1,19 @@
 """A text as an array of code points, and what kinds of characters there are."""
 
+import unicodedata
 from functools import cache
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 
-SPACE, ALPHANUMERIC, ALPHABETIC, LOWER, UPPER, LONE, BREAK, TERMINAL, STOP, CLOSER = (1 << bit for bit in range(10))
+(SPACE, ALPHANUMERIC, ALPHABETIC, LOWER, UPPER, LONE, BREAK, TERMINAL, STOP, CLOSER, MARK, UNSEEN) = (
+    1 << bit for bit in range(12)
+)
 """Kinds. LONE: of a script without spaces, a word of its own. BREAK: ends a line for `str.splitlines`. TERMINAL: ends a
-sentence in some script (Unicode's Sentence_Terminal, as FineWeb). STOP, CLOSER: ends a sentence, may follow its end."""
+sentence in some script (Unicode's Sentence_Terminal, as FineWeb). STOP, CLOSER: ends a sentence, may follow its end.
+MARK: belongs to the character before it: vowel signs, viramas, tones, accents, harakat. UNSEEN: changes how its neighbours
+look or break, not what they say: joiners, soft hyphens, variation selectors."""
 
 SCRIPTS_WITHOUT_SPACES = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))  # fmt: skip
 BREAKS, STOPS, CLOSERS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", ".!?。！？", "\"'”’)]"
@@ -38,7 +43,18 @@ def _kinds(end: int) -> Kinds:
         kinds |= np.fromiter(map(holds, every), dtype=np.uint16, count=end) * np.uint16(kind)
     for first, last in SCRIPTS_WITHOUT_SPACES:
         kinds[first : last + 1] |= LONE
+    unseen = set(regex.findall(r"[\p{Default_Ignorable_Code_Point}--[\p{L}\u200b]]", every, regex.VERSION1))
+    marks = {character for character in every if unicodedata.category(character)[0] == "M"} - unseen
+    belonging = [ord(character) for character in marks | unseen]
+    kinds[belonging] &= ~np.uint16(LONE | ALPHANUMERIC)
     terminals = "".join(regex.findall(r"\p{Sentence_Terminal}", every))
-    for kind, characters in ((BREAK, BREAKS), (TERMINAL, terminals), (STOP, STOPS), (CLOSER, CLOSERS)):
+    for kind, characters in (
+        (BREAK, BREAKS),
+        (TERMINAL, terminals),
+        (STOP, STOPS),
+        (CLOSER, CLOSERS),
+        (MARK, marks),
+        (UNSEEN, unseen),
+    ):
         kinds[[ord(character) for character in characters if ord(character) < end]] |= kind
     return kinds

@@ -2,9 +2,11 @@
 
 A word is what whitespace separates (Gopher's plain reading, as in dolma and RedPajama; spaCy tokens, as in datatrove,
 split punctuation off). For near-duplicates and decontamination a word is a run of letters and digits in lower case;
-a character of a script without spaces is a word of its own.
+a character of a script without spaces is a word of its own. Marks belong to the character before them; joiners, soft
+hyphens and variation selectors neither part words nor tell them apart (Unicode Annex 29, WB4).
 """
 
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +17,9 @@ from llmtrain_jobs.curation.signals.characters import (
     ALPHABETIC,
     ALPHANUMERIC,
     LONE,
+    MARK,
     SPACE,
+    UNSEEN,
     Codes,
     Kinds,
     codes_of,
@@ -27,6 +31,7 @@ from llmtrain_jobs.curation.signals.hashing import FNV_OFFSET, Hashes, digest, m
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Rae et al. 2021 (arXiv 2112.11446), Appendix A.1.1."""
 Counts = NDArray[np.int64]
+IN_WORDS = ALPHANUMERIC | LONE | MARK | UNSEEN
 REAL, CHARACTERS, WITH_LETTER, FIRST_STOP = range(4)
 """Places of what is counted: words that are no mere symbols, their characters, words with a letter, each stop word."""
 
@@ -53,8 +58,8 @@ def stop_hashes() -> Hashes:
 
 
 def normal_hashes(text: str) -> Hashes:
-    """Hashes of the words in normal form."""
-    lower = text.lower()
+    """Hashes of the words in normal form, composed and decomposed letters alike."""
+    lower = (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
     return normal_split(codes_of(lower), kinds_for(lower))
 
 
@@ -127,30 +132,34 @@ def median_length(ends: Counts) -> float:
 def normal_split(codes: Codes, kinds: Kinds) -> Hashes:
     """Hashes of the runs of letters and digits and of the lone characters. `codes`: of a text in lower case."""
     hashes = np.empty(normal_in(codes, kinds), dtype=np.uint64)
-    state, length, word = FNV_OFFSET, 0, 0
+    state, before, word = FNV_OFFSET, 0, 0
     for place in range(len(codes) + 1):
-        kind = 0 if place == len(codes) else kind_of(codes[place], kinds)
-        if length and (kind & LONE or not kind & ALPHANUMERIC):
-            hashes[word] = mix(state)
-            state, length, word = FNV_OFFSET, 0, word + 1
-        if kind & LONE:
-            hashes[word] = mix(with_code(FNV_OFFSET, codes[place]))
-            word += 1
-        elif kind & ALPHANUMERIC:
+        kind = 0 if place == len(codes) else kind_of(codes[place], kinds) & IN_WORDS
+        if kind != ALPHANUMERIC or before != ALPHANUMERIC:  # a letter after another, the usual case, is asked no more
+            if kind & UNSEEN:
+                continue
+            if kind & MARK:
+                state = with_code(state, codes[place]) if before else state
+                continue
+            if before:
+                hashes[word] = mix(state)
+                state, word = FNV_OFFSET, word + 1
+            before = kind
+        if kind:
             state = with_code(state, codes[place])
-            length += 1
     return hashes
 
 
 @compiled
 def normal_in(codes: Codes, kinds: Kinds) -> int:
     """How many words in normal form there are."""
-    total, inside = 0, False
+    total, before = 0, 0
     for code in codes:
-        kind = kind_of(code, kinds)
-        part = kind & ALPHANUMERIC != 0 and kind & LONE == 0
-        total += kind & LONE != 0 or (part and not inside)
-        inside = part
+        kind = kind_of(code, kinds) & IN_WORDS
+        if kind & (MARK | UNSEEN):
+            continue
+        total += kind != 0 and (kind != ALPHANUMERIC or before != ALPHANUMERIC)
+        before = kind
     return total
 
 

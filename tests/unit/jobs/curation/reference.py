@@ -4,6 +4,7 @@ regular expressions, string methods, dictionaries of words in place of hashes.
 
 import re
 import statistics
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,7 +12,8 @@ import regex
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 LONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-NORMAL = re.compile(rf"[{LONE}]|[^\W_{LONE}]+")
+UNSEEN = regex.compile(r"[\p{Default_Ignorable_Code_Point}--[\p{L}\u200b\U00040000-\U0010ffff]]", regex.VERSION1)
+ALONE = re.compile(f"[{LONE}]")
 STOPS = re.compile(r"[.!?。！？]+")
 MASK = 2**64 - 1
 
@@ -143,8 +145,19 @@ def dolma(text: str) -> dict[str, float]:
 
 
 def normal_words(text: str) -> list[str]:
-    """Runs of letters and digits in lower case; characters of scripts without spaces one by one."""
-    return NORMAL.findall(text.lower())
+    """Runs of letters and digits in lower case; characters of scripts without spaces one by one; each with its marks."""
+    words, before = list[str](), ""
+    for character in UNSEEN.sub("", unicodedata.normalize("NFC", text).lower()):
+        mark, alone = unicodedata.category(character)[0] == "M", ALONE.match(character) is not None
+        if before and (mark or (not (alone or ALONE.match(before)) and character.isalnum())):
+            words[-1] += character
+            before = before if mark else character
+        elif not mark and (alone or character.isalnum()):
+            words.append(character)
+            before = character
+        else:
+            before = ""
+    return words
 
 
 def digest(word: str) -> int:

@@ -63,6 +63,17 @@ def test_an_item_is_its_query_and_its_right_answer(shape: str) -> None:
     assert item_text(row) == text
 
 
+SEVEN = "पिता का घर यहाँ से दूर है"
+
+
+@pytest.mark.parametrize(
+    ("document", "found"), [(f"कल {SEVEN} क्या", [7]), ("पीता को घर यहाँ से दूर है", []), ("घर यहाँ से दूर है", [])]
+)
+def test_an_item_of_seven_words_with_marks_counts_as_a_whole(document: str, found: list[int]) -> None:
+    benchmarks = Benchmarks(iter([("task", 1, SEVEN)]))
+    assert [hit.words for hit in benchmarks.hits(0, normal_hashes(document))] == found
+
+
 def test_contaminated_documents_are_dropped_and_every_hit_is_reported(world: World) -> None:
     rows = [{"text": prose(i)} for i in range(60)]
     for place in (5, 17, 40):

@@ -17,7 +17,7 @@ from llmtrain_jobs.curation.signals.words import normal_hashes, words_of
 
 from tests.unit.jobs.curation import reference
 
-ODD = [*"aAbzZß09_-#.!?…•{}\"'”’)] \t\n\r\v\f\x1c\x1f\x85\xa0\u2028\u3000", *"。！？東京のกำ်ាİΣσςKǅ½²٣ªÅ\u0301\u200b\ufeff😀𝐀", "\U000e0041", "\U0010ffff"]  # fmt: skip
+ODD = [*"aAbzZß09_-#.!?…•{}\"'”’)] \t\n\r\v\f\x1c\x1f\x85\xa0\u2028\u3000", *"。！？東京のกำ်ាİΣσςKǅ½²٣ªÅ\u0301\u200b\ufeff😀𝐀", *"कीं্்ั\u064e\u0f72\u200d\u00ad\ufe0f", "\U000e0041", "\U0010ffff"]  # fmt: skip
 WORDS = ["the", "be", "to", "of", "and", "The", "that", "have", "with", "lorem", "ipsum", "it's", "-", "--", "...", ". . .", "a.b", "don’t", "10.5", "end.", "end.\"", "東京。", "wait…", "{", "x#y", "\n", "\n\n", "\n \n", "\r\n", "  ", "• x", "- y"]  # fmt: skip
 raw = st.text(st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"])), max_size=60)
 prose = st.lists(st.sampled_from(WORDS), max_size=80).map(" ".join)

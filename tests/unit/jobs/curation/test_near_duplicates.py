@@ -120,6 +120,15 @@ def test_a_bundle_stays_within_its_bytes_and_no_pair_is_lost() -> None:
     assert all(2 * int(sizes[np.unique(bundle)].sum()) <= 2000 for bundle in bundles)
 
 
+def test_texts_that_differ_in_marks_alone_stay_and_texts_of_symbols_repeat_each_other(world: World) -> None:
+    hindi = ["पिता का घर दूर है", "पीता को घर दूर हे"]
+    rows = [{"text": prose(i)} for i in range(60)] + [{"text": text} for text in [*hindi, *["😀 ∑∫≤"] * 10, "∑∫≤ 😀"]]
+    jsonl(world.root / "in" / "a.jsonl", rows)
+    fates = world.report(world.run(OPEN))["ledger"]["fates"]
+    assert fates["duplicate.exact"]["documents"] == 9
+    assert fates["kept"]["documents"] + fates["heldOut"]["documents"] == 64
+
+
 def test_components_and_diameters_of_known_graphs() -> None:
     chain = np.array([[i, i + 1] for i in range(5)])
     star = np.array([[10, 11], [10, 12], [10, 13]])

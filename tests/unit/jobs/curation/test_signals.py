@@ -110,6 +110,37 @@ def test_an_override_moves_one_bound_and_an_unknown_name_says_what_there_is() ->
         bounds_of(Filters(presets=[FilterPreset.GOPHER], overrides={"fineweb.maxShortLines": "1"}))
 
 
+# name: text, its words
+MARKED: dict[str, tuple[str, list[str]]] = {
+    "Hindi": ("पिता का घर बहुत दूर है।", ["पिता", "का", "घर", "बहुत", "दूर", "है"]),
+    "Hindi, joined": ("क्\u200dषेत्र", ["क्षेत्र"]),
+    "Bengali": ("আমি বাংলায় গান গাই", ["আমি", "বাংলায়", "গান", "গাই"]),
+    "Tamil": ("தமிழ் மொழி இனிது.", ["தமிழ்", "மொழி", "இனிது"]),
+    "Arabic with harakat": ("كَتَبَ الْوَلَدُ", ["كَتَبَ", "الْوَلَدُ"]),
+    "Persian with joiners": ("می\u200cخواهم بروم", ["میخواهم", "بروم"]),
+    "Hebrew with points": ("שָׁלוֹם עוֹלָם", ["שָׁלוֹם", "עוֹלָם"]),
+    "Tibetan": ("བོད་སྐད་ཡིན།", ["བོད", "སྐད", "ཡིན"]),
+    "Thai, letter by letter": ("ที่นี่", ["ที่", "นี่"]),
+    "Khmer": ("ខ្មែរ", ["ខ្", "មែ", "រ"]),
+    "decomposed": ("cafe\u0301 A\u030angstro\u0308m", ["café", "ångström"]),
+    "soft hyphens": ("ex\u00adam\u00adple", ["example"]),
+    "marks of nothing": ("❤\ufe0f \u0301", []),
+}
+
+
+@pytest.mark.parametrize("case", list(MARKED))
+def test_marks_belong_to_the_character_before_them(case: str) -> None:
+    text, expected = MARKED[case]
+    assert normal_hashes(text).tolist() == [int(normal_hashes(word)[0]) for word in expected]
+    assert len(set(normal_hashes(text).tolist())) == len(expected)
+
+
+def test_texts_that_differ_in_marks_alone_are_different() -> None:
+    assert normal_hashes("पिता का घर दूर है").tolist() != normal_hashes("पीता को घर दूर हे").tolist()
+    assert normal_hashes("عَلِمَ").tolist() != normal_hashes("عُلِمَ").tolist()
+    assert normal_hashes("มา").tolist() != normal_hashes("ม้า").tolist()
+
+
 def test_a_word_in_normal_form_is_a_run_of_letters_and_digits_or_a_character_of_a_script_without_spaces() -> None:
     text = "It's a well-known fact, isn't it? 東京 is big."
     expected = ["it", "s", "a", "well", "known", "fact", "isn", "t", "it", "東", "京", "is", "big"]
