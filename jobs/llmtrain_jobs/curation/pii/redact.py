@@ -1,6 +1,7 @@
 """Replace personal data by its type, and count it. Nothing that could lead back is kept."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,13 +30,15 @@ def find(text: str, kinds: Sequence[PiiType]) -> list[Found]:
     taken: list[Found] = []
     for kind, finder in FINDERS.items():
         if kind in kinds and (numbers or kind in WITHOUT_DIGITS):
-            taken += [Found(kind, *span) for span in finder(text) if not _overlaps(taken, span)]
+            ends = [other.end for other in taken]
+            taken += [Found(kind, *span) for span in finder(text) if not _overlaps(taken, ends, span)]
             taken = _distinct(taken)
     return taken
 
 
-def _overlaps(taken: list[Found], span: Span) -> bool:
-    return any(span[0] < other.end and other.start < span[1] for other in taken)
+def _overlaps(taken: list[Found], ends: list[int], span: Span) -> bool:
+    place = bisect_right(ends, span[0])
+    return place < len(taken) and taken[place].start < span[1]
 
 
 def _distinct(findings: list[Found]) -> list[Found]:

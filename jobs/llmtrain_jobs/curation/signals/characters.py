@@ -1,5 +1,7 @@
 """A text as an array of code points, and what kinds of characters there are."""
 
+import re
+import sys
 import unicodedata
 from functools import cache
 
@@ -22,6 +24,28 @@ END = 0x40000
 
 Codes = NDArray[np.uint32]
 Kinds = NDArray[np.uint16]
+
+
+MOST_MARKS = 30
+"""Marks in a row that are brought into order, as in Unicode's stream-safe format (Annex 15): more are no writing, and
+`unicodedata.normalize` takes the square of their number."""
+
+
+def composed(text: str) -> str:
+    """NFC; a run of more than 30 marks in stretches of 30."""
+    if text.isascii():
+        return text
+    pieces, start = [], 0
+    for run in _many_marks().finditer(text):
+        pieces.append(unicodedata.normalize("NFC", text[start : run.end()]))
+        start = run.end()
+    return "".join([*pieces, unicodedata.normalize("NFC", text[start:])])
+
+
+@cache
+def _many_marks() -> re.Pattern[str]:
+    marks = "".join(character for character in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(character))
+    return re.compile(f"[{marks}]{{{MOST_MARKS}}}")
 
 
 def codes_of(text: str) -> Codes:

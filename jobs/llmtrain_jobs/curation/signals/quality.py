@@ -3,8 +3,6 @@
 Definitions as in datatrove 0.10.1, DCLM and dolma 1.2.1 (its tagger gopher_v2); where they differ all are stored.
 """
 
-import re
-
 import numpy as np
 
 from llmtrain_jobs.curation.signals.characters import Codes, Kinds
@@ -32,9 +30,6 @@ from llmtrain_jobs.curation.signals.words import (
     median_length,
 )
 
-WITH_SYMBOL = re.compile(r"\S*[#…]\S*")
-"""A word with a hash or an ellipsis in one character."""
-
 
 def word_signals(text: str, words: Words) -> dict[str, float]:
     """Counts and shares of words."""
@@ -53,8 +48,13 @@ def word_signals(text: str, words: Words) -> dict[str, float]:
         "newlinesPerWord": text.count("\n") / count,
         "allWords": float(len(words.hashes)),
         "medianWordLength": median_length(words.ends),
-        "symbolWordShare": len(WITH_SYMBOL.findall(text)) / count if hashes or "…" in text else 0.0,
+        "symbolWordShare": words_with_symbols(text) / count if hashes or "…" in text else 0.0,
     }
+
+
+def words_with_symbols(text: str) -> int:
+    """Words with a hash or an ellipsis in one character."""
+    return sum("#" in word or "…" in word for word in text.split())
 
 
 def line_signals(codes: Codes, kinds: Kinds, lines: Spans) -> dict[str, float]:

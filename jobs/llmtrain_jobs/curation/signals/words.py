@@ -6,7 +6,6 @@ a character of a script without spaces is a word of its own. Marks belong to the
 hyphens and variation selectors neither part words nor tell them apart (Unicode Annex 29, WB4).
 """
 
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,6 +22,7 @@ from llmtrain_jobs.curation.signals.characters import (
     Codes,
     Kinds,
     codes_of,
+    composed,
     kinds_for,
 )
 from llmtrain_jobs.curation.signals.compiled import compiled
@@ -59,7 +59,7 @@ def stop_hashes() -> Hashes:
 
 def normal_hashes(text: str) -> Hashes:
     """Hashes of the words in normal form, composed and decomposed letters alike."""
-    lower = (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
+    lower = composed(text).lower()
     return normal_split(codes_of(lower), kinds_for(lower))
 
 
