@@ -221,7 +221,7 @@ class Tokenizer(Model):
     train: TokenizerTraining = Field(TokenizerTraining(), description="Train one on the kept text.")
     file: OptionalPath = Field("", description="A tokenizer.json to use instead; empty: train one.")
     min_round_trip_share: DecimalString = Field(
-        "1", description="Least share of a sample of the texts that must come back from their tokens exactly."
+        "1", description="Least share of the documents that must come back from their tokens exactly."
     )
 
 

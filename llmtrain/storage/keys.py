@@ -6,7 +6,7 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "8"
+CURATION_CODE = "9"
 SIGNALS_CODE = "7"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "5"

@@ -13,20 +13,23 @@ from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.dedup.paragraphs import Paragraphs, without
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.tables import read_table, strings
-from llmtrain_jobs.curation.tokens import Tokens, dtype_of, encode
+from llmtrain_jobs.curation.tokens import Tokens, dtype_of, encode, returned, table_size
 
 SPLITS = ("train", "validation")
 OUT, TRAIN, VALIDATION = 0, 1, 2
+ENCODING_CODE = b"2"
+"""Raised when other tokens, or other facts about them, are made of the same texts."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Of one part and split: documents, tokens and bytes of text."""
+    """Of one part and split: documents, tokens and bytes of text; `returned` documents come back from their tokens."""
 
     split: str
     documents: int
     tokens: int
     bytes: int
+    returned: int
 
 
 def places(key: str, layout: Layout, part: int, split: str) -> tuple[str, str, str]:
@@ -37,7 +40,7 @@ def places(key: str, layout: Layout, part: int, split: str) -> tuple[str, str, s
 
 def part_key(tokenizer: bytes, splits: NDArray[np.uint8], repeats: str) -> str:
     """Of what a part's tokens depend on. `repeats`: key of the repeated paragraphs."""
-    return hashlib.sha256(tokenizer + splits.tobytes() + repeats.encode()).hexdigest()[:16]
+    return hashlib.sha256(ENCODING_CODE + tokenizer + splits.tobytes() + repeats.encode()).hexdigest()[:16]
 
 
 def encode_part(
@@ -63,11 +66,11 @@ def _encode_split(
     store: Store, layout: Layout, key: str, chunks: list[Chunk], splits: NDArray[np.uint8], repeats: Paragraphs,
     tokenizer: Tokenizer, end: int, wanted: int,
 ) -> Encoded:  # fmt: skip
-    size = tokenizer.get_vocab_size()
+    size = table_size(tokenizer)
     arrays: list[Tokens] = []
     lengths = [np.zeros(0, dtype=np.uint32)]
     counts = np.zeros(size, dtype=np.int64)
-    text_bytes = row = 0
+    text_bytes = row = same = 0
     for chunk in chunks:
         chosen = splits[row : row + chunk.count] == wanted
         row += chunk.count
@@ -76,12 +79,13 @@ def _encode_split(
         arrays.append(tokens)
         lengths.append(each)
         counts += np.bincount(tokens, minlength=size)
+        same += returned(tokenizer, texts, tokens, each)
         text_bytes += sum(len(text.encode()) for text in texts)
     joined, all_lengths = b"".join(array.tobytes() for array in arrays), np.concatenate(lengths)
     files = (joined, all_lengths.tobytes(), counts.tobytes())
     for name, data in zip(places(key, layout, chunks[0].part if chunks else 0, SPLITS[wanted - 1]), files, strict=True):
         store.write(name, data)
-    return Encoded(SPLITS[wanted - 1], len(all_lengths), int(all_lengths.sum()), text_bytes)
+    return Encoded(SPLITS[wanted - 1], len(all_lengths), int(all_lengths.sum()), text_bytes, same)
 
 
 def texts_of(store: Store, layout: Layout, chunk: Chunk, chosen: NDArray[np.bool_], repeats: Paragraphs) -> list[str]:

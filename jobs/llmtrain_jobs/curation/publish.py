@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from llmtrain.storage.keys import artifact_key
 from llmtrain_jobs.curation import tasks
@@ -19,7 +18,14 @@ from llmtrain_jobs.curation.provenance import Origins
 from llmtrain_jobs.curation.repeats import Repeats
 from llmtrain_jobs.curation.shards import PartTokens, shard_tasks
 from llmtrain_jobs.curation.signals.hashing import mixed
-from llmtrain_jobs.curation.tokens import dtype_of, end_of, given_tokenizer, unigram_bits_per_byte
+from llmtrain_jobs.curation.tokens import (
+    dtype_of,
+    end_of,
+    given_tokenizer,
+    loaded_tokenizer,
+    table_size,
+    unigram_bits_per_byte,
+)
 from llmtrain_jobs.errors import bad_input
 
 TRIED_BYTES = 1_000_000
@@ -43,7 +49,6 @@ class Published:
     vocabulary_size: int
     end: int
     parts: list[EncodedPart]
-    round_trip_share: float
 
     @property
     def dtype(self) -> str:
@@ -53,6 +58,12 @@ class Published:
     def total(self, split: str, field: str) -> int:
         """Sum of a field over all parts of a split."""
         return sum(int(getattr(e, field)) for part in self.parts for e in part.splits if e.split == split)
+
+    @property
+    def round_trip_share(self) -> float:
+        """Share of all documents that come back from their tokens."""
+        same, documents = (sum(self.total(split, field) for split in SPLITS) for field in ("returned", "documents"))
+        return same / documents if documents else 1.0
 
 
 def splits_of(verdicts: Verdicts) -> NDArray[np.uint8]:
@@ -76,7 +87,7 @@ def publish(
     tokenizer = tokenizer_of(flow, sample)
     name = flow.layout.step("tokenizer", digest(tokenizer), "tokenizer.json")
     flow.store.write(name, tokenizer)
-    returning = check_round_trip(flow, sample, name)
+    check_sample(flow, sample, name)
     arguments = [
         tasks.EncodeTask(
             flow.layout, part_key(tokenizer, own, repeats.key), part.index, corpus.chunks[part.index], own, name,
@@ -87,9 +98,10 @@ def publish(
     ]  # fmt: skip
     results = flow.teller.follow("encode", flow.pool.map(tasks.encoding, arguments), len(arguments))
     parts = [EncodedPart(task.part, task.key, found) for task, found in zip(arguments, results, strict=False)]
-    loaded = Tokenizer.from_str(tokenizer.decode())
-    end = end_of(loaded, flow.curation)
-    return Published(tokenizer, loaded.get_vocab_size(), end, parts, returning)
+    loaded = loaded_tokenizer(tokenizer)
+    published = Published(tokenizer, table_size(loaded), end_of(loaded, flow.curation), parts)
+    check_share(flow, published.round_trip_share)
+    return published
 
 
 @dataclass(frozen=True)
@@ -121,27 +133,37 @@ def tokenizer_of(flow: Flow, sample: Sample) -> bytes:
     """The given tokenizer, or one trained on the sample."""
     spec = flow.curation.tokenizer
     if spec.file:
-        with flow.store.open(spec.file) as file:
-            data = file.read()
-        given_tokenizer(data, spec.file, spec.train.special_tokens[0])
-        return data
+        return read_given(flow)
     task = tasks.TrainTask(sample.files, flow.layout.step("sample", sample.key, "tokenizer.json"))
     trained: list[bytes] = list(flow.teller.follow("tokenizer", flow.pool.map(tasks.tokenizer_training, [task]), 1))
     return trained[0]
 
 
-def check_round_trip(flow: Flow, sample: Sample, tokenizer: str) -> float:
-    """Share of the sample's texts that come back from their tokens; too few is an error."""
-    task, least = tasks.TrainTask(sample.files, tokenizer), Decimal(flow.curation.tokenizer.min_round_trip_share)
-    share: float = next(iter(flow.pool.map(tasks.round_trip, [task])))
+def read_given(flow: Flow) -> bytes:
+    """The given tokenizer as it is used; raises bad input where it is none. Empty: none is given."""
+    spec = flow.curation.tokenizer
+    if not spec.file:
+        return b""
+    with flow.store.open(spec.file) as file:
+        return given_tokenizer(file.read(), spec.file, spec.train.special_tokens[0]).to_str().encode()
+
+
+def check_sample(flow: Flow, sample: Sample, tokenizer: str) -> None:
+    """Texts of the sample come back from their tokens, before all documents are encoded."""
+    task = tasks.TrainTask(sample.files, tokenizer)
+    check_share(flow, next(iter(flow.pool.map(tasks.round_trip, [task]))))
+
+
+def check_share(flow: Flow, share: float) -> None:
+    """Raises bad input where fewer texts than asked for come back from their tokens."""
+    least = Decimal(flow.curation.tokenizer.min_round_trip_share)
     if Decimal(str(share)) < least:
         field = "spec.curation.tokenizer"
         raise bad_input(
-            f"`{field}`: a share of {share:g} of the texts come back from their tokens as they were, "
+            f"`{field}`: a share of {share:.9g} of the texts come back from their tokens as they were, "
             f"`{field}.minRoundTripShare` asks for {least}",
             "TokensLoseText",
         )
-    return share
 
 
 def sample_of(

@@ -31,7 +31,14 @@ from llmtrain_jobs.curation.judge import (
     Judged,
 )
 from llmtrain_jobs.curation.pool import Pool, RayPool
-from llmtrain_jobs.curation.publish import counts_of, publish, write_files, write_provenance, write_shards
+from llmtrain_jobs.curation.publish import (
+    counts_of,
+    publish,
+    read_given,
+    write_files,
+    write_provenance,
+    write_shards,
+)
 from llmtrain_jobs.curation.repeats import repeated_paragraphs, staying, without_repeats
 from llmtrain_jobs.curation.report import Findings, report_files
 from llmtrain_jobs.curation.shards import index_of
@@ -64,6 +71,7 @@ def run_with(context: Context, make_pool: Callable[[Context], Pool]) -> Result:
 
 def curate(flow: Flow, key: str) -> dict[str, Any]:
     """All steps; the counts of the artifact."""
+    read_given(flow)  # What is wrong with a tokenizer is told before the sources are read.
     corpus = flow.prepare()
     check_readable(flow.curation, corpus)
     judged = flow.judged(corpus)

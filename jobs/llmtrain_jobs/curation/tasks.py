@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from llmtrain.storage.store import Store, artifact_folder
 from llmtrain_jobs.curation.contamination import Benchmarks, Hit, read_items
@@ -28,7 +28,7 @@ from llmtrain_jobs.curation.shards import ShardTask, read_range, write_shard
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.curation.site import Site, site_of
 from llmtrain_jobs.curation.tables import encoded, read_table, strings
-from llmtrain_jobs.curation.tokens import end_of, round_trip_share, train_tokenizer
+from llmtrain_jobs.curation.tokens import end_of, loaded_tokenizer, round_trip_share, train_tokenizer
 
 Config = dict[str, Any]
 ROUND_TRIP_TEXTS = 200
@@ -260,13 +260,13 @@ def tokenizer_training(config: Config, task: TrainTask) -> bytes:
 
 
 def round_trip(config: Config, task: TrainTask) -> float:
-    """Share of the sample's first texts that come back from their tokens. `task.name`: the tokenizer."""
-    store = site_of(config).store
-    tokenizer = Tokenizer.from_str(store.read(task.name).decode())
-    texts: list[str] = []
-    for file in task.files:
-        texts += strings(read_table(store, file), "text")[: ROUND_TRIP_TEXTS - len(texts)]
-    return round_trip_share(tokenizer, texts)
+    """Share of some texts from all over the sample that come back from their tokens. `task.name`: the tokenizer."""
+    site = site_of(config)
+    tokenizer = loaded_tokenizer(site.store.read(task.name))
+    files = task.files[:: math.ceil(len(task.files) / ROUND_TRIP_TEXTS) or 1]
+    each = math.ceil(ROUND_TRIP_TEXTS / max(1, len(files)))
+    texts = [text for file in files for text in strings(read_table(site.store, file), "text")[:each]]
+    return round_trip_share(tokenizer, texts, end_of(tokenizer, site.curation))
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class EncodeTask:
 def encoding(config: Config, task: EncodeTask) -> list[Encoded]:
     """Tokens of a part."""
     site = site_of(config)
-    tokenizer = Tokenizer.from_str(site.store.read(task.tokenizer).decode())
+    tokenizer = loaded_tokenizer(site.store.read(task.tokenizer))
     end = end_of(tokenizer, site.curation)
     again = repeats_of(site.store, task.repeats)
     return encode_part(site.store, task.layout, task.key, task.chunks, task.splits, again, tokenizer, end)

@@ -1,6 +1,6 @@
 """lm-evaluation-harness' view of our checkpoint: its own encoding and windows, our batches on our workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tokenizers import Tokenizer
 
-from llmtrain_jobs.curation.tokens import END_OF_TEXT
+from llmtrain_jobs.curation.tokens import END_OF_TEXT, for_documents
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.backend import Backend
 from llmtrain_jobs.evaluation.chat import FIELD, Chat
@@ -58,6 +58,23 @@ class Limits:
     batch_tokens: int
 
 
+Encode = Callable[[str], tuple[int, ...]]
+
+
+def encoders(tokenizer: Tokenizer, is_chat: bool) -> tuple[Encode, Encode]:
+    """How documents are encoded, and how prompts are: a conversation has special tokens, all else is text."""
+
+    def by(own: Tokenizer) -> Encode:
+        return lambda text: tuple(own.encode(text, add_special_tokens=False).ids)
+
+    documents = for_documents(Tokenizer.from_str(tokenizer.to_str()))
+    if not is_chat:
+        return by(documents), by(documents)
+    prompts = for_documents(Tokenizer.from_str(tokenizer.to_str()))
+    prompts.encode_special_tokens = False
+    return by(documents), by(prompts)
+
+
 class CheckpointModel(TemplateLM):
     """Our transformer and tokenizer as an `LM`; encoding of pairs and rolling windows are the harness'."""
 
@@ -82,7 +99,8 @@ class CheckpointModel(TemplateLM):
         """Of what is sampled; the task's."""
         self.end = int(tokenizer.token_to_id(END_OF_TEXT) or 0) if end is None else end
         self.end_text = str(tokenizer.id_to_token(self.end) or END_OF_TEXT)
-        self._encode = lru_cache(maxsize=4096)(lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids))
+        text, prompt = encoders(tokenizer, is_chat=chat is not None)
+        self._encode_text, self._encode = lru_cache(maxsize=16)(text), lru_cache(maxsize=4096)(prompt)
 
     @property
     def eot_token_id(self) -> int:
@@ -141,7 +159,7 @@ class CheckpointModel(TemplateLM):
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of whole texts."""
-        return self.documents([self.tok_encode(request.args[0]) for request in requests])
+        return self.documents([self._encode_text(request.args[0]) for request in requests])
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """Continuations up to a stop string, which is left out; greedy unless the task samples."""

@@ -21,6 +21,7 @@ from llmtrain.api.status import Stage
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.keys import training_key
 from llmtrain_jobs.context import Context
+from llmtrain_jobs.curation.tokens import table_size
 from llmtrain_jobs.errors import bad_input, interrupted
 from llmtrain_jobs.evaluation import worker
 from llmtrain_jobs.evaluation.adapter import CheckpointModel
@@ -114,7 +115,7 @@ class Watcher:
         config, store = self.context.config, self.context.store
         tokenizer = worker.load_tokenizer(config, store)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = Transformer(resolve(config.spec.model, tokenizer.get_vocab_size(), config.spec.training.tokens))
+        model = Transformer(resolve(config.spec.model, table_size(tokenizer), config.spec.training.tokens))
         model.load_state_dict(read_model(store, checkpoint))
         backend = LocalBackend(Loaded(model.float().to(device).eval(), tokenizer, device))
         limits, chat = limits_of(config, tokenizer, self.evaluation), chat_of(store, config.spec)

@@ -11,6 +11,7 @@ from llmtrain.api.evaluation import Evaluation, Task
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain_jobs.context import Context
+from llmtrain_jobs.curation.tokens import table_size
 from llmtrain_jobs.evaluation import worker
 from llmtrain_jobs.evaluation.adapter import CheckpointModel, Limits
 from llmtrain_jobs.evaluation.backend import Backend, RayBackend
@@ -107,7 +108,7 @@ def _opponent(reference: Subject | None) -> EndpointModel | None:
 
 def limits_of(config: StageConfig, tokenizer: Tokenizer, evaluation: Evaluation) -> Limits:
     """What plans are made for."""
-    dimensions = resolve(config.spec.model, tokenizer.get_vocab_size(), config.spec.training.tokens)
+    dimensions = resolve(config.spec.model, table_size(tokenizer), config.spec.training.tokens)
     return Limits(dimensions.context, dimensions.embedding, evaluation.batch_tokens)
 
 

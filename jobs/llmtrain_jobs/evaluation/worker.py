@@ -11,6 +11,7 @@ from llmtrain.api.base import parse_quantity
 from llmtrain.api.stageconfig import StageConfig
 from llmtrain.api.status import Stage
 from llmtrain.storage.store import Store, artifact_folder
+from llmtrain_jobs.curation.tokens import loaded_tokenizer, table_size
 from llmtrain_jobs.entrypoint.driver import store_of
 from llmtrain_jobs.evaluation.backend import Loaded
 from llmtrain_jobs.evaluation.generation import PromptBatch, generate
@@ -41,7 +42,7 @@ def load(raw: str) -> Loaded:
     store = store_of(config)
     tokenizer = load_tokenizer(config, store)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = Transformer(resolve(config.spec.model, tokenizer.get_vocab_size(), config.spec.training.tokens))
+    model = Transformer(resolve(config.spec.model, table_size(tokenizer), config.spec.training.tokens))
     model.load_state_dict(load_state(config, store))
     return Loaded(model.to(device).eval(), tokenizer, device)
 
@@ -58,12 +59,9 @@ def whole_cores(cpu: str) -> int:
 
 
 def load_tokenizer(config: StageConfig, store: Store) -> Tokenizer:
-    """The curated data set's tokenizer. A file may say that texts are cut or filled up; what is measured is the whole."""
+    """The curated data set's tokenizer, which encodes texts as curation did."""
     folder = artifact_folder("curation", config.artifacts[Stage.CURATION])
-    tokenizer = Tokenizer.from_str(store.read(f"{folder}/tokenizer.json").decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return loaded_tokenizer(store.read(f"{folder}/tokenizer.json"))
 
 
 def load_state(config: StageConfig, store: Store) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from llmtrain.api.stageconfig import EXIT_CODES, STORAGE_MOUNT, FailureClass
 from llmtrain.api.status import JobStatus, Stage
 from llmtrain.storage.errors import StorageError
 from llmtrain.storage.store import Store, artifact_folder, open_store
-from llmtrain_jobs.curation.tokens import END_OF_TEXT
+from llmtrain_jobs.curation.tokens import END_OF_TEXT, for_documents
 from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.card import Facts, card
 from llmtrain_jobs.model.config import ModelConfig, resolve
@@ -129,7 +129,7 @@ def write_folder(
     )
     _write_json(partial / "generation_config.json", ends)
     _write_json(partial / "tokenizer_config.json", tokenizer_config(config, words))
-    (partial / "tokenizer.json").write_text(words.tokenizer.to_str())
+    (partial / "tokenizer.json").write_text(for_documents(Tokenizer.from_str(words.tokenizer.to_str())).to_str())
     (partial / "README.md").write_text(readme)
     partial.rename(out)
 

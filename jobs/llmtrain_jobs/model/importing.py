@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from llmtrain.api.model import PositionKind
+from llmtrain_jobs.curation.tokens import table_size
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import ModelConfig, check
 from llmtrain_jobs.model.huggingface.convert import family_named, to_ours
@@ -72,10 +73,10 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer | None:
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:
     """Every token has a row in the embedding."""
-    size = tokenizer.get_vocab_size()
+    size = table_size(tokenizer)
     if size > config.vocabulary:
         raise bad_input(
-            f"`{name}` has {size} entries, the model's vocabulary {config.vocabulary}", "VocabularyMismatch"
+            f"`{name}` numbers {size} entries, the model's vocabulary has {config.vocabulary}", "VocabularyMismatch"
         )
 
 

@@ -21,6 +21,7 @@ from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.parts import source_files
 from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.rules import bounds_of
+from llmtrain_jobs.curation.tokens import check_head
 from llmtrain_jobs.entrypoint.main import SAVE_SECONDS
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.evaluation.chat import chat_of, files_of_chat
@@ -38,6 +39,7 @@ from llmtrain_jobs.training.refusals import (
     write_speed,
 )
 
+HEAD_BYTES = 1024
 PROBE = b"llmtrain preflight probe\n"
 
 
@@ -131,6 +133,10 @@ def check_curation(context: Context) -> None:
     for field, path in paths.items():
         if path and not context.store.glob(literally(path)):
             raise bad_input(f"`spec.curation.{field}`: `{path}` does not exist", "InputNotFound")
+    if curation.tokenizer.file:
+        # Its beginning alone: a vocabulary of 262,000 entries, whole, needs 280 MiB of preflight's small pod.
+        with context.store.open(curation.tokenizer.file) as file:
+            check_head(file.read(HEAD_BYTES), curation.tokenizer.file)
     takedown_list(context.store, context.config.spec)
     blocked_domains(context.store, context.config.spec)
 

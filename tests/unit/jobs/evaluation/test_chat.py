@@ -13,6 +13,7 @@ from llmtrain_jobs.evaluation.harness import run_parts
 from llmtrain_jobs.evaluation.tasks.catalogue import parts_of
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.preflight.stage import check_tasks, task_fingerprint
+from lm_eval.api.instance import Instance
 from tokenizers import Tokenizer
 
 from tests.unit.jobs.evaluation.models import make_lm, sentences
@@ -160,3 +161,19 @@ def test_a_turn_s_end_that_the_tokenizer_does_not_know_is_refused(world: World) 
     (world.folder / "c.json").write_text(json.dumps({"chat_template": TEMPLATE, "eos_token": "<|im_end|>"}))
     result = world.run(tasks=[TASK], chatTemplate={"file": "c.json"})
     assert "the job's tokenizer has no token `<|im_end|>`" in result.message
+
+
+def test_special_tokens_are_text_in_documents_and_in_prompts_but_not_in_conversations(
+    tokenizer: Tokenizer, model: Transformer
+) -> None:
+    cut = Tokenizer.from_str(tokenizer.to_str())
+    cut.enable_truncation(8)
+    plain = make_lm(cut, model)
+    talking = CheckpointModel(plain.backend, cut, plain.limits, chat=chat())
+    text = f"A text names {END_OF_TEXT} and goes on for longer than eight tokens. "
+    end = plain.eot_token_id
+    assert end not in plain.tok_encode(text)
+    assert tokenizer.decode(plain.tok_encode(text), skip_special_tokens=False) == text
+    assert talking.tok_encode(text).count(end) == 1
+    request = Instance("loglikelihood_rolling", {}, (text,), 0)
+    assert talking.loglikelihood_rolling([request]) == plain.documents([plain.tok_encode(text)])

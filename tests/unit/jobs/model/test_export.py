@@ -19,7 +19,7 @@ from llmtrain_jobs.model.export import Job, NumberFormat, Words, export_job, mai
 from llmtrain_jobs.model.importing import Imported, import_folder
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.model.weights import read_weights, write_weights
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -125,6 +125,22 @@ def test_transformers_loads_the_export_of_a_job_with_its_logits_and_tokens(
         assert float((theirs(batch).logits - trained(batch)).abs().max()) < 1e-4
     assert theirs.num_parameters() == sum(p.numel() for p in trained.parameters())
     assert theirs.config.eos_token_id == words.eos_token_id
+
+
+def test_an_exported_tokenizer_adds_and_cuts_nothing_that_the_training_did_not(
+    tmp_path: Path, transformers: Any
+) -> None:
+    """As Llama 3's file has it: a token before every text, which the tokens of a data set do not have."""
+    given = train_tokenizer(TEXTS, 300, ["<|endoftext|>", "<|begin|>"])
+    trained_on = given.encode(TEXTS[0]).ids
+    begin = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 1)])
+    given.post_processor = processors.Sequence([processors.ByteLevel(), begin])
+    given.enable_truncation(5)
+    job, _ = finished(tmp_path, {"preset": "auto"}, given)
+    export_job(job, store_at(tmp_path), tmp_path / "out")
+    words = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert words(TEXTS[0])["input_ids"] == trained_on
+    assert given.encode(TEXTS[0]).ids[0] == 1
 
 
 def test_the_card_tells_data_bill_and_scores_from_the_manifests(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -248,7 +264,7 @@ def test_a_tokenizer_with_more_entries_than_the_model_is_refused(tmp_path: Path,
     exported(tmp_path, SIZED, tokenizer)
     large = train_tokenizer([*TEXTS, "a much longer story " * 5], 310)
     (tmp_path / "out" / "tokenizer.json").write_text(large.to_str())
-    with pytest.raises(StageError, match=r"has 310 entries, the model's vocabulary 300") as caught:
+    with pytest.raises(StageError, match=r"numbers 310 entries, the model's vocabulary has 300") as caught:
         import_folder(tmp_path / "out")
     assert caught.value.reason == "VocabularyMismatch"
 
