@@ -257,7 +257,8 @@ class ContinueFrom(Model):
     hugging_face: Path | None = Field(
         None,
         description="Folder in this storage with config.json, safetensors and tokenizer.json of a model of the same "
-        "architecture and vocabulary. Finished work is known by this name: other weights need another folder.",
+        "architecture and tokenizer; embedding rows behind the tokenizer's entries are left out. Finished work is known "
+        "by this name: other weights need another folder.",
     )
     state: ContinueState = Field(ContinueState.WEIGHTS, description="What is taken over.")
 

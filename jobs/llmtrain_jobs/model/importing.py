@@ -11,16 +11,18 @@ from torch import Tensor
 
 from llmtrain.api.model import PositionKind
 from llmtrain_jobs.curation.tokens import table_size
-from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import ModelConfig, check
 from llmtrain_jobs.model.huggingface.convert import family_named, to_ours
 from llmtrain_jobs.model.huggingface.family import FIELDS
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.model.weights import read_weights
 
-TRAINING_ONLY = {"dropout", "initialization", "initial_std", "context"}
-"""What does not change what the weights mean; the context does where positions are learned."""
+TRAINING_ONLY = {"dropout", "initialization", "initial_std", "context", "vocabulary"}
+"""What does not change what the weights mean; the context does where positions are learned, the vocabulary where it grows."""
 POSITIONS = "embedding.positions.weight"
+BY_TOKEN = ("embedding.tokens.weight", "output.weight")
+"""What has a row for each token."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,17 @@ class Imported:
         return model.eval()
 
     def initial_state(self, job: ModelConfig) -> dict[str, Tensor]:
-        """First weights of a job that goes on from here; BadInput where its model is another one."""
+        """First weights of a job that goes on from here; BadInput where its model is another one.
+
+        Rows behind the job's vocabulary stay behind: published embeddings are filled up to a round number.
+        """
         check_fits(job, self.config)
-        if job.positions is not PositionKind.LEARNED:
-            return self.state
-        return self.state | {POSITIONS: self.state[POSITIONS][: job.context].clone()}
+        if self.tokenizer is not None and job.vocabulary < table_size(self.tokenizer):
+            raise _other_tokenizer(job.vocabulary, table_size(self.tokenizer))
+        rows = {name: job.vocabulary for name in BY_TOKEN if name in self.state}
+        if job.positions is PositionKind.LEARNED:
+            rows[POSITIONS] = job.context
+        return self.state | {name: self.state[name][:count].clone() for name, count in rows.items()}
 
 
 def import_folder(folder: Path) -> Imported:
@@ -95,13 +103,9 @@ def check_shapes(config: ModelConfig, state: Mapping[str, Tensor]) -> None:
 
 
 def check_fits(job: ModelConfig, imported: ModelConfig) -> None:
-    """The job can go on from imported weights: same architecture and vocabulary, positions for its context."""
-    if job.vocabulary != imported.vocabulary:
-        raise bad_input(
-            f"the job's tokenizer has {job.vocabulary} entries, the imported model {imported.vocabulary}; "
-            "curate with the imported model's tokenizer",
-            "VocabularyMismatch",
-        )
+    """The job can go on from imported weights: same architecture, rows for its tokens, positions for its context."""
+    if job.vocabulary > imported.vocabulary:
+        raise _other_tokenizer(job.vocabulary, imported.vocabulary)
     ours, theirs = _meaning(job), _meaning(imported)
     changed = [name for name in ours if ours[name] != theirs[name]]
     wrong = [f"`{FIELDS.get(name, name)}` is {ours[name]}, imported {theirs[name]}" for name in changed]
@@ -109,6 +113,14 @@ def check_fits(job: ModelConfig, imported: ModelConfig) -> None:
         wrong.append(f"`contextLength` is {job.context}, but the imported model learned {imported.context} positions")
     if wrong:
         raise bad_input(f"`spec.model` is not the imported model: {'; '.join(wrong)}", "ArchitectureMismatch")
+
+
+def _other_tokenizer(ours: int, theirs: int) -> StageError:
+    return bad_input(
+        f"the job's tokenizer has {ours} entries, the imported model {theirs}; "
+        "curate with the imported model's tokenizer",
+        "VocabularyMismatch",
+    )
 
 
 def _meaning(config: ModelConfig) -> dict[str, object]:

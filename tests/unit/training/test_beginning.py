@@ -80,7 +80,7 @@ def test_a_continued_training_goes_on_from_its_own_checkpoints(tmp_path: Path, l
     ("changes", "vocabulary", "message"),
     [
         ({"feedForward": 48}, VOCABULARY, "`feedForward` is 48, imported 32"),
-        ({}, 60, "the job's tokenizer has 60 entries, the imported model 64"),
+        ({}, 70, "the job's tokenizer has 70 entries, the imported model 64"),
     ],
 )
 def test_another_model_is_refused(

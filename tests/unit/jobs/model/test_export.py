@@ -294,6 +294,26 @@ def test_a_job_goes_on_from_imported_weights_with_a_shorter_context() -> None:
     assert torch.equal(model.get_parameter("embedding.positions.weight"), there.state["embedding.positions.weight"][:8])
 
 
+@pytest.mark.parametrize("config", [replace(LLAMA, tied=False), replace(LLAMA, tied=True)], ids=["own-head", "tied"])
+def test_an_embedding_that_is_larger_than_the_tokenizer_gives_the_same_logits(config: ModelConfig) -> None:
+    """As Qwen 3 and OLMo 2 are published: rows are filled up to a round number."""
+    there = imported(replace(config, vocabulary=64))
+    job = replace(config, vocabulary=50)
+    model = Transformer(job).eval()
+    model.load_state_dict(there.initial_state(job))
+    tokens = torch.randint(0, 50, (2, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), there.model()(tokens)[..., :50], rtol=0, atol=1e-6)
+
+
+def test_a_tokenizer_with_fewer_entries_than_the_imported_models_own_is_another_one(tokenizer: Tokenizer) -> None:
+    there = replace(imported(replace(LLAMA, vocabulary=320)), tokenizer=tokenizer)
+    assert there.initial_state(replace(LLAMA, vocabulary=300))
+    assert there.initial_state(replace(LLAMA, vocabulary=310))  # with tokens of its own in the rows that were left
+    with pytest.raises(StageError, match=r"tokenizer has 299 entries, the imported model 300"):
+        there.initial_state(replace(LLAMA, vocabulary=299))
+
+
 @pytest.mark.parametrize(
     ("job", "there", "words"),
     [
