@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import fasttext
+import numpy as np
 
+from llmtrain_jobs.curation.signals.characters import ALPHABETIC, UPPER, kinds_of
 from llmtrain_jobs.errors import bad_input
 
 LOOKED_AT = 2000
@@ -35,8 +37,14 @@ def model_from(data: bytes, where: str) -> Any:
 
 def language_of(model: Any, text: str) -> tuple[str, float]:
     """(code, probability) of the most likely language."""
-    labels, scores = model.predict(one_line(text), 1)
+    labels, scores = model.predict(written_small(one_line(text)), 1)
     return (labels[0].removeprefix(LABEL).split("_")[0], min(1.0, float(scores[0]))) if labels else ("", 0.0)
+
+
+def written_small(text: str) -> str:
+    """A text mostly in capitals in small letters: the models have hardly seen others."""
+    kinds = kinds_of(text)
+    return text.lower() if 2 * np.count_nonzero(kinds & UPPER) > np.count_nonzero(kinds & ALPHABETIC) else text
 
 
 def probability(model: Any, text: str, label: str) -> float:

@@ -94,10 +94,11 @@ class Preparer:
         self._blocked = Phrases(entries_of(store, blocked, "spec.curation.filters.blockedWords"))
 
     def prepare(self, record: Record) -> Prepared:
-        """Edit, redact, measure, sign."""
+        """Edit, redact, measure, sign. The language is that of the text before placeholders, which are English."""
         if record.problem or record.textless:
             return Prepared(record)
         edited = edit(clean(record.text), self._curation.edits)
+        language = language_of(self._languages, edited.text)
         findings = find(edited.text, self._curation.pii.types)
         text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
         words = words_of(text)
@@ -105,7 +106,7 @@ class Preparer:
         shingles = shingles_of(words.normal, self._shingle)
         signature = self.permutations.signature(shingles) if len(shingles) else None
         found = Counter(finding.kind for finding in findings)
-        return Prepared(record, text, numbers, language_of(self._languages, text), found, content_key(words), signature)
+        return Prepared(record, text, numbers, language, found, content_key(words), signature)
 
     def _judged(self, text: str, words: Words) -> dict[str, float]:
         scores = {f"classifier.{name}": score(text) for name, score in self._scores.items()}

@@ -1,5 +1,6 @@
 """From fates to the artifact: tokenizer, tokens, shards."""
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -81,8 +82,8 @@ def publish(
     splits = splits_of(verdicts)
     train, held = int((splits == TRAIN).sum()), int((splits == VALIDATION).sum())
     if not train or not held:
-        raise bad_input(f"filters and split leave {train} training and {held} validation documents of "
-                        f"{corpus.count}; add sources or relax `spec.curation.filters`", "NothingKept")  # fmt: skip
+        raise bad_input(f"filters and split leave {train} training and {held} validation documents of {corpus.count}"
+                        f"{most_taken(verdicts)}; add sources or relax `spec.curation.filters`", "NothingKept")  # fmt: skip
     sample = write_sample(flow, corpus, judged, sampled, repeats)
     tokenizer = tokenizer_of(flow, sample)
     name = flow.layout.step("tokenizer", digest(tokenizer), "tokenizer.json")
@@ -102,6 +103,14 @@ def publish(
     published = Published(tokenizer, table_size(loaded), end_of(loaded, flow.curation), parts)
     check_share(flow, published.round_trip_share)
     return published
+
+
+def most_taken(verdicts: Verdicts) -> str:
+    """The three fates that took most documents, for people; empty where none took any."""
+    staying = (verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT))
+    counts = Counter(verdicts.fate[~np.isin(verdicts.fate, staying)].tolist()).most_common(3)
+    told = ", ".join(f"`{verdicts.names[fate]}` {count}" for fate, count in counts)
+    return f"; most were taken by {told}" if told else ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from llmtrain_jobs.curation.inputs import blocked_domains, takedown_list
-from llmtrain_jobs.curation.language import language_of, model_from, shipped_model
+from llmtrain_jobs.curation.language import language_of, model_from, shipped_model, written_small
 from llmtrain_jobs.curation.lists import Gone, Phrases, domain_of, from_domain
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import StageError
@@ -53,6 +53,39 @@ def test_the_code_is_what_a_label_begins_with(label: str, code: str) -> None:
 def test_the_shipped_model_is_the_one_that_a_mounted_copy_of_it_is() -> None:
     assert language_of(model_from(lid(), ""), GERMAN) == language_of(shipped_model(), GERMAN)
     assert language_of(shipped_model(), GERMAN)[0] == "de"
+
+
+DEPARTMENTS = ["Vertrieb", "Einkauf", "Buchhaltung", "Presse", "Personal", "Recht", "Sicherheit"]
+
+
+def test_the_language_is_that_of_the_text_before_its_placeholders(world: World) -> None:
+    rows = [
+        {"text": f"Ansprechpartner {number}\n" + "\n".join(f"{name}: {name.lower()}@beispiel.de, +49 30 90182{number:02d}0" for name in DEPARTMENTS)}
+        for number in range(40)
+    ]  # fmt: skip
+    jsonl(world.root / "in" / "a.jsonl", rows)
+    filters = {"presets": [], "languages": [{"code": "de"}]}
+    ledger = world.report(
+        world.run({"deduplication": {"exact": False, "minHash": {"enabled": False}}, "filters": filters})
+    )["ledger"]
+    assert ledger["fates"]["kept"]["documents"] + ledger["fates"]["heldOut"]["documents"] == 40
+
+
+LEGAL = "The software is provided as is, without warranty of any kind, express or implied, including but not limited to fitness."
+DIVIDEND = "The quick decision of the board to raise the dividend was welcomed by most of the shareholders, who had asked for it."
+
+
+@pytest.mark.parametrize("text", [LEGAL, LEGAL.upper(), DIVIDEND.upper(), DIVIDEND.title()])
+def test_capitals_do_not_hide_a_language(text: str) -> None:
+    code, score = language_of(shipped_model(), text)
+    assert code == "en"
+    assert score >= 0.65  # what a language has to reach unless the manifest says otherwise
+
+
+def test_a_text_partly_in_capitals_and_one_without_cases_are_looked_at_as_they_are() -> None:
+    for text in ("ABC def ghi", "東京は日本の首都です。", "", "123"):
+        assert written_small(text) == text
+    assert written_small("ΑΒΓ д") == "αβγ д"
 
 
 def classifier_in(folder: Path, outputs: int) -> Any:

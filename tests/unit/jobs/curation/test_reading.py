@@ -138,9 +138,21 @@ def test_sources_without_any_document_are_refused(world: World) -> None:
 
 def test_no_survivor_is_refused_with_what_to_change(world: World) -> None:
     jsonl(world.root / "in" / "a.jsonl", [{"text": f"short {i}"} for i in range(20)])
-    with pytest.raises(StageError, match="leave 0 training and 0 validation documents of 20") as failure:
+    with pytest.raises(
+        StageError,
+        match=r"leave 0 training and 0 validation documents of 20; most were taken by `gopher.minWords` 20; add sources or",
+    ) as failure:
         world.run()
     assert failure.value.failure is FailureClass.BAD_INPUT
+
+
+def test_the_three_fates_that_took_most_are_told(world: World) -> None:
+    texts = ["short"] * 9 + [prose(1)] * 5 + [f"{prose(i)} {'# ' * 60}" for i in range(2, 5)] + ["mail a@b.de"] * 2
+    jsonl(world.root / "in" / "a.jsonl", [{"text": text} for text in texts])
+    with pytest.raises(
+        StageError, match=r"by `gopher.minWords` 9, `duplicate.exact` \d, `gopher.maxHashesPerWord` 3; add"
+    ):
+        world.run({"pii": {"action": "Drop"}})
 
 
 def test_a_nul_within_a_text_is_removed_as_an_edit(world: World) -> None:
