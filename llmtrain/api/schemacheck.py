@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from llmtrain.api.cel import CelError, evaluate, found_in
@@ -138,10 +139,21 @@ def _enum(schema: Schema, value: Any, at: str) -> Iterator[Cause]:
 
 
 def _bounds(schema: Schema, value: float, at: str) -> Iterator[Cause]:
-    if value < schema.get("minimum", value):
-        yield Cause(at, f"Invalid value: {value}: {at} in body should be greater than or equal to {schema['minimum']}")
-    if value > schema.get("maximum", value):
-        yield Cause(at, f"Invalid value: {value}: {at} in body should be less than or equal to {schema['maximum']}")
+    """What is no int64 is compared as a float64, and its bound is told as one."""
+    for key, beyond, words in (("minimum", -1, "greater"), ("maximum", 1, "less")):
+        if key in schema and (value - schema[key]) * beyond > 0:
+            bound = type(value)(schema[key])
+            told = f"{at} in body should be {words} than or equal to {_in_go(bound)}"
+            yield Cause(at, f"Invalid value: {_in_go(value)}: {told}")
+
+
+def _in_go(number: float) -> str:
+    """As Go's `%v` prints it: a float64 with an exponent from a million on and below a ten-thousandth."""
+    if isinstance(number, int):
+        return str(number)
+    exact = Decimal(repr(number)).normalize()
+    decimals, exponent = len(exact.as_tuple().digits) - 1, exact.adjusted()
+    return f"{number:.{max(0, decimals - exponent)}f}" if -4 <= exponent < 6 else f"{number:.{decimals}e}"
 
 
 def _count(schema: Schema, value: list[Any], at: str) -> Iterator[Cause]:

@@ -56,6 +56,11 @@ RECORDED: list[tuple[str, Any, list[str]]] = [
         "spec.training.tokens: Invalid value: 0: spec.training.tokens in body should be greater than or equal to 1",
         "spec.training.phases: Invalid value: the tokens of `phases` must add up to `tokens`",
     ]),
+    ("spec.evaluation.cluster.runDeadlineSeconds", 1e20, [
+        'spec.evaluation.cluster.runDeadlineSeconds: Invalid value: "float64": spec.evaluation.cluster.runDeadlineSeconds in body must be of type int64: "float64"',
+        '<nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec.evaluation.cluster.runDeadlineSeconds',
+        "spec.evaluation.cluster.runDeadlineSeconds: Invalid value: 1e+20: spec.evaluation.cluster.runDeadlineSeconds in body should be less than or equal to 3.1536e+08",
+    ]),
     ("spec.suspend", 1, ['spec.suspend: Invalid value: "integer": spec.suspend in body must be of type boolean: "integer"']),
     ("spec.suspend", None, []),
     ("spec.budget", None, []),
