@@ -12,7 +12,7 @@ from llmtrain_jobs.curation.corpus import Chunk
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.lists import Gone, from_domain
 from llmtrain_jobs.curation.presets import Bound
-from llmtrain_jobs.curation.rules import bounds_of, broken, wrong_language
+from llmtrain_jobs.curation.rules import bounds_of, broken_by_language, wrong_language
 from llmtrain_jobs.curation.tables import floats, integers, read_table, strings
 
 BAD_RECORD, TAKEDOWN, DOMAIN, EMPTY = "badRecord", "takedown", "blockedDomain", "emptyAfterEdits"
@@ -87,7 +87,7 @@ def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, 
         dropped,
         ~unread & wrong_language(curation.filters, languages, floats(table, "languageScore")),
     ]
-    judged = np.concatenate([np.stack(columns, axis=1), broken_in(table, bounds)], axis=1)
+    judged = np.concatenate([np.stack(columns, axis=1), broken_in(table, bounds, languages)], axis=1)
     return Judged(
         judged,
         integers(table, "size"),
@@ -100,11 +100,12 @@ def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, 
     )
 
 
-def broken_in(table: pa.Table, bounds: list[Bound]) -> NDArray[np.bool_]:
+def broken_in(table: pa.Table, bounds: list[Bound], languages: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Which document breaks which bound."""
     if not bounds:
         return np.zeros((table.num_rows, 0), dtype=np.bool_)
-    return broken(bounds, {bound.signal: floats(table, bound.signal) for bound in bounds})
+    names = {bound.signal for bound in bounds} | {"normalWords"}
+    return broken_by_language(bounds, {name: floats(table, name) for name in names}, languages)
 
 
 def taken_down(table: pa.Table, gone: Gone) -> NDArray[np.bool_]:

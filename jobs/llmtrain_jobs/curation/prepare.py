@@ -101,7 +101,7 @@ class Preparer:
         language = language_of(self._languages, edited.text)
         findings = find(edited.text, self._curation.pii.types)
         text = replaced(edited.text, findings) if self._curation.pii.action is PiiAction.PLACEHOLDER else edited.text
-        words = words_of(text)
+        words = words_of(text, language[0])
         numbers = {"removedWordShare": edited.removed_word_share} | measure(text, words) | self._judged(text, words)
         shingles = shingles_of(words.normal, self._shingle)
         signature = self.permutations.signature(shingles) if len(shingles) else None

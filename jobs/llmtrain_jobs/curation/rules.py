@@ -8,8 +8,14 @@ from numpy.typing import NDArray
 
 from llmtrain.api.curation import Filters
 from llmtrain_jobs.curation.presets import PRESETS, Bound, Side
+from llmtrain_jobs.curation.signals.stopwords import UNSPACED
 from llmtrain_jobs.errors import bad_input
 
+BY_SPACES = (
+    "meanWordLength", "medianWordLength", "hashesPerWord", "ellipsesPerWord", "symbolsPerWord", "symbolWordShare",
+    "alphabeticWordShare", "newlinesPerWord",
+)  # fmt: skip
+"""Signals that say nothing where no spaces part words; those of n-grams say nothing either."""
 Columns = Mapping[str, NDArray[np.float64]]
 
 
@@ -45,6 +51,22 @@ def broken(bounds: Sequence[Bound], columns: Columns) -> NDArray[np.bool_]:
     for index, bound in enumerate(bounds):
         values = columns[bound.signal]
         result[:, index] = values < bound.value if bound.side is Side.LEAST else values > bound.value
+    return result
+
+
+def broken_by_language(bounds: Sequence[Bound], columns: Columns, languages: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """`broken`, but of languages without spaces between words: words in normal form count in place of others.
+
+    Rules over lengths, shares and runs of words that spaces part judge none of their documents.
+    """
+    without = np.isin(languages, UNSPACED)
+    result = broken(bounds, columns)
+    for index, bound in enumerate(bounds):
+        if bound.signal in ("words", "allWords"):
+            counted = broken([replace(bound, signal="normalWords")], columns)[:, 0]
+            result[:, index] = np.where(without, counted, result[:, index])
+        elif bound.signal in BY_SPACES or "Gram" in bound.signal:
+            result[without, index] = False
     return result
 
 

@@ -11,7 +11,7 @@ TEXT_SIGNALS = (
     "distinctStopWords", "stopWords", "newlinesPerWord", "bulletLineShare", "ellipsisLineShare", "terminalLineShare",
     "shortLineShare", "curlyBrackets", "loremIpsums", "sentences", "duplicateLineShare", "duplicateLineCharacterShare",
     "duplicateParagraphShare", "duplicateParagraphCharacterShare", "repeatedFilledLineCharacterShare",
-    *NGRAM_SIGNALS, "allWords", "medianWordLength", "symbolWordShare", "markedLineShare", "endedByEllipsisShare",
+    *NGRAM_SIGNALS, "allWords", "normalWords", "medianWordLength", "symbolWordShare", "markedLineShare", "endedByEllipsisShare",
     "copiedLineShare", "copiedLineCharacterShare", *COPIED_SIGNALS,
 )  # fmt: skip
 """Names of the columns, in order."""

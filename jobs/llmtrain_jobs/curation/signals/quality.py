@@ -3,6 +3,8 @@
 Definitions as in datatrove 0.10.1, DCLM and dolma 1.2.1 (its tagger gopher_v2); where they differ all are stored.
 """
 
+import math
+
 import numpy as np
 
 from llmtrain_jobs.curation.signals.characters import Codes, Kinds
@@ -32,7 +34,7 @@ from llmtrain_jobs.curation.signals.words import (
 
 
 def word_signals(text: str, words: Words) -> dict[str, float]:
-    """Counts and shares of words."""
+    """Counts and shares of words; stop words of a language without a list are not numbers, and break no rule."""
     count, real = max(1, len(words.hashes)), int(words.counts[REAL])
     stops = words.counts[FIRST_STOP:]
     hashes, ellipses = text.count("#"), text.count("...") + text.count("…")
@@ -43,10 +45,11 @@ def word_signals(text: str, words: Words) -> dict[str, float]:
         "ellipsesPerWord": ellipses / count,
         "symbolsPerWord": (hashes + ellipses + text.count(". . .")) / count,
         "alphabeticWordShare": int(words.counts[WITH_LETTER]) / count,
-        "distinctStopWords": float(np.count_nonzero(stops)),
-        "stopWords": float(stops.sum()),
+        "distinctStopWords": float(np.count_nonzero(stops)) if len(stops) else math.nan,
+        "stopWords": float(stops.sum()) if len(stops) else math.nan,
         "newlinesPerWord": text.count("\n") / count,
         "allWords": float(len(words.hashes)),
+        "normalWords": float(len(words.normal)),
         "medianWordLength": median_length(words.ends),
         "symbolWordShare": words_with_symbols(text) / count if hashes or "…" in text else 0.0,
     }

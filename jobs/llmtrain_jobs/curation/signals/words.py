@@ -27,11 +27,11 @@ from llmtrain_jobs.curation.signals.characters import (
 )
 from llmtrain_jobs.curation.signals.compiled import compiled
 from llmtrain_jobs.curation.signals.hashing import FNV_OFFSET, Hashes, digest, mix, with_code
+from llmtrain_jobs.curation.signals.stopwords import ENGLISH, STOP_WORDS, stop_words
 
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-"""Rae et al. 2021 (arXiv 2112.11446), Appendix A.1.1."""
 Counts = NDArray[np.int64]
 IN_WORDS = ALPHANUMERIC | LONE | MARK | UNSEEN
+LONGEST_STOP = max(len(word) for words in STOP_WORDS.values() for word in words)
 REAL, CHARACTERS, WITH_LETTER, FIRST_STOP = range(4)
 """Places of what is counted: words that are no mere symbols, their characters, words with a letter, each stop word."""
 
@@ -46,15 +46,15 @@ class Words:
     normal: Hashes
 
 
-def words_of(text: str) -> Words:
-    """The words of a text, in order."""
-    return Words(*split(codes_of(text), kinds_for(text), stop_hashes()), normal_hashes(text))
+def words_of(text: str, language: str = ENGLISH) -> Words:
+    """The words of a text, in order. `language`: whose stop words are counted."""
+    return Words(*split(codes_of(text), kinds_for(text), stop_hashes(language)), normal_hashes(text))
 
 
 @cache
-def stop_hashes() -> Hashes:
-    """Of Gopher's stop words."""
-    return np.array([digest(codes_of(word)) for word in STOP_WORDS], dtype=np.uint64)
+def stop_hashes(language: str) -> Hashes:
+    """Of a language's stop words, none of one without a list."""
+    return np.array([digest(codes_of(word)) for word in stop_words(language)], dtype=np.uint64)
 
 
 def normal_hashes(text: str) -> Hashes:
@@ -102,7 +102,7 @@ def note(counts: Counts, seen: int, length: int, word: np.uint64, stops: Hashes)
         counts[CHARACTERS] += length
     if seen & ALPHABETIC:
         counts[WITH_LETTER] += 1
-    if length <= 4:
+    if length <= LONGEST_STOP:
         for index in range(len(stops)):
             if stops[index] == word:
                 counts[FIRST_STOP + index] += 1

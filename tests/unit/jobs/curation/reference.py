@@ -135,6 +135,7 @@ def dolma(text: str) -> dict[str, float]:
         }  # fmt: skip
     return grams | {
         "allWords": len(words),
+        "normalWords": len(normal_words(text)),
         "medianWordLength": statistics.median(map(len, words)) if words else 0.0,
         "symbolWordShare": sum("#" in word or "…" in word for word in words) / max(1, len(words)),
         "markedLineShare": sum(line[:1] in ("*", "-") for line in lines) / len(lines),
