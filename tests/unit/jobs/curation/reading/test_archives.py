@@ -187,7 +187,9 @@ def test_a_file_without_one_good_record_is_damaged(name: str) -> None:
     assert kinds(found) == ["damaged"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\r\n\r\n", bytes(100), gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "data", [b"", b"\r\n\r\n", bytes(100), gzip.compress(b"")], ids=["none", "blank", "zeros", "gzip"]
+)
 def test_an_empty_file_holds_nothing(data: bytes) -> None:
     assert not [entry for entry in entries(data) if entry.kind != "blank"]
 
