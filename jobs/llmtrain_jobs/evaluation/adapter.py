@@ -179,6 +179,7 @@ class CheckpointModel(TemplateLM):
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """The harness' conversation as text; without a generation prompt the last turn is the answer's beginning."""
         if self.chat is None:
+            # As the harness' own models without a template do: it is asked for one only where conversations were asked for.
             raise NotImplementedError("prompts are plain text")
         return self.chat.render(chat_history, is_answered=not add_generation_prompt)
 

@@ -53,7 +53,7 @@ def test_archives_of_other_readers_give_what_warcio_gives_or_more(
 
 
 def entries(data: bytes) -> list[Entry]:
-    return list(Archive(io.BytesIO(data), MOST))  # type: ignore[arg-type]
+    return list(Archive(io.BytesIO(data), MOST))
 
 
 def content_hash(entry: Entry) -> str:

@@ -72,5 +72,6 @@ def test_workers_that_are_let_go_are_waited_for_and_not_for_ever(
 def test_on_one_machine_there_are_none_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLMTRAIN_ROLE", raising=False)
     ray = FadingRay(3)
-    cluster.let_workers_go(SimpleNamespace(), ray, lambda _: None)  # type: ignore[arg-type]
+    context: Any = SimpleNamespace()
+    cluster.let_workers_go(context, ray, lambda _: None)
     assert (ray.looks, ray.is_connected) == (0, False)

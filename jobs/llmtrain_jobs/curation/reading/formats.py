@@ -7,9 +7,9 @@ from llmtrain.api.curation import Source, SourceFormat
 from llmtrain_jobs.curation.reading.lines import json_records
 from llmtrain_jobs.curation.reading.opened import Opened, Part, Web
 from llmtrain_jobs.curation.reading.parquet import parquet
-from llmtrain_jobs.curation.reading.record import Fields, Origin, Record, too_long
+from llmtrain_jobs.curation.reading.record import Fields, Origin, Record
 from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of
-from llmtrain_jobs.curation.reading.text import text, whole
+from llmtrain_jobs.curation.reading.text import one_document, text
 from llmtrain_jobs.curation.reading.web.records import archive_records, page_record
 from llmtrain_jobs.errors import bad_input
 
@@ -73,13 +73,9 @@ def _damage(why: Exception, last: Record | None, cut: bool) -> Record:
 
 def html(opened: Opened) -> Iterator[Record]:
     """The whole file is one page."""
-    size, data = whole(opened)
-    if data is None:
-        yield too_long(1, size, opened.longest)
-    elif not data.strip():
-        yield Record(1, size)
-    else:
-        yield page_record(Record(1, size, origin=Origin(opened.part.file)), data, opened)
+    return one_document(
+        opened, lambda size, data: page_record(Record(1, size, origin=Origin(opened.part.file)), data, opened)
+    )
 
 
 READERS: dict[SourceFormat, Callable[[Opened], Iterator[Record]]] = {

@@ -19,7 +19,7 @@ def parquet_file(raw: SourceFile) -> pq.ParquetFile:
     try:
         # Spark's 96-bit times would wrap around as nanoseconds: the last day of 9999, which stands for "never", is in 1816 then.
         file = pq.ParquetFile(raw, page_checksum_verification=True, coerce_int96_timestamp_unit="us")
-        file.schema_arrow  # noqa: B018 - names that are no UTF-8 are told here
+        _ = file.schema_arrow  # names that are no UTF-8 are told here
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the schema is no UTF-8: {error.reason}") from error
     return file

@@ -1,7 +1,7 @@
 """Files that are one document."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from llmtrain_jobs.curation.reading.opened import Opened
 from llmtrain_jobs.curation.reading.record import Origin, Record, too_long
@@ -20,16 +20,25 @@ def whole(opened: Opened) -> tuple[int, bytes | None]:
     return size, None
 
 
-def text(opened: Opened) -> Iterator[Record]:
-    """The whole file is one document; of a file that is cut short, what is there of it."""
+def one_document(opened: Opened, made: Callable[[int, bytes], Record]) -> Iterator[Record]:
+    """The whole file is one document, which is made of its size and content; a blank one is nothing but bytes."""
     size, data = whole(opened)
     if data is None:
         yield too_long(1, size, opened.longest)
     elif not data.strip():
         yield Record(1, size)
     else:
+        yield made(size, data)
+
+
+def text(opened: Opened) -> Iterator[Record]:
+    """Plain text; of a file that is cut short, what is there of it."""
+
+    def decoded(size: int, data: bytes) -> Record:
         try:
             found = codecs.getincrementaldecoder("utf-8")().decode(data, final=opened.raw.damage is None)
-            yield Record(1, size, found, origin=Origin(opened.part.file))
         except UnicodeDecodeError as error:
-            yield Record(1, size, problem=f"no UTF-8: {error.reason} at byte {error.start}")
+            return Record(1, size, problem=f"no UTF-8: {error.reason} at byte {error.start}")
+        return Record(1, size, found, origin=Origin(opened.part.file))
+
+    return one_document(opened, decoded)

@@ -126,7 +126,9 @@ def test_requests_in_flight_are_halved_once_for_a_burst_and_grow_by_one_a_round(
     assert pace.width == 1
 
 
-def test_a_server_that_takes_two_at_once_answers_all_in_the_end(server: Server) -> None:
+def test_a_server_that_takes_two_at_once_answers_all_in_the_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sixteen would be in flight, and each past the second is refused."""
     inside, most, refused = [0], 2, [0]
     answer = server.answer
@@ -142,7 +144,8 @@ def test_a_server_that_takes_two_at_once_answers_all_in_the_end(server: Server) 
         (refused if is_full else inside)[0] += 1
         return 429 if is_full else 200
 
-    server.answer, server.status_of = crowded, status_of  # type: ignore[method-assign]
+    monkeypatch.setattr(server, "answer", crowded)
+    monkeypatch.setattr(server, "status_of", status_of)
     one = client(server.url, concurrency=16)
     assert one.post_all("completions", [PROMPT] * 60, written_text) == [" b b"] * 60
     assert refused[0] > 0
@@ -218,8 +221,10 @@ def test_a_judged_task_goes_on_where_it_broke_off_and_leaves_no_answers_behind(w
     assert not list((world.folder / "artifacts/evaluation-answers").glob("*/*"))
 
 
-def test_an_answer_with_half_a_surrogate_pair_is_written_as_a_file_can_hold_it(server: Server) -> None:
-    server.answer = lambda path, body: {"choices": [{"text": "x\ud83d"}]}  # type: ignore[method-assign]
+def test_an_answer_with_half_a_surrogate_pair_is_written_as_a_file_can_hold_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "answer", lambda path, body: {"choices": [{"text": "x\ud83d"}]})
     lm = EndpointModel(client(server.url))
     assert lm.client.post_all("completions", [PROMPT], written_text) == ["x\ufffd"]
 
@@ -278,7 +283,12 @@ def test_a_long_task_tells_how_far_it_is(world: World, server: Server) -> None:
     context.tell(1, 3, "tasks", "answers")
     fake, told = FakeTime(), list[str]()
     one = client(server.url, fake, concurrency=1)
-    one.tell = lambda how_far: told.append(how_far) or context.tell_part(how_far)  # type: ignore[func-returns-value]
+
+    def tell(how_far: str) -> None:
+        told.append(how_far)
+        context.tell_part(how_far)
+
+    one.tell = tell
     server.failures = [(429, "5")]
     one.post_all("completions", [PROMPT] * 3, written_text)
     assert told[0].endswith("of 3")

@@ -9,7 +9,7 @@ import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import RawIOBase
+from io import BufferedIOBase, RawIOBase
 
 from llmtrain_jobs.curation.reading.web.headers import BLANK_LINE, LONGEST, NONE, Headers, headers_of, text_of
 from llmtrain_jobs.curation.reading.web.tape import Break, Tape
@@ -58,7 +58,7 @@ class Head:
 class Archive:
     """Iterates the records of a file."""
 
-    def __init__(self, raw: RawIOBase, most: int) -> None:
+    def __init__(self, raw: RawIOBase | BufferedIOBase, most: int) -> None:
         """`most`: bytes of a record's content that are wanted."""
         self._tape, self._most = Tape(raw), most
         self._at, self._number, self._vain = 0, 0, 0

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from io import RawIOBase
+from io import BufferedIOBase, RawIOBase
 from typing import Protocol
 
 from backports import zstd
@@ -59,7 +59,7 @@ class Blocks(Protocol):
 class Plain:
     """No compression."""
 
-    def __init__(self, raw: RawIOBase) -> None:
+    def __init__(self, raw: RawIOBase | BufferedIOBase) -> None:
         """`raw`: a file at its start."""
         self._raw = raw
         self.starts: deque[int] = deque()
@@ -81,7 +81,9 @@ class Plain:
 class Members:
     """gzip's members, zstd's frames and their like, one after the other. Behind a damaged one the next that holds a record is looked for."""
 
-    def __init__(self, raw: RawIOBase, make: Callable[[], Unpacker], magic: "re.Pattern[bytes]") -> None:
+    def __init__(
+        self, raw: RawIOBase | BufferedIOBase, make: Callable[[], Unpacker], magic: "re.Pattern[bytes]"
+    ) -> None:
         """`magic`: what a member begins with, at most `LONGEST_MAGIC` bytes."""
         self._raw, self._make, self._magic = raw, make, magic
         self.starts: deque[int] = deque()
@@ -232,7 +234,7 @@ class Members:
 class Frames:
     """lz4, which only FastWARC reads: what comes before damage, no more."""
 
-    def __init__(self, raw: RawIOBase) -> None:
+    def __init__(self, raw: RawIOBase | BufferedIOBase) -> None:
         """`raw`: a file at its start."""
         self._raw = raw
         self.seek(0)
@@ -268,7 +270,7 @@ class Frames:
         """Nothing to forget."""
 
 
-def blocks_of(raw: RawIOBase) -> Blocks:
+def blocks_of(raw: RawIOBase | BufferedIOBase) -> Blocks:
     """By the file's first bytes, whatever its name says."""
     raw.seek(0)
     first = raw.read(LONGEST_MAGIC)
@@ -287,7 +289,7 @@ def _magic_of(compression: Compression) -> "re.Pattern[bytes]":
     return re.compile(b"|".join(re.escape(start) for start in compression.starts))
 
 
-def _zstd(raw: RawIOBase) -> Callable[[], Unpacker]:
+def _zstd(raw: RawIOBase | BufferedIOBase) -> Callable[[], Unpacker]:
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
     dictionary = None
     if raw.read(4) == DICTIONARY and (size := int.from_bytes(raw.read(4), "little")) <= LARGEST_DICTIONARY:
@@ -304,7 +306,7 @@ def _zstd(raw: RawIOBase) -> Callable[[], Unpacker]:
 class Tape:
     """Bytes by position, of which a stretch is held."""
 
-    def __init__(self, raw: RawIOBase) -> None:
+    def __init__(self, raw: RawIOBase | BufferedIOBase) -> None:
         """`raw`: a file that can be sought in."""
         self._blocks = blocks_of(raw)
         self.compressed = not isinstance(self._blocks, Plain)

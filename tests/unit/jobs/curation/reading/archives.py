@@ -53,7 +53,7 @@ def members(parts: Sequence[bytes]) -> bytes:
 
 def entries(data: bytes, most: int = MOST) -> list[Entry]:
     """Records of an archive."""
-    return list(Archive(io.BytesIO(data), most))  # type: ignore[arg-type]
+    return list(Archive(io.BytesIO(data), most))
 
 
 def read(data: bytes, name: str = "a.warc", longest: int = MOST, **source: object) -> list[Record]:

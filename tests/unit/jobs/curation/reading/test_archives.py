@@ -221,7 +221,7 @@ def test_a_storage_error_is_no_damage() -> None:
 
     data = members([warc(random.Random(n).randbytes(30_000), "resource") for n in range(9)])
     with pytest.raises(OSError, match="input/output"):
-        list(Archive(Failing(data), MOST))  # type: ignore[arg-type]
+        list(Archive(Failing(data), MOST))
 
 
 MUTATED = b"".join([NAMED[0], warc(b"GET / HTTP/1.1\r\n\r\n", "request"), NAMED[1], warc(PAGE, "resource"), NAMED[2]])
