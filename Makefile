@@ -11,11 +11,11 @@ export LLMTRAIN_CLUSTER_STATE := $(STATE)
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-$(VENV)/.done: pyproject.toml constraints/dev.txt
+$(VENV)/.done: pyproject.toml constraints/dev.txt constraints/cuda.txt
 	@# Debian and Ubuntu ship Python without venv; where pip is at hand that is enough.
 	@python3 -c 'import ensurepip' 2>/dev/null || (apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q $(if $(WHEELS),--find-links $(WHEELS)) -r constraints/dev.txt 'setuptools>=77'
+	$(VENV)/bin/pip install -q $(if $(WHEELS),--find-links $(WHEELS)) -r constraints/dev.txt -c constraints/cuda.txt 'setuptools>=77'
 	$(VENV)/bin/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 

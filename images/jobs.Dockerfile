@@ -11,10 +11,11 @@ ARG DEPS_IMAGE=deps
 
 # A stage of its own, so that wheels are mounted and never copied into a layer. With the wildcard, wheels/ is optional.
 FROM scratch AS requirements
-COPY constraints/jobs.txt wheels*/ /in/
+COPY constraints/jobs.txt constraints/cuda.txt wheels*/ /in/
 
 FROM ${BASE_IMAGE} AS deps
-# cpu: a wheel in wheels/ wins over the registry's, whose Linux build of PyTorch carries CUDA. cuda: always the registry's.
+# cpu: a wheel in wheels/ wins over the registry's, whose Linux build of PyTorch carries CUDA: without such a wheel the
+# image runs on a CPU all the same and is larger by 19 distributions. cuda: always the registry's, and torchao for fp8.
 ARG TORCH=cpu
 # The user has a name because PyTorch asks for it, and no shell and no right to change either file.
 # The two secrets are optional: pip's configuration and CA bundle of the building machine, which no layer may contain.
@@ -24,12 +25,12 @@ RUN --mount=type=bind,from=requirements,source=/in,target=/in \
     --mount=type=secret,id=pip-config --mount=type=secret,id=ca-bundle \
     python3 -m venv /opt/venv \
  && case "${TORCH}" in \
-      cpu) grep -viE '^(nvidia-|cuda-|triton|torchao)' /in/jobs.txt > /opt/requirements.txt; links=--find-links=/in ;; \
+      cpu) grep -v '^torchao==' /in/jobs.txt > /opt/requirements.txt; links=--find-links=/in ;; \
       cuda) cp /in/jobs.txt /opt/requirements.txt; links= ;; \
       *) echo "TORCH must be cpu or cuda, not '${TORCH}'" >&2; exit 2 ;; \
     esac \
  && PIP_CONFIG_FILE=/run/secrets/pip-config /opt/venv/bin/pip install --no-cache-dir --quiet ${links} \
-      -r /opt/requirements.txt 'setuptools>=77' \
+      -r /opt/requirements.txt -c /in/cuda.txt 'setuptools>=77' \
  && cd /opt/venv/lib/python3*/site-packages \
  && rm -rf ray/jars ray/cpp torch/include torch/share pyarrow/include pyarrow/tests pandas/tests sklearn/tests test \
  && find . -name '*.a' -delete \

@@ -111,17 +111,23 @@ def reference(name: str) -> str:
     inputs = [ROOT / "pyproject.toml", ROOT / "README.md", *dependency_inputs(name)]
     for folder in SOURCES[name]:
         inputs += sorted(p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return f"llmtrain.local/{name}:{digest(inputs)}"
+    return f"llmtrain.local/{name}:{digest(inputs, wheels())}"
 
 
 def dependency_inputs(name: str) -> list[Path]:
-    """What the dependency layer is made from."""
-    return [base.LOCK, ROOT / "images" / f"{name}.Dockerfile", ROOT / "constraints" / f"{name}.txt"]
+    """What the dependency layer is made from, but for wheels at hand."""
+    constraints = [ROOT / "constraints" / f"{name}.txt", *([ROOT / "constraints" / "cuda.txt"] if name == "jobs" else [])]
+    return [base.LOCK, ROOT / "images" / f"{name}.Dockerfile", *constraints]
 
 
-def digest(files: list[Path]) -> str:
-    """12 hex digits over names and contents."""
-    total = hashlib.sha256()
+def wheels() -> list[str]:
+    """Names of the wheels that win over the registry's: PyTorch's CPU build, where it is at hand."""
+    return sorted(file.name for file in SHARED_WHEELS.glob("*.whl"))
+
+
+def digest(files: list[Path], names: list[str] | None = None) -> str:
+    """12 hex digits over names and contents of the files, and over further names."""
+    total = hashlib.sha256("\n".join(names or []).encode())
     for file in files:
         total.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()[:12]
@@ -142,7 +148,7 @@ def build(*, exact: bool = False) -> None:
     if not exists(base_image):
         timed("base", build_base, base_image, exact)
     for name in SOURCES:
-        dependencies = f"localhost/llmtrain-{name}-deps:{digest(dependency_inputs(name))}"
+        dependencies = f"localhost/llmtrain-{name}-deps:{digest(dependency_inputs(name), wheels())}"
         if not exists(dependencies):
             timed(f"{name} dependencies", bud, name, dependencies, "deps", {"BASE_IMAGE": base_image})
         image = reference(name)

@@ -235,7 +235,10 @@ ONE_JOB = Dashboard(
                 Panel("bargauge", "Duration of the stages", "From the first attempt to the end.", "s",
                       (_now(f"llmtrain_job_stage_duration_seconds{{{ONE}}}", "{{stage}}"),), 6),
                 Panel("state-timeline", "Stages", "Which stage the job was in, and how it stood.", "none",
-                      (Query(f"max by (stage, state) (llmtrain_job_info{{{ONE}}})", "{{stage}} {{state}}"),), 12),
+                      # Prometheus knows no empty label, and a job that is Pending is in no stage.
+                      (Query('max by (stage, state) (label_replace('
+                             f'llmtrain_job_info{{{ONE}}}, "stage", "no stage", "stage", ""))',
+                             "{{stage}} {{state}}"),), 12),
                 Panel("state-timeline", "Conditions", "1 while the condition has the status.", "none",
                       (Query(f'llmtrain_job_condition{{{ONE}, status="True"}}', "{{condition}}"),), 12),
             ),
