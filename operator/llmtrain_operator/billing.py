@@ -22,6 +22,9 @@ from llmtrain_operator.containers import (
 from llmtrain_operator.pricing import Price
 
 NODE_LOST_AFTER = timedelta(minutes=5)
+COLLECTED_AFTER = timedelta(seconds=60)
+"""By then the pods of a node that is gone were collected, if anybody collects them: kube-controller-manager looks every 20 s, and
+waits 40 s whether the node comes back."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
     if deleted is None or not pod["spec"].get("nodeName") or _grace(pod) == 0:
         return True
-    return node_is_lost(pod, nodes, now) and _due(pod, deleted, now) <= now
+    return node_is_lost(pod, nodes, now) and _is_left(pod, deleted, now)
 
 
 def is_told(pod: Pod) -> bool:
@@ -157,24 +160,36 @@ def _times(status: Mapping[str, object], key: str) -> list[datetime]:
 def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None, now: datetime) -> datetime | None:
     """Rule (d): the kubelet will never report this container's end; it has told of others'.
 
-    Not before that is over: whoever collects the pods of nodes that are gone marks them as disrupted within the minute, and
-    asks for their deletion at once, which takes the grace out of its time.
+    Whoever collects the pods of nodes that are gone marks them as disrupted and asks for their deletion at once, which takes the
+    grace out of its time. That is waited for: the object cannot go before, and would tell another end than the one billed.
     """
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
-    end = condition_time(pod, "DisruptionTarget", "True") or _due(pod, deleted, now)
+    disrupted = condition_time(pod, "DisruptionTarget", "True")
+    if disrupted is None and not _is_left(pod, deleted, now):
+        return None
+    end = disrupted or _due(pod, deleted, now)
     if end > now:
         return None
     finished = [time for status in container_statuses(pod) for time in _times(status, "finishedAt")]
     return max([end, *(believed(pod, time, now) for time in finished)])
 
 
+def _is_left(pod: Pod, deleted: datetime, now: datetime) -> bool:
+    """The grace of a deleted pod is over, and nobody has collected it since."""
+    return now - (deleted - _beyond(pod)) > COLLECTED_AFTER
+
+
 def _due(pod: Pod, deleted: datetime, now: datetime) -> datetime:
     """When a deleted pod should have been gone. Whoever deletes it may ask for a grace of years; what exceeds the pod's own counts
     until now at most.
     """
-    beyond = _grace(pod) - int(pod["spec"].get("terminationGracePeriodSeconds") or _grace(pod))
-    return min(deleted, max(now, deleted - added(max(0, beyond))))
+    return min(deleted, max(now, deleted - _beyond(pod)))
+
+
+def _beyond(pod: Pod) -> timedelta:
+    """How much longer than the pod's own the grace is that its deletion was asked for with."""
+    return added(max(0, _grace(pod) - int(pod["spec"].get("terminationGracePeriodSeconds") or _grace(pod))))
 
 
 def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime | None:

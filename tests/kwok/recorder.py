@@ -52,7 +52,7 @@ class PodRecorder:
     def _take(self, kind: str, pod: dict[str, Any]) -> None:
         uid = pod["metadata"]["uid"]
         held = SETTLE in pod["metadata"].get("finalizers", [])
-        if held or uid not in self.last or not self._lost(self.last[uid]):
+        if held or uid not in self.last or not self._abandoned(self.last[uid]):
             self.last[uid] = pod
         self.alive.add(uid)
         if kind == "DELETED":
@@ -96,15 +96,17 @@ class PodRecorder:
         return sums
 
     def _lost(self, pod: dict[str, Any]) -> bool:
-        """Deleted with a container that runs, on a node that is gone: nobody will ever say when it ended.
+        """Deleted with a container that runs, on a node that is gone: nobody will ever say when it ended."""
+        told = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+        return self._abandoned(pod) and any("running" in one["state"] for one in told)
+
+    def _abandoned(self, pod: dict[str, Any]) -> bool:
+        """Deleted, on a node that is gone.
 
         Such a pod is billed by when its deletion was asked for, which moves when somebody shortens its grace period to
         let the object go. The version that counts is therefore the last that was held for its bill.
         """
-        told = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
-        running = any("running" in one["state"] for one in told)
-        gone = pod["spec"].get("nodeName") in self.lost_nodes
-        return gone and running and "deletionTimestamp" in pod["metadata"]
+        return pod["spec"].get("nodeName") in self.lost_nodes and "deletionTimestamp" in pod["metadata"]
 
 
 def lost_bill(pod: dict[str, Any]) -> int:
