@@ -116,7 +116,10 @@ def reference(name: str) -> str:
 
 def dependency_inputs(name: str) -> list[Path]:
     """What the dependency layer is made from, but for wheels at hand."""
-    constraints = [ROOT / "constraints" / f"{name}.txt", *([ROOT / "constraints" / "cuda.txt"] if name == "jobs" else [])]
+    constraints = [
+        ROOT / "constraints" / f"{name}.txt",
+        *([ROOT / "constraints" / "cuda.txt"] if name == "jobs" else []),
+    ]
     return [base.LOCK, ROOT / "images" / f"{name}.Dockerfile", *constraints]
 
 
