@@ -20,9 +20,11 @@ NAME_LENGTH = 40
 
 
 def rung_name(target: str, index: int) -> str:
-    """Name of the rung's job."""
+    """Name of the rung's job. One that had to be cut says of which it is: names may differ in their last letters alone."""
     tail = f"-rung-{index}"
-    return f"{target[: NAME_LENGTH - len(tail)].rstrip('-.')}{tail}"
+    if len(target) + len(tail) > NAME_LENGTH:
+        tail = f"-{hashlib.sha256(target.encode()).hexdigest()[:4]}{tail}"
+    return f"{target[: NAME_LENGTH - len(tail)].rstrip('-')}{tail}"
 
 
 def digest(target: Target, budget: Decimal, jobs: int) -> str:

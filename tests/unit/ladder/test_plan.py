@@ -171,6 +171,11 @@ def test_names_fit_a_job(name: str) -> None:
     assert "--" not in found
 
 
+def test_jobs_of_names_that_begin_alike_are_not_the_same() -> None:
+    assert rung_name("a" * 39 + "1", 0) != rung_name("a" * 39 + "2", 0)
+    assert rung_name("a" * 33, 0) == "a" * 33 + "-rung-0"
+
+
 LAWS = {
     "English, Chinchilla re-fitted": (1.8172, 482.01, 2085.43, 0.3478, 0.3658),
     "English, Chinchilla as published": (1.69, 406.4, 410.7, 0.34, 0.28),
