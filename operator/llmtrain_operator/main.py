@@ -85,6 +85,7 @@ async def run() -> None:
         guard=guards[Loop.POD_WATCH],
         restored=jobs.forget_versions,
         leaving=sweeper.pod_leaves,
+        left=sweeper.pod_left,
     )
     signals = Signals()
     by_kopf = partial(follow, jobs, namespaces, guards[Loop.JOB_WATCH], signals.take)

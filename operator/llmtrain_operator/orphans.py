@@ -73,6 +73,11 @@ class Sweeper:
             kept = ("namespace", "name", "uid", "deletionTimestamp")
             pods[meta["uid"]] = {key: meta.get(key) for key in kept}
 
+    def pod_left(self, uid: str) -> None:
+        """Forget a pod that has gone: a cluster of hundreds that was taken down would cost a request for each."""
+        self._leaving.pop(uid, None)
+        self._unlabelled.pop(uid, None)
+
     async def take_overdue(self) -> None:
         """Look once at each pod that should have gone by now, and at some that have lost our label, in turn.
 

@@ -53,6 +53,10 @@ def _kept(_: Object) -> None:
     """Nobody looks after pods that should have gone."""
 
 
+def _forgotten(_: str) -> None:
+    """Nobody looks after them, so nobody is to be told that one has gone."""
+
+
 @dataclass
 class PodWatch:
     """Runs until it is cancelled. `tell` takes namespace and job, uid and resourceVersion of the pod, and what is told."""
@@ -68,6 +72,8 @@ class PodWatch:
     """Is called where resourceVersions have gone back."""
     leaving: Callable[[Object], None] = _kept
     """Is given the metadata of each pod that somebody deletes, or takes our label off, while our finalizer holds it."""
+    left: Callable[[str], None] = _forgotten
+    """Is told the uid of each pod that has gone: nobody need ask the apiserver for it."""
 
     async def run(self) -> None:
         """One watch for all namespaces, or one for each that was named; each begins anew by itself."""
@@ -95,9 +101,12 @@ class PodWatch:
         """Of a pod whose bill is written and whose finalizer is off, all that is left to hear is that it has gone."""
         if kind != "DELETED" and (self.cluster.is_own(meta["resourceVersion"]) or _is_released(meta)):
             return
-        # Somebody takes the label off: to a watch that asks for it, that is a deletion. Of a true one the time is noted before.
-        unlabelled = FINALIZER_POD in meta.get("finalizers", []) and "deletionTimestamp" not in meta
-        if unlabelled if kind == "DELETED" else "deletionTimestamp" in meta:
+        # Somebody takes the label off: to a watch that asks for it, that is a deletion. Of a true one the time is noted before,
+        # and our finalizer is off.
+        held = FINALIZER_POD in meta.get("finalizers", [])
+        if kind == "DELETED" and not held:
+            self.left(meta["uid"])
+        elif (kind == "DELETED") != ("deletionTimestamp" in meta):
             self.leaving(meta)
         changed = Tale.ENDED if meta.get("deletionGracePeriodSeconds") == 0 else Tale.CHANGED
         tale = Tale.GONE if kind == "DELETED" else changed

@@ -131,7 +131,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
         1800,
         False,
     ),
-    "(d) its grace is over: it may yet be collected": (pod("Running", state=RUNNING, deleted=at(29, 10)), {}, 1800, False),
+    "(d) its grace is over: it may yet be collected": (
+        pod("Running", state=RUNNING, deleted=at(29, 10)),
+        {},
+        1800,
+        False,
+    ),
     "deleted before any container ran, its node is gone, its grace is over, and it may yet be collected": (
         pod("Pending", deleted=at(29, 10)),
         {},

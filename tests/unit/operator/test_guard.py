@@ -219,6 +219,16 @@ async def test_a_pod_that_should_have_gone_is_looked_at_without_waiting_for_the_
     assert run.pods == []
 
 
+async def test_of_pods_that_have_gone_nobody_is_asked() -> None:
+    """Of a cluster of 301 that was taken down, these were 301 requests, one after the other."""
+    run, sweeper = await leaving_pod("mine", **{"llmtrain.dev/job": "gpt"})
+    sweeper.pod_left(run.cluster.pod("mine")["metadata"]["uid"])
+    run.cluster.tick(11)
+    before = run.pods
+    await sweeper.take_overdue()
+    assert run.pods == before, "the pod that was told of as gone was looked at"
+
+
 @pytest.mark.parametrize(("seconds", "left"), [(11, 1), (901, 0)])
 async def test_a_pod_named_as_a_jobs_is_left_to_that_job_for_a_while(seconds: int, left: int) -> None:
     run, sweeper = await leaving_pod("gpt-cur-1-head", **{"llmtrain.dev/job": "gpt"})

@@ -117,8 +117,14 @@ async def test_who_is_deleted_or_unlabelled_while_our_finalizer_holds_it_is_told
         ]
     )
     seen: list[str] = []
+    gone: list[str] = []
     watch = PodWatch(
-        stream, [], lambda *_: None, lambda: None, leaving=lambda meta: seen.append(meta["resourceVersion"])
+        stream,
+        [],
+        lambda *_: None,
+        lambda: None,
+        leaving=lambda meta: seen.append(meta["resourceVersion"]),
+        left=gone.append,
     )
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(stream.over.wait(), 5)
@@ -126,6 +132,7 @@ async def test_who_is_deleted_or_unlabelled_while_our_finalizer_holds_it_is_told
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert seen == ["102", "103"]
+    assert gone == ["uid-1", "uid-1"], "what our finalizer holds may have lost our label"
 
 
 @in_virtual_time
