@@ -43,4 +43,6 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == JSON else TextLines(LINE))
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # kopf tells of every event that it passes on; the job loops say what matters.
+    for chatty in ("kopf.objects", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

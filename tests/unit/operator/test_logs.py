@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 
-from llmtrain_operator.logs import LINE, JsonLines, TextLines
+import pytest
+from llmtrain_operator.logs import LINE, JsonLines, TextLines, configure
 
 
 def test_a_line_is_one_object_with_the_exception_in_it() -> None:
@@ -41,3 +42,18 @@ def test_a_traceback_keeps_its_lines_and_loses_its_escapes() -> None:
     text = TextLines(LINE).format(record)
     assert "\x1b" not in text
     assert text.splitlines()[-1] == "ValueError: gone"
+
+
+@pytest.mark.parametrize("chatty", ["kopf.objects", "aiohttp.access"])
+def test_libraries_tell_of_no_single_event(chatty: str) -> None:
+    """kopf has a line for each change of each job, which is one a minute and job at rest."""
+    logger, root = logging.getLogger(chatty), logging.getLogger()
+    before, handlers, level = logger.level, root.handlers[:], root.level
+    try:
+        configure("INFO", "Text")
+        assert not logger.isEnabledFor(logging.INFO)
+        assert logger.isEnabledFor(logging.WARNING)
+    finally:
+        logger.setLevel(before)
+        root.setLevel(level)
+        root.handlers[:] = handlers
