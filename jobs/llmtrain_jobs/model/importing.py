@@ -1,6 +1,5 @@
 """From a folder with a Hugging Face model (config.json, safetensors, tokenizer.json) to ours."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +12,15 @@ from llmtrain.api.model import PositionKind
 from llmtrain_jobs.curation.tokens import table_size
 from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import ModelConfig, check
-from llmtrain_jobs.model.huggingface.convert import family_named, to_ours
+from llmtrain_jobs.model.huggingface.convert import to_ours, understood
 from llmtrain_jobs.model.huggingface.family import FIELDS
+from llmtrain_jobs.model.huggingface.reading import parsed
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.model.weights import read_weights
 
 TRAINING_ONLY = {"dropout", "initialization", "initial_std", "context", "vocabulary"}
 """What does not change what the weights mean; the context does where positions are learned, the vocabulary where it grows."""
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
 POSITIONS = "embedding.positions.weight"
 BY_TOKEN = ("embedding.tokens.weight", "output.weight")
 """What has a row for each token."""
@@ -58,15 +59,30 @@ class Imported:
 def import_folder(folder: Path) -> Imported:
     """Read a folder; BadInput says what is missing, does not fit or cannot be expressed."""
     try:
-        given = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
+        given = parsed((folder / CONFIG).read_bytes(), CONFIG)
+    except OSError as error:
         raise bad_input(f"`{folder}` needs a config.json ({error})") from error
-    family = family_named(given)
-    config = family.from_config(given)
+    if (folder / ADAPTER).exists():
+        raise adapter_beside(ADAPTER)
+    family, config = understood(given)
     state = {name: tensor.float() for name, tensor in to_ours(family, config, read_weights(folder)).items()}
-    check_shapes(config, state)
+    check_finite(state)
     tokenizer = read_tokenizer(folder, config)
     return Imported(family.name, config, state, tokenizer)
+
+
+def adapter_beside(name: str) -> StageError:
+    """The refusal of a folder whose weights are not the whole model."""
+    return bad_input(
+        f"`{name}`: the model has an adapter beside its weights; merge it into them first", "NotImportable"
+    )
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """No weight is infinite or no number; BadInput names the first tensor that has one."""
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise bad_input(f"weights: `{name}` holds values that are not finite", "NotFinite")
 
 
 def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer | None:

@@ -38,11 +38,16 @@ def _llama3(plain: Tensor, rope: Rope) -> Tensor:
 
 def _yarn(plain: Tensor, rope: Rope, width: int) -> Tensor:
     """A linear ramp over the dimensions between `beta_fast` and `beta_slow` rotations (Peng et al. 2023)."""
-    low, high = (_dimension(beta, rope, width) for beta in (rope.beta_fast, rope.beta_slow))
-    low, high = max(math.floor(low), 0), min(math.ceil(high), width - 1)
+    low, high = yarn_ramp(rope, width)
     index = torch.arange(width // 2, dtype=torch.float32, device=plain.device)
     stretched = ((index - low) / max(high - low, 0.001)).clamp(0.0, 1.0)
     return stretched * plain / rope.factor + (1 - stretched) * plain
+
+
+def yarn_ramp(rope: Rope, width: int) -> tuple[int, int]:
+    """Dimensions between which frequencies are blended."""
+    low, high = (_dimension(beta, rope, width) for beta in (rope.beta_fast, rope.beta_slow))
+    return max(math.floor(low), 0), min(math.ceil(high), width - 1)
 
 
 def _dimension(rotations: float, rope: Rope, width: int) -> float:

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -14,6 +16,13 @@ SHARD_BYTES = 5_000_000_000
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 READABLE = 0o644
 METADATA = {"format": "pt"}
+MOST_HEADER = 10_000_000
+"""Bytes of a file's own index that are looked at: enough for 50,000 tensors."""
+_TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 
 def write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int = SHARD_BYTES) -> list[str]:
@@ -73,10 +82,32 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _files(folder: Path) -> list[str]:
+    """As transformers looks for them: one file goes before shards."""
     index = folder / INDEX
-    if not index.is_file():
-        return [SINGLE]
+    return [SINGLE] if (folder / SINGLE).is_file() or not index.is_file() else shards(index.read_bytes(), str(index))
+
+
+def shards(data: bytes, name: str) -> list[str]:
+    """Files that an index of weights names, all beside it; BadInput where it is none."""
     try:
-        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise bad_input(f"`{index}` is no index of weights ({error!r})") from error
+        names = set(map(str, json.loads(data)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise bad_input(f"`{name}` is no index of weights ({error!r})"[:900]) from error
+    elsewhere = sorted(file for file in names if PurePosixPath(file).name != file)
+    if elsewhere:
+        raise bad_input(f"`{name}`: `{elsewhere[0]}` is no file of its folder"[:900])
+    return sorted(names)
+
+
+def header(file: IO[bytes], name: str) -> dict[str, Tensor]:
+    """Names, types and shapes of a safetensors file, as tensors without content; BadInput where it is damaged."""
+    size = int.from_bytes(file.read(8), "little")
+    data = file.read(size) if size <= MOST_HEADER else b""
+    try:
+        found = {key: entry for key, entry in json.loads(data).items() if key != "__metadata__"}
+        return {
+            key: torch.empty(entry["shape"], dtype=_TYPES[entry["dtype"]], device="meta")
+            for key, entry in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError) as error:
+        raise bad_input(f"`{name}` is damaged, or of types that are not read ({error!r})"[:900]) from error

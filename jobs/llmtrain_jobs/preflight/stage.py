@@ -1,6 +1,5 @@
 """Sources readable, storage writable, benchmarks there; and which results exist already."""
 
-import json
 from dataclasses import replace
 
 from llmtrain.api.elastic import processes_per_worker
@@ -87,18 +86,10 @@ def check_beginning(context: Context, model: ModelConfig) -> None:
     given = context.config.spec.training.continue_from
     if given is None or given.hugging_face is None:
         return
-    from llmtrain_jobs.model.huggingface.convert import family_named
+    from llmtrain_jobs.model.glance import glance
     from llmtrain_jobs.model.importing import check_fits
 
-    name = f"{given.hugging_face.rstrip('/')}/config.json"
-    if not context.store.glob(literally(name)):
-        raise bad_input(f"`spec.training.continueFrom.huggingFace`: there is no `{name}`", "InputNotFound")
-    with context.store.open(name) as stream:
-        try:
-            config = json.loads(stream.read())
-        except ValueError as error:
-            raise bad_input(f"`spec.training.continueFrom.huggingFace`: `{name}` is no JSON ({error})") from error
-    theirs = family_named(config).from_config(config)
+    theirs = glance(context.store, given.hugging_face, "spec.training.continueFrom.huggingFace")
     check_fits(replace(model, vocabulary=theirs.vocabulary), theirs)
 
 

@@ -17,7 +17,7 @@ from llmtrain_jobs.training.retention import Retention
 from llmtrain_jobs.training.streams import StoreFiles, writer
 
 MODEL = "model/"
-FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json")
+FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "adapter_config.json")
 
 
 def begin(given: ContinueFrom, config: ModelConfig, trainer: Trainer, local: Path) -> None:

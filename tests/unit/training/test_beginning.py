@@ -1,5 +1,6 @@
 """A training that starts from a Hugging Face model computes what transformers computes."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from llmtrain_jobs.model.config import resolve
 from llmtrain_jobs.model.transformer import Transformer
 from llmtrain_jobs.preflight.stage import check_beginning
 from llmtrain_jobs.training.export import read_model
+from safetensors.torch import load_file, save_file
 
 from llmtrain.api.job import JobSpec
 from llmtrain.api.stageconfig import StageConfig
@@ -108,6 +110,78 @@ def test_preflight_refuses_another_model_before_anything_is_paid_for(tmp_path: P
         check_beginning(context_of(tmp_path, other), resolve(other.model, 300, 512))
     with pytest.raises(StageError, match=r"there is no `models/llama/config.json`"):
         check_beginning(context_of(tmp_path / "elsewhere", other), resolve(other.model, 300, 512))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("config.json", b"[]"), r"`models/llama/config.json` must hold one JSON object, not \[\]"),
+        (("config.json", b"{"), r"`models/llama/config.json` is no JSON"),
+        (("adapter_config.json", b"{}"), r"`models/llama/adapter_config.json`: the model has an adapter"),
+        (("model.safetensors", b"\xff" * 20), r"`models/llama/model.safetensors` is damaged"),
+        (("model.safetensors", b"\x02\0\0\0\0\0\0\0[]"), r"`models/llama/model.safetensors` is damaged"),
+        (("model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), r"weights: `model.embed_tokens.weight` is missing"),
+        (
+            ("model.safetensors", None),
+            r"`models/llama` has neither `model.safetensors` nor `model.safetensors.index.json`",
+        ),
+    ],
+)
+def test_preflight_refuses_a_folder_that_training_cannot_read(
+    change: tuple[str, bytes | None], words: str, tmp_path: Path, llama: Any
+) -> None:
+    name, data = change
+    file = tmp_path / "models" / "llama" / name
+    file.unlink() if data is None else file.write_bytes(data)
+    with pytest.raises(StageError, match=words):
+        check_beginning(context_of(tmp_path, llama_spec()), resolve(llama_spec().model, 300, 512))
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({"weight_map": {"a": "one.safetensors"}}, r"weights: `models/llama/one.safetensors` is missing"),
+        ({"weight_map": {"a": "../one.safetensors"}}, r"`../one.safetensors` is no file of its folder"),
+        ([], r"`models/llama/model.safetensors.index.json` is no index of weights"),
+    ],
+)
+def test_preflight_looks_at_every_shard(index: Any, words: str, tmp_path: Path, llama: Any) -> None:
+    folder = tmp_path / "models" / "llama"
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(StageError, match=words):
+        check_beginning(context_of(tmp_path, llama_spec()), resolve(llama_spec().model, 300, 512))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("lm_head.weight", None, r"weights: `lm_head.weight` is missing"),
+        (
+            "model.norm.weight",
+            torch.zeros(17),
+            r"weights: `model.norm.weight` is \(17,\), config.json asks for \(16,\)",
+        ),
+        ("model.norm.weight", torch.zeros(16, dtype=torch.int8), r"weights: `model.norm.weight` is torch.int8"),
+        ("model.norm.scales", torch.zeros(1), r"weights: Llama with this config.json has no `model.norm.scales`"),
+    ],
+)
+def test_preflight_sees_weights_that_are_not_the_config_s(
+    name: str, change: torch.Tensor | None, words: str, tmp_path: Path, llama: Any
+) -> None:
+    file = tmp_path / "models" / "llama" / "model.safetensors"
+    tensors = {key: value for key, value in load_file(file).items() if key != name}
+    save_file(tensors if change is None else tensors | {name: change}, file, metadata={"format": "pt"})
+    with pytest.raises(StageError, match=words):
+        check_beginning(context_of(tmp_path, llama_spec()), resolve(llama_spec().model, 300, 512))
+
+
+def test_training_refuses_weights_that_are_no_numbers(tmp_path: Path, llama: Any) -> None:
+    with torch.no_grad():
+        llama.model.layers[1].mlp.up_proj.weight[2, 3] = torch.nan
+    llama.save_pretrained(tmp_path / "models" / "llama")
+    job = job_in(tmp_path, llama_spec(), vocabulary=VOCABULARY)
+    assert "`blocks.1.feed_forward.up.weight` holds values that are not finite" in refused(job)
 
 
 @pytest.mark.parametrize("given", [{}, FROM | {"artifact": KEY}, FROM | {"state": "WeightsAndOptimizer"}])

@@ -7,7 +7,18 @@ from torch import Tensor
 
 from llmtrain.api.model import ActivationKind, Biases, NormKind, NormPlacement, PositionKind, QueryKeyNorm
 from llmtrain_jobs.model.config import ModelConfig
-from llmtrain_jobs.model.huggingface.family import Config, Entry, Family, layered, number, require, same, with_bias
+from llmtrain_jobs.model.huggingface.family import (
+    Config,
+    Entry,
+    Family,
+    flag,
+    layered,
+    real,
+    require,
+    same,
+    whole,
+    with_bias,
+)
 from llmtrain_jobs.model.huggingface.gpt2 import PARTS, plain_heads
 
 REQUIRES = {
@@ -23,6 +34,8 @@ REQUIRES = {
     "logit_soft_cap": (0.0,),
 }
 IMPORTABLE = {"apply_residual_connection_post_layernorm": (False,)}
+EXACT = {"slow_but_exact": (False,)}
+"""Where it is true, transformers leaves out the biases of what is computed in several parts."""
 CONTEXT = 2048
 """BLOOM's config does not say how long its context was in training; this is BLOOM's own."""
 
@@ -52,18 +65,20 @@ def _to_config(config: ModelConfig) -> Config:
 
 def _from_config(given: Config) -> ModelConfig:
     require(given, "BLOOM", IMPORTABLE)
-    width = given.get("hidden_size") or number(given, "n_embed")
+    if given.get("pretraining_tp") not in (None, 1):
+        require(given, "BLOOM", EXACT)
+    width = whole(given, "hidden_size", "embedding")
     return ModelConfig(
-        layers=number(given, "n_layer"),
-        heads=number(given, "n_head"),
+        layers=whole(given, "n_layer", "layers"),
+        heads=whole(given, "n_head", "heads"),
         embedding=width,
         feed_forward=4 * width,
-        context=given.get("seq_length", CONTEXT),
-        vocabulary=number(given, "vocab_size"),
+        context=CONTEXT if given.get("seq_length") is None else whole(given, "seq_length"),
+        vocabulary=whole(given, "vocab_size"),
         positions=PositionKind.ALIBI,
         embedding_norm=True,
-        norm_epsilon=given.get("layer_norm_epsilon", 1e-5),
-        tied=given.get("tie_word_embeddings", True),
+        norm_epsilon=real(given, "layer_norm_epsilon", 0),
+        tied=flag(given, "tie_word_embeddings"),
     )
 
 

@@ -6,7 +6,20 @@ from llmtrain.api.model import Biases, NormKind, NormPlacement, PositionKind, Qu
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import ModelConfig
 from llmtrain_jobs.model.huggingface.activations import TO_NAME, activation
-from llmtrain_jobs.model.huggingface.family import Config, Entry, Family, layered, number, require, same, with_bias
+from llmtrain_jobs.model.huggingface.family import (
+    Config,
+    Entry,
+    Family,
+    flag,
+    layered,
+    real,
+    require,
+    same,
+    shown,
+    whole,
+    with_bias,
+)
+from llmtrain_jobs.model.huggingface.rope import check_ramp
 from llmtrain_jobs.model.huggingface.rope import from_config as rope_from
 from llmtrain_jobs.model.huggingface.rope import to_config as rope_to
 
@@ -33,6 +46,9 @@ OLMO2_REQUIRES = COMMON | {
     "sliding_window": (0,),
     "biases": (Biases.NONE, Biases.ATTENTION),
 }
+
+FULL, WINDOWED = "full_attention", "sliding_attention"
+"""Qwen 3's names for what a layer sees."""
 
 
 def _divides(config: ModelConfig) -> list[str]:
@@ -72,7 +88,7 @@ def _llama_to(config: ModelConfig) -> Config:
 
 
 def _qwen3_to(config: ModelConfig) -> Config:
-    kind = "sliding_attention" if config.sliding_window else "full_attention"
+    kind = WINDOWED if config.sliding_window else FULL
     return _common(config, "Qwen3ForCausalLM") | {
         "head_dim": config.width,
         "use_sliding_window": config.sliding_window > 0,
@@ -87,55 +103,54 @@ def _olmo2_to(config: ModelConfig) -> Config:
 
 
 def _dimensions(given: Config, biases: Biases, **family: Any) -> ModelConfig:
-    """What the three have in common. An untied output is transformers' default."""
-    return ModelConfig(
-        layers=number(given, "num_hidden_layers"),
-        heads=number(given, "num_attention_heads"),
-        key_value_heads=given.get("num_key_value_heads") or 0,
-        embedding=number(given, "hidden_size"),
-        feed_forward=number(given, "intermediate_size"),
-        context=number(given, "max_position_embeddings"),
-        vocabulary=number(given, "vocab_size"),
+    """What the three have in common."""
+    config = ModelConfig(
+        layers=whole(given, "num_hidden_layers", "layers"),
+        heads=whole(given, "num_attention_heads", "heads"),
+        key_value_heads=whole(given, "num_key_value_heads", "key_value_heads"),
+        embedding=whole(given, "hidden_size", "embedding"),
+        feed_forward=whole(given, "intermediate_size", "feed_forward"),
+        context=whole(given, "max_position_embeddings"),
+        vocabulary=whole(given, "vocab_size"),
+        head_width=0 if given.get("head_dim") is None else whole(given, "head_dim", "head_width"),
         norm=NormKind.RMS_NORM,
-        norm_epsilon=number(given, "rms_norm_eps"),
-        activation=activation(given.get("hidden_act", "silu")),
+        norm_epsilon=real(given, "rms_norm_eps", 0),
+        activation=activation(given, "hidden_act"),
         gated=True,
         positions=PositionKind.ROPE,
         rope=rope_from(given),
         biases=biases,
-        tied=given.get("tie_word_embeddings", False),
+        tied=flag(given, "tie_word_embeddings"),
         **family,
     )
+    check_ramp(config.rope, config.width)
+    return config
 
 
 def _llama_from(given: Config) -> ModelConfig:
-    attention, mlp = given.get("attention_bias", False), given.get("mlp_bias", False)
+    attention, mlp = flag(given, "attention_bias"), flag(given, "mlp_bias")
     if mlp and not attention:
         raise bad_input("config.json: `mlp_bias` without `attention_bias` cannot be imported")
-    biases = Biases.ALL if mlp else Biases.ATTENTION if attention else Biases.NONE
-    return _dimensions(given, biases, head_width=given.get("head_dim") or 0)
+    return _dimensions(given, Biases.ALL if mlp else Biases.ATTENTION if attention else Biases.NONE)
 
 
 def _attention_biases(given: Config) -> Biases:
-    return Biases.ATTENTION if given.get("attention_bias", False) else Biases.NONE
+    return Biases.ATTENTION if flag(given, "attention_bias") else Biases.NONE
 
 
 def _qwen3_from(given: Config) -> ModelConfig:
-    kinds = set(given.get("layer_types") or [])
-    window = given.get("sliding_window") if given.get("use_sliding_window") else None
-    if not kinds and window:
-        first = given.get("max_window_layers", 28)
-        kinds = {
-            "sliding_attention" if i >= first else "full_attention" for i in range(number(given, "num_hidden_layers"))
-        }
-    if len(kinds) > 1:
-        raise bad_input("config.json: `layer_types` mixes windows with full attention, which cannot be imported")
+    kinds = given.get("layer_types") or []
+    odd = [kind for kind in kinds if kind not in (FULL, WINDOWED)]
+    if odd or (FULL in kinds and WINDOWED in kinds):
+        raise bad_input(
+            f"config.json: `layer_types` has {shown(odd[0] if odd else list(dict.fromkeys(kinds)))}; "
+            f"only {FULL} in every layer, or {WINDOWED} in every layer, can be imported"
+        )
     return _dimensions(
         given,
         _attention_biases(given),
-        head_width=number(given, "head_dim"),
         query_key_norm=QueryKeyNorm.HEAD,
-        sliding_window=(window or 0) if kinds == {"sliding_attention"} else 0,
+        sliding_window=whole(given, "sliding_window", "sliding_window") if WINDOWED in kinds else 0,
     )
 
 

@@ -1,12 +1,16 @@
 """What a family is: what it demands of our config, its own config, and how its tensors are named and packed."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from annotated_types import Le
 from torch import Tensor
 
+from llmtrain.api.model import Architecture
 from llmtrain_jobs.errors import bad_input
 from llmtrain_jobs.model.config import ModelConfig
 
@@ -28,6 +32,9 @@ FIELDS = {
 """Our attributes by the names that users know, where they differ by more than case."""
 
 Config = dict[str, Any]
+MOST_SHOWN = 100
+"""Characters of a value in a message."""
+MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -101,13 +108,47 @@ def require(given: Config, family: str, allowed: Mapping[str, tuple[Any, ...]]) 
     """Each of these keys is absent or has one of the values; BadInput names the others."""
     for key, values in allowed.items():
         if given.get(key, values[0]) not in values:
-            raise bad_input(
-                f"config.json: `{key}` is {given[key]!r}; only {', '.join(map(repr, values))} of {family} can be imported"
-            )
+            wanted = " or ".join("absent" if value is None else repr(value) for value in values)
+            raise bad_input(f"config.json: `{key}` is {shown(given[key])}; for {family} to be read it must be {wanted}")
 
 
-def number(given: Config, key: str) -> Any:
-    """A value that must be there."""
+def whole(given: Config, key: str, field: str = "") -> int:
+    """A number that must be there, from 1 to what a job may have in this field; BadInput names the key."""
+    value, most = _there(given, key), _most(field) if field else MOST
+    if type(value) is not int or not 1 <= value <= most:
+        raise bad_input(f"config.json: `{key}` is {shown(value)}; it must be a whole number from 1 to {most}")
+    return int(value)
+
+
+def real(given: Config, key: str, above: float = -math.inf) -> float:
+    """A finite number above a bound that must be there; BadInput names the key."""
+    value = _there(given, key)
+    if type(value) not in (int, float) or not above < value <= sys.float_info.max:
+        raise bad_input(f"config.json: `{key}` is {shown(value)}; it must be a finite number above {above:g}")
+    return float(value)
+
+
+def flag(given: Config, key: str) -> bool:
+    """True or false; BadInput names the key."""
+    value = _there(given, key)
+    if type(value) is not bool:
+        raise bad_input(f"config.json: `{key}` is {shown(value)}; it must be true or false")
+    return bool(value)
+
+
+def _most(field: str) -> int:
+    """Largest value of a field of `spec.model.architecture`."""
+    bounds: Iterator[Any] = (mark.le for mark in Architecture.model_fields[field].metadata if isinstance(mark, Le))
+    return int(next(bounds))
+
+
+def _there(given: Config, key: str) -> Any:
     if given.get(key) is None:
         raise bad_input(f"config.json: `{key}` is missing")
     return given[key]
+
+
+def shown(value: Any) -> str:
+    """A value of a config for people, cut short."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -12,11 +12,13 @@ from llmtrain_jobs.model.huggingface.family import (
     Config,
     Entry,
     Family,
+    flag,
     layered,
-    number,
+    real,
     require,
     same,
     transposed,
+    whole,
     with_bias,
 )
 
@@ -71,17 +73,17 @@ def _to_config(config: ModelConfig) -> Config:
 
 def _from_config(given: Config) -> ModelConfig:
     require(given, "GPT-2", IMPORTABLE)
-    width = number(given, "n_embd")
+    width = whole(given, "n_embd", "embedding")
     return ModelConfig(
-        layers=number(given, "n_layer"),
-        heads=number(given, "n_head"),
+        layers=whole(given, "n_layer", "layers"),
+        heads=whole(given, "n_head", "heads"),
         embedding=width,
-        feed_forward=given.get("n_inner") or 4 * width,
-        context=number(given, "n_positions"),
-        vocabulary=number(given, "vocab_size"),
-        norm_epsilon=given.get("layer_norm_epsilon", 1e-5),
-        activation=activation(given.get("activation_function", "gelu_new")),
-        tied=given.get("tie_word_embeddings", True),
+        feed_forward=4 * width if given.get("n_inner") is None else whole(given, "n_inner", "feed_forward"),
+        context=whole(given, "n_positions"),
+        vocabulary=whole(given, "vocab_size"),
+        norm_epsilon=real(given, "layer_norm_epsilon", 0),
+        activation=activation(given, "activation_function"),
+        tied=flag(given, "tie_word_embeddings"),
     )
 
 

@@ -1,13 +1,16 @@
-"""Rotary positions in a Hugging Face config, old spelling (`rope_theta`, `rope_scaling`) and new (`rope_parameters`)."""
+"""Rotary positions in a Hugging Face config: written in both spellings, read as transformers has made one of them."""
 
+import math
 from typing import Any
 
 from llmtrain.api.model import RopeScalingKind
-from llmtrain_jobs.errors import bad_input
+from llmtrain_jobs.errors import StageError, bad_input
 from llmtrain_jobs.model.config import Rope
+from llmtrain_jobs.model.huggingface.family import Config, real, shown, whole
+from llmtrain_jobs.model.positions import magnitude, yarn_ramp
 
+FIELD = "rope_parameters"
 KINDS = {kind.value.lower(): kind for kind in RopeScalingKind}
-YARN_IGNORED = ("attention_factor", "mscale", "mscale_all_dim")
 
 
 def to_config(rope: Rope) -> dict[str, Any]:
@@ -30,27 +33,59 @@ def _scaling(rope: Rope) -> dict[str, Any] | None:
     return found
 
 
-def from_config(given: dict[str, Any]) -> Rope:
-    """Ours, or BadInput for a scaling that ours cannot express."""
-    found = given.get("rope_parameters") or given.get("rope_scaling") or {}
-    theta = float(found.get("rope_theta") or given.get("rope_theta") or 10000.0)
-    name = found.get("rope_type") or found.get("type") or "default"
+def from_config(given: Config) -> Rope:
+    """Ours of `rope_parameters`; BadInput for a scaling that ours cannot express. Plain ones have no other settings."""
+    found = given.get(FIELD)
+    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+        raise bad_input(
+            f"config.json: `{FIELD}` is {shown(found)}; only one set of values for all layers can be imported"
+        )
+    name, theta = found.get("rope_type", "default"), real(found, "rope_theta", 1)
     if name == "default":
         return Rope(theta)
-    odd = [key for key in YARN_IGNORED if found.get(key) is not None]
-    if name not in KINDS or odd or found.get("partial_rotary_factor", 1.0) != 1.0 or found.get("truncate") is False:
-        raise bad_input(
-            f"config.json: rotary positions {found!r} cannot be imported; there are "
-            f"default, {', '.join(KINDS)}, without {', '.join(YARN_IGNORED)}"
-        )
-    context = found.get("original_max_position_embeddings") or Rope.original_context
-    return Rope(
-        theta,
-        KINDS[name],
-        float(found["factor"]),
-        int(context),
-        float(found.get("low_freq_factor", 1.0)),
-        float(found.get("high_freq_factor", 4.0)),
-        float(found.get("beta_fast") or 32.0),
-        float(found.get("beta_slow") or 1.0),
-    )
+    if name not in KINDS:
+        raise _refused("rope_type", name, f"there are default, {', '.join(KINDS)}")
+    if found.get("partial_rotary_factor", 1.0) != 1.0:
+        raise _refused("partial_rotary_factor", found["partial_rotary_factor"], "it must be 1")
+    factor = real(found, "factor", 0)
+    if KINDS[name] is RopeScalingKind.LINEAR:
+        return Rope(theta, RopeScalingKind.LINEAR, factor)
+    context = whole(found, "original_max_position_embeddings")
+    return (_llama3 if KINDS[name] is RopeScalingKind.LLAMA3 else _yarn)(found, theta, factor, context)
+
+
+def _llama3(found: Config, theta: float, factor: float, context: int) -> Rope:
+    low = real(found, "low_freq_factor", 0)
+    high = real(found, "high_freq_factor", low)
+    return Rope(theta, RopeScalingKind.LLAMA3, factor, context, low, high)
+
+
+def _yarn(found: Config, theta: float, factor: float, context: int) -> Rope:
+    """As transformers reads them, zero and null stand for the default of `beta_fast` and `beta_slow`."""
+    betas = {
+        "beta_fast": found.get("beta_fast") or Rope.beta_fast,
+        "beta_slow": found.get("beta_slow") or Rope.beta_slow,
+    }
+    fast, slow = (real(betas, name, 0) for name in betas)
+    rope = Rope(theta, RopeScalingKind.YARN, factor, context, beta_fast=fast, beta_slow=slow)
+    if found.get("truncate") is False:
+        raise _refused("truncate", False, "the range of dimensions must be whole")
+    if found.get("mscale") and found.get("mscale_all_dim"):
+        raise _refused("mscale_all_dim", found["mscale_all_dim"], "only without it, or without `mscale`")
+    attention = found.get("attention_factor")
+    if attention is not None and not math.isclose(real(found, "attention_factor"), magnitude(rope), rel_tol=1e-9):
+        raise _refused("attention_factor", attention, f"with this `factor` it must be {magnitude(rope)!r}, or absent")
+    return rope
+
+
+def check_ramp(rope: Rope, width: int) -> None:
+    """YaRN's dimensions between `beta_fast` and `beta_slow` are in that order; else its formula says nothing."""
+    if rope.scaling is RopeScalingKind.YARN:
+        low, high = yarn_ramp(rope, width)
+        if low > high:
+            reason = f"`beta_fast` and `beta_slow` are in no order for heads of {width} and this `rope_theta`"
+            raise _refused("original_max_position_embeddings", rope.original_context, reason)
+
+
+def _refused(key: str, value: Any, reason: str) -> StageError:
+    return bad_input(f"config.json: `{FIELD}.{key}` is {shown(value)}; {reason}")

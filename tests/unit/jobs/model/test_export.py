@@ -256,7 +256,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, tokenizer: Tokeniz
     exported(tmp_path, SIZED, tokenizer)
     config = tmp_path / "out" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"n_positions": 99}))
-    with pytest.raises(StageError, match=r"`embedding.positions.weight` is \(16, 32\), the config asks for \(99, 32\)"):
+    with pytest.raises(StageError, match=r"`transformer.wpe.weight` is \(16, 32\), config.json asks for \(99, 32\)"):
         import_folder(tmp_path / "out")
 
 
