@@ -18,6 +18,7 @@ MODULES = (
     "accuracy",
     "plans",
     "run_local",
+    "inspecting",
     "export",
     "ledger",
     "runs",
@@ -33,7 +34,7 @@ def application(modules: Sequence[str]) -> typer.Typer:
         add_completion=True,
         rich_markup_mode="markdown",
         help="Train a language model of your own on Kubernetes, and know what it costs.\n\n"
-        "Before: `llmtrain estimate -f job.yaml --plans plans.yaml`, `llmtrain compare -f job.yaml --plans plans.yaml`.\n\n"
+        "Before: `llmtrain inspect -f job.yaml`, `llmtrain estimate -f job.yaml --plans plans.yaml`, `llmtrain compare -f job.yaml --plans plans.yaml`.\n\n"
         "During: `llmtrain submit job.yaml --watch`, `llmtrain list -A`, `llmtrain logs NAME -f`.\n\n"
         "After: `llmtrain status NAME`, `llmtrain report NAME --artifacts pod`.",
     )

@@ -1,5 +1,6 @@
 """Third step, over the whole corpus: the one fate of every document."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,18 @@ def decide(
     kept = fate == names.index(judging.KEPT)
     fate[kept & held_out(curation, judged, clusters, kept, seed)] = names.index(judging.HELD_OUT)
     return Verdicts(names, broken, fate)
+
+
+def staying(verdicts: Verdicts) -> NDArray[np.bool_]:
+    """Documents that go into a split."""
+    return np.isin(verdicts.fate, [verdicts.names.index(judging.KEPT), verdicts.names.index(judging.HELD_OUT)])
+
+
+def most_taken(verdicts: Verdicts) -> str:
+    """The three fates that took most documents, for people; empty where none took any."""
+    counts = Counter(verdicts.fate[~staying(verdicts)].tolist()).most_common(3)
+    told = ", ".join(f"`{verdicts.names[fate]}` {count}" for fate, count in counts)
+    return f"; most were taken by {told}" if told else ""
 
 
 def _in_clusters_of(chosen: NDArray[np.bool_], clusters: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ The driver holds about 100 bytes a document: what the rules say of it, its sizes
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from llmtrain_jobs.curation.inputs import (
     source_fingerprint,
     takedown_list,
 )
-from llmtrain_jobs.curation.judge import Judged, Lists
+from llmtrain_jobs.curation.judge import Judged, Lists, joined
 from llmtrain_jobs.curation.layout import Layout
 from llmtrain_jobs.curation.pool import Pool
 from llmtrain_jobs.curation.reading.opened import Part
@@ -156,14 +156,6 @@ def _stretches(
         if own[bundle] > start:
             found.append((task.part, start, own[bundle]))
     return found
-
-
-def joined(parts: Sequence[Judged]) -> Judged:
-    """All parts' documents, in order."""
-    names = [field.name for field in fields(Judged) if field.name != "pii"]
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    kinds = sorted({kind for part in parts for kind in part.pii})
-    return Judged(**columns, pii={kind: sum(part.pii.get(kind, 0) for part in parts) for kind in kinds})
 
 
 def digest(data: bytes) -> str:

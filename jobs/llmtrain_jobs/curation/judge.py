@@ -1,6 +1,7 @@
 """Second step, part by part: what the rules say of every document. It reads signals, never texts."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pyarrow as pa
@@ -52,30 +53,34 @@ class Judged:
 
 def judge(store: Store, layout: Layout, curation: Curation, chunks: list[Chunk], lists: Lists) -> Judged:
     """What the rules and the lists say of a part."""
-    parts = [judge_chunk(store, layout, curation, chunk, lists) for chunk in chunks]
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        rules = np.zeros((0, fates_of(curation).index(CONTAMINATED)), dtype=np.bool_)
-        empty = np.zeros(0, dtype=np.uint64)
-        return Judged(rules, nothing, nothing, nothing, nothing, empty, empty, {})
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("broken", "size", "read", "kept", "day", "key_high", "key_low")
-    }
-    found = {kind.value: sum(part.pii[kind.value] for part in parts) for kind in PiiType}
-    return Judged(**joined, pii=found)
+    tables = (read_table(store, layout.chunk(chunk.part, chunk.index, "signals")) for chunk in chunks)
+    return joined([judge_table(table, curation, lists) for table in tables]) if chunks else nothing_judged(curation)
 
 
-def judge_chunk(store: Store, layout: Layout, curation: Curation, chunk: Chunk, lists: Lists) -> Judged:
-    """One chunk."""
+def nothing_judged(curation: Curation) -> Judged:
+    """Of no document."""
+    nothing, empty = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+    rules = np.zeros((0, fates_of(curation).index(CONTAMINATED)), dtype=np.bool_)
+    return Judged(rules, nothing, nothing, nothing, nothing, empty, empty, {})
+
+
+def joined(parts: Sequence[Judged]) -> Judged:
+    """All parts' documents, in order."""
+    names = [field.name for field in fields(Judged) if field.name != "pii"]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    kinds = sorted({kind for part in parts for kind in part.pii})
+    return Judged(**columns, pii={kind: sum(part.pii.get(kind, 0) for part in parts) for kind in kinds})
+
+
+def judge_table(table: pa.Table, curation: Curation, lists: Lists) -> Judged:
+    """The documents of a table of signals."""
     bounds = bounds_of(curation.filters)
-    table = read_table(store, layout.chunk(chunk.part, chunk.index, "signals"))
     bad = np.array([bool(problem) for problem in strings(table, "problem")])
     textless = integers(table, "textless") > 0
     unread = bad | textless
     found = {kind.value: integers(table, f"pii.{kind.value}") for kind in PiiType}
     dropped = (
-        sum(found.values()) > 0 if curation.pii.action is PiiAction.DROP else np.zeros(chunk.count, dtype=np.bool_)
+        sum(found.values()) > 0 if curation.pii.action is PiiAction.DROP else np.zeros(table.num_rows, dtype=np.bool_)
     )
     languages = np.array(strings(table, "language"), dtype=np.str_)
     columns = [

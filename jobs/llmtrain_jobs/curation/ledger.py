@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmtrain_jobs.curation.decide import Verdicts
-from llmtrain_jobs.curation.judge import CONTAMINATED, HELD_OUT, KEPT, Judged
+from llmtrain_jobs.curation.decide import Verdicts, staying
+from llmtrain_jobs.curation.judge import CONTAMINATED, Judged
 
 
 def ledger_of(
@@ -30,13 +30,13 @@ def ledger_of(
     return ledger
 
 
-def text_sizes(judged: Judged, staying: NDArray[np.bool_], repeated: NDArray[np.int64]) -> dict[str, int]:
+def text_sizes(judged: Judged, stays: NDArray[np.bool_], repeated: NDArray[np.int64]) -> dict[str, int]:
     """Bytes of the texts that stay: read, removed by edits and as repeated paragraphs (`repeated`, by document), kept."""
     return {
-        "read": int(judged.read[staying].sum()),
-        "removedByEdits": int((judged.read - judged.kept)[staying].sum()),
-        "removedAsRepeats": int(repeated[staying].sum()),
-        "kept": int((judged.kept - repeated)[staying].sum()),
+        "read": int(judged.read[stays].sum()),
+        "removedByEdits": int((judged.read - judged.kept)[stays].sum()),
+        "removedAsRepeats": int(repeated[stays].sum()),
+        "kept": int((judged.kept - repeated)[stays].sum()),
     }
 
 
@@ -68,7 +68,7 @@ def by_source(
     sources: NDArray[np.int16], names: list[str], judged: Judged, verdicts: Verdicts, repeated: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Documents and bytes read and kept of every source."""
-    staying = np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
+    stays = staying(verdicts)
     result = {}
     for index, name in enumerate(names):
         own = sources == index
@@ -76,7 +76,7 @@ def by_source(
             "documents": int(own.sum()),
             "bytes": int(judged.size[own].sum()),
             "textBytes": int(judged.read[own].sum()),
-            "keptDocuments": int((own & staying).sum()),
-            "keptTextBytes": int((judged.kept - repeated)[own & staying].sum()),
+            "keptDocuments": int((own & stays).sum()),
+            "keptTextBytes": int((judged.kept - repeated)[own & stays].sum()),
         }
     return result

@@ -134,14 +134,15 @@ def prepare_part(store: Store, curation: Curation, layout: Layout, part: Part, p
     """Write one part's chunks, then its summary; a part that has one is never read again."""
     summary = Summary()
     with store.open(part.file) as raw:
-        for chunk, batch in enumerate(chunked(_records(raw, curation, part), curation, summary)):
+        for chunk, batch in enumerate(chunked(records_in(raw, curation, part), curation, summary)):
             write_chunk(store, layout, part, chunk, [preparer.prepare(record) for record in batch], preparer)
             summary.records.append(len(batch))
     store.write(layout.part(part.index), summary.encoded())
     return summary
 
 
-def _records(raw: IO[bytes], curation: Curation, part: Part) -> Iterator[Record]:
+def records_in(raw: IO[bytes], curation: Curation, part: Part) -> Iterator[Record]:
+    """A part's records, as the manifest says how to read them."""
     limits = curation.limits
     return records(raw, curation.sources[part.source], part, limits.document_bytes, limits.page_seconds)
 
@@ -151,11 +152,8 @@ def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> It
     held: list[Record] = []
     size = 0
     for record in found:
-        summary.lines = record.number
-        if not _holds_a_document(record, summary):
+        if not counted(record, summary):
             continue
-        summary.size += record.size
-        _note_problem(record, summary)
         held.append(record)
         size += max(record.size, len(record.text))
         if size >= curation.limits.chunk_bytes or len(held) >= MOST_ROWS:
@@ -163,6 +161,16 @@ def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> It
             held, size = [], 0
     if held:
         yield held
+
+
+def counted(record: Record, summary: Summary) -> bool:
+    """Count a record; whether it stands for a document, a bad one too."""
+    summary.lines = record.number
+    if not _holds_a_document(record, summary):
+        return False
+    summary.size += record.size
+    _note_problem(record, summary)
+    return True
 
 
 def _holds_a_document(record: Record, summary: Summary) -> bool:

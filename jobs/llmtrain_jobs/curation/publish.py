@@ -1,6 +1,5 @@
 """From fates to the artifact: tokenizer, tokens, shards."""
 
-from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from llmtrain.storage.keys import artifact_key
 from llmtrain_jobs.curation import tasks
 from llmtrain_jobs.curation.corpus import Corpus
-from llmtrain_jobs.curation.decide import Verdicts
+from llmtrain_jobs.curation.decide import Verdicts, most_taken
 from llmtrain_jobs.curation.encode import OUT, SPLITS, TRAIN, VALIDATION, Encoded, part_key, places
 from llmtrain_jobs.curation.flow import Flow, digest
 from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, Judged
@@ -103,14 +102,6 @@ def publish(
     published = Published(tokenizer, table_size(loaded), end_of(loaded, flow.curation), parts)
     check_share(flow, published.round_trip_share)
     return published
-
-
-def most_taken(verdicts: Verdicts) -> str:
-    """The three fates that took most documents, for people; empty where none took any."""
-    staying = (verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT))
-    counts = Counter(verdicts.fate[~np.isin(verdicts.fate, staying)].tolist()).most_common(3)
-    told = ", ".join(f"`{verdicts.names[fate]}` {count}" for fate, count in counts)
-    return f"; most were taken by {told}" if told else ""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from llmtrain.storage.keys import artifact_key
 from llmtrain_jobs.curation import tasks
 from llmtrain_jobs.curation.corpus import Corpus
-from llmtrain_jobs.curation.decide import Verdicts
+from llmtrain_jobs.curation.decide import Verdicts, staying
 from llmtrain_jobs.curation.dedup.paragraphs import PARAGRAPH, Paragraphs, in_order
 from llmtrain_jobs.curation.flow import LSH_BYTES, Flow, digest
-from llmtrain_jobs.curation.judge import HELD_OUT, KEPT, PARAGRAPHS, Judged
+from llmtrain_jobs.curation.judge import PARAGRAPHS, Judged
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,6 @@ class Repeats:
     def file(self, part: int) -> str:
         """Where a part's repeats stand; empty where it has none."""
         return self.files.get(part, "")
-
-
-def staying(verdicts: Verdicts) -> NDArray[np.bool_]:
-    """Documents that go into a split."""
-    return np.isin(verdicts.fate, [verdicts.names.index(KEPT), verdicts.names.index(HELD_OUT)])
 
 
 def repeated_paragraphs(flow: Flow, corpus: Corpus, survivors: NDArray[np.bool_]) -> Repeats:

@@ -6,14 +6,14 @@ from typing import Any
 
 from llmtrain_jobs.curation.contamination import Hit
 from llmtrain_jobs.curation.corpus import Corpus
-from llmtrain_jobs.curation.decide import Verdicts
+from llmtrain_jobs.curation.decide import Verdicts, staying
 from llmtrain_jobs.curation.flow import Duplicates, Flow
 from llmtrain_jobs.curation.histograms import histograms, sampled_chunks, samples
 from llmtrain_jobs.curation.judge import Judged
 from llmtrain_jobs.curation.ledger import by_source, ledger_of, text_sizes
 from llmtrain_jobs.curation.page import page
 from llmtrain_jobs.curation.publish import Published
-from llmtrain_jobs.curation.repeats import Repeats, staying
+from llmtrain_jobs.curation.repeats import Repeats
 
 
 @dataclass(frozen=True)

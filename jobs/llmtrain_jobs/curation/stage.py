@@ -15,7 +15,7 @@ from llmtrain.api.stageconfig import Result
 from llmtrain.storage.keys import curation_key
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.contamination import Hit
-from llmtrain_jobs.curation.decide import Verdicts, decide
+from llmtrain_jobs.curation.decide import Verdicts, decide, staying
 from llmtrain_jobs.curation.flow import Duplicates, Flow
 from llmtrain_jobs.curation.gates import check_readable, check_requirements
 from llmtrain_jobs.curation.inputs import benchmark_files, curation_fingerprint
@@ -39,7 +39,7 @@ from llmtrain_jobs.curation.publish import (
     write_provenance,
     write_shards,
 )
-from llmtrain_jobs.curation.repeats import repeated_paragraphs, staying, without_repeats
+from llmtrain_jobs.curation.repeats import repeated_paragraphs, without_repeats
 from llmtrain_jobs.curation.report import Findings, report_files
 from llmtrain_jobs.curation.shards import index_of
 from llmtrain_jobs.curation.telling import Teller, steps_of

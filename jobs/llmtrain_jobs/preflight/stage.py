@@ -7,6 +7,7 @@ from llmtrain.api.stageconfig import Result
 from llmtrain.api.status import Stage
 from llmtrain.storage.keys import curation_key, evaluation_key, training_key
 from llmtrain.storage.store import literally
+from llmtrain.text import plain
 from llmtrain_jobs.context import Context
 from llmtrain_jobs.curation.gates import check_requirements
 from llmtrain_jobs.curation.inputs import (
@@ -29,6 +30,7 @@ from llmtrain_jobs.evaluation.requirements import check
 from llmtrain_jobs.evaluation.stored import bars_of, baseline_of, stored_results
 from llmtrain_jobs.evaluation.suites import all_tasks
 from llmtrain_jobs.model.config import ModelConfig
+from llmtrain_jobs.preflight.look import losses
 from llmtrain_jobs.training.fp8 import check_accelerator
 from llmtrain_jobs.training.refusals import (
     SaveTime,
@@ -39,6 +41,7 @@ from llmtrain_jobs.training.refusals import (
 )
 
 HEAD_BYTES = 1024
+LONGEST_MESSAGE = 1000
 PROBE = b"llmtrain preflight probe\n"
 
 
@@ -53,10 +56,11 @@ def run(context: Context) -> Result:
     check_existing_scores(context, keys)
     existing = {stage: key for stage, key in keys.items() if context.store.manifest(stage.value.lower(), key)}
     check_gates(context, existing)
+    told = [save.warning, *experimental(context.config.spec.training)]
+    if Stage.CURATION not in existing:
+        told += losses(context)
     message = f"{size} bytes of sources are readable; existing results: {', '.join(existing) or 'none'}"
-    message += "".join(
-        f"; {warning}" for warning in [save.warning, *experimental(context.config.spec.training)] if warning
-    )
+    message = plain("; ".join([message, *filter(None, told)]), LONGEST_MESSAGE)
     scores = {"source_bytes": str(size), "expected_save_seconds": f"{save.expected:.2f}"}
     return Result(outcome="Succeeded", message=message, existing=existing, scores=scores)
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from llmtrain_jobs.curation.edits import clean, edit
 from llmtrain_jobs.curation.presets import PRESETS
+from llmtrain_jobs.curation.reading.charset import characters_of
 from llmtrain_jobs.curation.reading.html import main_text
 from llmtrain_jobs.curation.rules import broken
 from llmtrain_jobs.curation.signals.measure import measure
@@ -48,7 +49,10 @@ def prose() -> list[str]:
 
 
 def web() -> list[str]:
-    pages = [main_text(gzip.decompress(file.read_bytes())) for file in sorted(Path(WEB).glob("html/*.html.gz"))]
+    pages = [
+        main_text(characters_of(gzip.decompress(file.read_bytes())).text)
+        for file in sorted(Path(WEB).glob("html/*.html.gz"))
+    ]
     articles = json.loads((Path(WEB) / "ground-truth.json").read_text())
     return [text for text in [*pages, *(entry["articleBody"] for entry in articles.values())] if text.strip()]
 

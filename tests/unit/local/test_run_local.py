@@ -25,6 +25,7 @@ from llmtrain.local.machine import Machine
 from llmtrain.local.stages import Done, Folders, config_of, interruptible, local_spec, run_stage, stages_of
 from llmtrain.pricing.plans import plan_of
 from tests.unit.cost.jobs import PLANS, job, job_spec, plan_specs
+from tests.unit.jobs.curation.world import prose
 
 RUNNER = CliRunner()
 LAPTOP = Machine(cores=8)
@@ -53,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "plans.yaml").write_text(yaml.safe_dump_all(plans))
     (tmp_path / "storage" / "corpus").mkdir(parents=True)
     with gzip.open(tmp_path / "storage" / "corpus" / "docs.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps({"id": str(n), "text": "words and more words " * 20}) + "\n" for n in range(3))
+        file.writelines(json.dumps({"id": str(n), "text": prose(n)}) + "\n" for n in range(3))
     return tmp_path
 
 

@@ -6,6 +6,7 @@ windows-1252. A name that the bytes contradict is passed over.
 
 import codecs
 import re
+from dataclasses import dataclass
 
 from chardetng_py import EncodingDetector
 
@@ -66,22 +67,34 @@ CODECS = {alias: codec for codec, aliases in ALIASES.items() for alias in aliase
 SIXTEEN = ("utf-16-le", "utf-16-be")
 
 
-def text_of(page: bytes, declared: str = "", domain: str = "") -> str:
-    """Characters of a page. `declared`: charset of the HTTP header; `domain`: the last label of its host."""
+@dataclass(frozen=True)
+class Characters:
+    """A page's characters, and the codec that its bytes were read by."""
+
+    text: str
+    codec: str
+
+
+def characters_of(page: bytes, declared: str = "", domain: str = "") -> Characters:
+    """Of a page. `declared`: charset of the HTTP header; `domain`: the last label of its host."""
     for mark, codec in MARKS:
         if page.startswith(mark):
-            return page[len(mark) :].decode(codec, "replace")
+            return _read(page[len(mark) :], codec)
     if codec := sixteen_bits(page):
-        return page.decode(codec, "replace")
+        return _read(page, codec)
     if page.isascii():
-        return seven_bits(page)
+        return _read(page, seven_bits(page))
     if (text := as_utf8(page)) is not None:
-        return text
+        return Characters(text, "utf-8")
     for name in (declared, named_within(page)):
         codec = CODECS.get(name.strip().strip("\"'").lower(), "")
         if codec and codec not in ("utf-8", *SIXTEEN) and (held := held_by(page, codec)) is not None:
-            return held
-    return page.decode(by_looks(page, domain), "replace")
+            return Characters(held, codec)
+    return _read(page, by_looks(page, domain))
+
+
+def _read(page: bytes, codec: str) -> Characters:
+    return Characters(page.decode(codec, "replace"), codec)
 
 
 def sixteen_bits(page: bytes) -> str:
@@ -95,14 +108,12 @@ def sixteen_bits(page: bytes) -> str:
 
 
 def seven_bits(page: bytes) -> str:
-    """ASCII, or what is written with it: ISO 2022 and HZ."""
+    """The codec of a page of ASCII alone: that, or what is written with it (ISO 2022 and HZ)."""
     if ISO_2022_JP.search(page):
-        return page.decode("iso2022_jp_2", "replace")
+        return "iso2022_jp_2"
     if b"\x1b$)C" in page[:HEAD]:
-        return page.decode("iso2022_kr", "replace")
-    if CODECS.get(named_within(page).lower()) == "hz":
-        return page.decode("hz", "replace")
-    return page.decode("ascii")
+        return "iso2022_kr"
+    return "hz" if CODECS.get(named_within(page).lower()) == "hz" else "ascii"
 
 
 def as_utf8(page: bytes) -> str | None:

@@ -7,15 +7,13 @@ pages a second; trafilatura 2.3.1 had 0.94, 0.97, 0.957 at 80.
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from llmtrain_jobs.curation.reading.charset import text_of
-
 SHORT = 200
 """Characters. Of a page whose main text is shorter the whole is taken: what is main in it was not found."""
 
 
-def main_text(page: bytes, charset: str = "", domain: str = "") -> str:
-    """The text without menus, links' targets and forms; empty if there is none. `charset`, `domain`: see `text_of`."""
-    tree = HTMLTree.parse(text_of(page, charset, domain))
+def main_text(page: str) -> str:
+    """The text without menus, links' targets and forms; empty if there is none."""
+    tree = HTMLTree.parse(page)
     main = _extracted(tree, main=True)
     if _is_long(main):
         return main

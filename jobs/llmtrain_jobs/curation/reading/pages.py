@@ -13,12 +13,14 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import IO
 
+from llmtrain_jobs.curation.reading.charset import characters_of
 from llmtrain_jobs.curation.reading.html import main_text
 
-REQUEST, ANSWER = struct.Struct(">IHH"), struct.Struct(">cI")
+REQUEST, ANSWER = struct.Struct(">IHH"), struct.Struct(">cBI")
 PIPE = 1 << 20
 READY, TEXT, LONG = b"R", b"T", b"L"
 WALL_FACTOR, WALL_SECONDS = 10, 60
@@ -26,9 +28,19 @@ WALL_FACTOR, WALL_SECONDS = 10, 60
 OWN_BYTES, BYTES_PER_BYTE = 768 << 20, 32
 """Address space of the process, and what the tree of a page may take for each byte of the longest one."""
 
+DATA_PART = 3
+
 
 class PageFailed(Exception):
     """No text comes of the page; why, for people."""
+
+
+@dataclass(frozen=True)
+class PageText:
+    """Main text of a page, and the charset that the page was read as."""
+
+    text: str
+    charset: str
 
 
 class Pages:
@@ -39,7 +51,7 @@ class Pages:
         self._seconds, self._longest = seconds, longest
         self._process: subprocess.Popen[bytes] | None = None
 
-    def text(self, page: bytes, charset: str, domain: str) -> str:
+    def text(self, page: bytes, charset: str, domain: str) -> PageText:
         """Main text of a page. Raises PageFailed, also for a text that is longer than the longest."""
         names = [name.encode()[:60] for name in (charset, domain)]
         head = REQUEST.pack(len(page), *map(len, names)) + b"".join(names)
@@ -55,16 +67,17 @@ class Pages:
                     raise PageFailed(why) from error
         raise AssertionError("unreachable")
 
-    def _asked(self, process: "subprocess.Popen[bytes]", head: bytes, page: bytes) -> str:
+    def _asked(self, process: "subprocess.Popen[bytes]", head: bytes, page: bytes) -> PageText:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(head)
         process.stdin.write(page)
         process.stdin.flush()
-        kind, size = ANSWER.unpack(exactly(process.stdout, ANSWER.size))
+        kind, named, size = ANSWER.unpack(exactly(process.stdout, ANSWER.size))
         if kind == LONG:
             raise PageFailed(f"a text of {size} bytes, more than `spec.curation.limits.documentBytes`")
-        return exactly(process.stdout, size).decode()
+        read_as = exactly(process.stdout, named).decode()
+        return PageText(exactly(process.stdout, size).decode(), read_as)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", __name__, str(self._seconds), str(self._longest)]
@@ -124,6 +137,13 @@ def exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
+def share_data_limit() -> None:
+    """Where the private memory of who asks is bounded by the kernel, as in preflight, this process has a part of that."""
+    asking, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if asking != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_DATA, (asking // DATA_PART, hard))
+
+
 def serve(seconds: float, longest: int) -> None:
     """Answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,6 +151,7 @@ def serve(seconds: float, longest: int) -> None:
         signal.signal(ending, signal.SIG_DFL)
     most = OWN_BYTES + BYTES_PER_BYTE * longest
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    share_data_limit()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     with open(os.devnull, "wb") as nothing:
@@ -148,11 +169,12 @@ def serve(seconds: float, longest: int) -> None:
         page = exactly(asked, size)
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * seconds + WALL_SECONDS)
-        text = main_text(page, charset, domain).encode(errors="replace")
+        found = characters_of(page, charset, domain)
+        text, read_as = main_text(found.text).encode(errors="replace"), found.codec.encode()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        kind, shown = (LONG, b"") if len(text) > longest else (TEXT, text)
-        answers.write(ANSWER.pack(kind, len(text)) + shown)
+        kind, shown = (LONG, b"") if len(text) > longest else (TEXT, read_as + text)
+        answers.write(ANSWER.pack(kind, len(read_as) if shown else 0, len(text)) + shown)
         answers.flush()
 
 

@@ -12,6 +12,7 @@ class Record:
 
     `readable`: of a problem, that the record was read well and is no document all the same. `skipped`: why it is none and
     none was wanted of it, a picture in a web archive for instance. `textless`: a page that holds no text.
+    `charset`: what a page's bytes were read as; empty of other documents, which have to be UTF-8.
     """
 
     number: int
@@ -23,6 +24,7 @@ class Record:
     readable: bool = False
     skipped: str = ""
     textless: bool = False
+    charset: str = ""
 
 
 @dataclass(frozen=True)

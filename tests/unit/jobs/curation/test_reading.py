@@ -287,7 +287,7 @@ PAGE = f"<html><body><nav><a href=/>Home</a> <a href=/b>About us</a></nav><artic
 
 
 def test_the_main_text_of_a_page_is_without_menu_and_footer() -> None:
-    text = main_text(PAGE.encode())
+    text = main_text(PAGE)
     assert prose(2).replace("\n", " ") in text
     assert "About us" not in text
     assert "Imprint" not in text

@@ -80,10 +80,10 @@ def _content(entry: Entry, blank: Record, response: Response, opened: Opened) ->
 def page_record(blank: Record, page: bytes, opened: Opened, charset: str = "") -> Record:
     """`blank` with the page's main text, or with why there is none."""
     try:
-        text = pages_of(opened.web.page_seconds, opened.longest).text(page, charset, top_level(blank.origin.url))
+        found = pages_of(opened.web.page_seconds, opened.longest).text(page, charset, top_level(blank.origin.url))
     except PageFailed as error:
         return replace(blank, problem=str(error), readable=True)
-    return replace(blank, text=text, textless=not text.strip())
+    return replace(blank, text=found.text, textless=not found.text.strip(), charset=found.charset)
 
 
 def _text(blank: Record, data: bytes) -> Record:

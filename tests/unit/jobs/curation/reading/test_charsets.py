@@ -1,8 +1,7 @@
 """Pages in the charsets that they are written in: declared by the server, by themselves, wrongly, or by nobody."""
 
 import pytest
-from llmtrain_jobs.curation.reading.charset import CODECS, text_of
-from llmtrain_jobs.curation.reading.html import main_text
+from llmtrain_jobs.curation.reading.charset import CODECS, characters_of
 
 from tests.unit.jobs.curation.reading.archives import http, read, warc
 
@@ -46,7 +45,7 @@ def test_a_declared_charset_is_right(name: str, codec: str, language: str, how: 
     }[how]  # fmt: skip
     text = page(TEXTS[language], head)
     data = text.encode(codec, "replace")
-    assert text_of(data, name if how == "header" else "") == data.decode(codec)
+    assert characters_of(data, name if how == "header" else "").text == data.decode(codec)
 
 
 @pytest.mark.parametrize(("name", "codec", "language"), UNDECLARED)
@@ -55,7 +54,7 @@ def test_a_charset_that_nobody_tells_or_that_the_bytes_contradict_is_found(
     name: str, codec: str, language: str, wrong: str
 ) -> None:
     data = page(TEXTS[language]).encode(codec)
-    assert text_of(data, wrong) == page(TEXTS[language])
+    assert characters_of(data, wrong).text == page(TEXTS[language])
 
 
 @pytest.mark.parametrize(
@@ -64,7 +63,7 @@ def test_a_charset_that_nobody_tells_or_that_the_bytes_contradict_is_found(
 )  # fmt: skip
 def test_a_charset_in_which_much_of_the_page_is_no_text_is_passed_over(language: str, codec: str, wrong: str) -> None:
     data = page(TEXTS[language]).encode(codec)
-    assert text_of(data, wrong) == page(TEXTS[language])
+    assert characters_of(data, wrong).text == page(TEXTS[language])
 
 
 CAFE = page("The menu of our café has seven kinds of tea. " * 20)
@@ -86,7 +85,7 @@ ORDER = {
 @pytest.mark.parametrize("name", list(ORDER))
 def test_mark_then_utf8_then_header_then_meta_then_looks(name: str) -> None:
     data, declared, wanted = ORDER[name]
-    assert text_of(data, declared, "hu" if name == "by the country" else "") == wanted
+    assert characters_of(data, declared, "hu" if name == "by the country" else "").text == wanted
 
 
 def test_every_known_name_is_a_charset_of_python() -> None:
@@ -98,7 +97,7 @@ def test_every_known_name_is_a_charset_of_python() -> None:
                          ids=["all bytes", "tags", "comments", "metas", "HZ", "one letter"])  # fmt: skip
 @pytest.mark.timeout(20)
 def test_odd_bytes_take_no_longer_than_a_page_may(data: bytes) -> None:
-    text_of(data, "", "")
+    characters_of(data, "", "")
 
 
 def test_an_archive_gives_the_charset_of_the_header_and_the_country_of_the_address() -> None:
@@ -107,7 +106,4 @@ def test_an_archive_gives_the_charset_of_the_header_and_the_country_of_the_addre
     found = read(warc(korean) + warc(hungarian, WARC_Target_URI="http://a.hu/b"))
     assert TEXTS["ko"] in found[0].text
     assert TEXTS["hu"] in found[1].text
-
-
-def test_main_text_takes_bytes_alone() -> None:
-    assert "Цена: 100 руб." in main_text(page("Цена: 100 руб.", "<meta charset=windows-1251>").encode("cp1251"))
+    assert [record.charset for record in found] == ["cp949", "iso8859_2"]

@@ -71,16 +71,16 @@ def test_statuses_are_a_setting(wanted: list[str], kept: int) -> None:
 
 
 def test_of_a_page_with_a_short_main_text_the_whole_is_taken() -> None:
-    short = b"<html><body><nav>All the towns of the valley</nav><article><p>Nothing yet.</p></article></body></html>"
+    short = "<html><body><nav>All the towns of the valley</nav><article><p>Nothing yet.</p></article></body></html>"
     assert "towns of the valley" in main_text(short)
-    long = short.replace(b"Nothing yet.", SENTENCE.encode() * 8)
+    long = short.replace("Nothing yet.", SENTENCE * 8)
     assert "towns of the valley" not in main_text(long)
 
 
 def test_a_tag_left_open_in_a_noscript_does_not_take_the_page_with_it() -> None:
     head = "<html><head></head><body><noscript><div></noscript>"
-    assert SENTENCE.strip() in main_text(f"{head}<article><p>{SENTENCE * 8}".encode())
-    assert not main_text(b"<html><body><noscript>Please switch on JavaScript.</noscript></body></html>").strip()
+    assert SENTENCE.strip() in main_text(f"{head}<article><p>{SENTENCE * 8}")
+    assert not main_text("<html><body><noscript>Please switch on JavaScript.</noscript></body></html>").strip()
 
 
 def archive(root: Path, name: str, parts: list[bytes]) -> int:

@@ -1,0 +1,1 @@
+"""The first records of each source, read and judged as curation will, before anything is paid for."""
