@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
+from datetime import date
+from functools import lru_cache, partial
 
 from llmtrain.api.outlook import JobForecast, Quantiles
-from llmtrain.api.status import JobStatus, StageState, StageStatus
+from llmtrain.api.status import JobStatus, Stage, StageState, StageStatus
 from llmtrain.cost.errors import InputError
 from llmtrain.cost.estimate import Estimate
 from llmtrain.cost.forecast import Forecast, Running, forecast, remaining_hours
@@ -20,7 +21,7 @@ from llmtrain_operator.history import held_seconds
 from llmtrain_operator.measuring import measured, share_done, share_left, worked_seconds
 from llmtrain_operator.names import EVALUATOR, HEAD, WORKER
 from llmtrain_operator.pricing import Price
-from llmtrain_operator.turn import Turn
+from llmtrain_operator.turn import Inputs, Turn
 
 CALM = 1.45
 """The median moves by no more between two looks between which nothing has happened; p10 and p90 go at once where they should be."""
@@ -75,12 +76,12 @@ def forecast_status(turn: Turn, estimate: Estimate) -> JobForecast:
     """What the bill will be, narrowed by the measured speed of the running stage."""
     running = next((s for s in turn.status.stages if s.state is StageState.RUNNING), None)
     later = [s for s in turn.status.stages if s is not running and not _is_done(s)]
-    left = [_left_hours(turn, estimate, s) for s in later]
+    left = [_left(turn, estimate, s) for s in later]
     found = forecast(
         cost_now_micro_usd(turn.status.ledger) / MICRO,
         _running(turn, estimate, running) if running else None,
-        [_left_usd(turn, estimate, s, hours) for s, hours in zip(later, left, strict=True)],
-        left,
+        [usd for _, usd in left],
+        [hours for hours, _ in left],
     )
     return _told(turn, found).model_copy(update={"storage_usd": _storage_usd(turn, estimate)})
 
@@ -160,6 +161,22 @@ def duration(found: Forecast) -> str:
     minutes = round(found.remaining_hours.p50 * 60)
     days, hours, rest = minutes // 1440, minutes % 1440 // 60, minutes % 60
     return f"{days}d{hours}h" if days else f"{hours}h{rest}m" if hours else f"{rest}m"
+
+
+def _left(turn: Turn, estimate: Estimate, stage: StageStatus) -> tuple[Range, Range]:
+    """Hours and US dollars of a stage that has no cluster. Of one that has never had any, the estimate's inputs alone decide."""
+    begun = bool(stage.attempt or stage.share or stage.prices or stage.progress)
+    known = {} if begun else _unbegun(turn.inputs, turn.now.date())
+    if stage.name not in known:
+        hours = _left_hours(turn, estimate, stage)
+        known[stage.name] = hours, _left_usd(turn, estimate, stage, hours)
+    return known[stage.name]
+
+
+@lru_cache(maxsize=2048)
+def _unbegun(_inputs: Inputs, _today: date) -> dict[Stage, tuple[Range, Range]]:
+    """Of stages that have not begun, by stage, as they are asked for: every turn asks, and always gets the same."""
+    return {}
 
 
 def _left_hours(turn: Turn, estimate: Estimate, stage: StageStatus) -> Range:

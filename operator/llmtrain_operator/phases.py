@@ -1,5 +1,6 @@
 """What the current attempt's pods and head tell of its time, kept in the status for pods that end after the head."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from llmtrain.api.stageconfig import Result
@@ -61,7 +62,7 @@ def _completion(turn: Turn, stage: StageStatus) -> str | None:
     return format_time(max(known)) if len(known) == len(pods) == 1 + len(stage.workers) else None
 
 
-def _starts(pods: list[PodState], now: datetime) -> list[datetime]:
+def _starts(pods: Sequence[PodState], now: datetime) -> list[datetime]:
     """When the stage started in pods, of those in which it has."""
     runs = ((pod, run) for pod in pods for run in [*told(stage_status(pod.raw))][:1])
     times = ((pod, parse_time(run.get("startedAt"))) for pod, run in runs)

@@ -46,8 +46,7 @@ def _observe_hold(turn: Turn, stage: StageStatus) -> None:
 def lacks_place(turn: Turn, stage: StageStatus) -> bool:
     """Whether head or workers without which the stage does not work are without a node, made or yet to be made."""
     crew = turn.crew_of(stage)
-    placed = [pod for pod in crew if pod.node and not (pod.over or pod.finished)]
-    workers = {(pod.index, pod.incarnation) for pod in placed if not pod.is_head}
+    workers = {(pod.index, pod.incarnation) for pod in crew if pod.node and not (pod.is_head or pod.over)}
     there = sum((slot.index, slot.incarnation) in workers for slot in stage.workers)
     needed = least_workers(turn.spec, stage.name) if is_elastic(turn.spec, stage.name) else len(stage.workers)
     # A head that has ended had a place; what follows is another attempt.
@@ -69,9 +68,7 @@ def _hold_begin(turn: Turn, stage: StageStatus) -> datetime:
 
     Of an elastic stage the newest pod that waits counts: until it was asked for there were enough.
     """
-    alive = {
-        (pod.index, pod.incarnation) for pod in turn.crew_of(stage) if not (pod.is_head or pod.over or pod.finished)
-    }
+    alive = {(pod.index, pod.incarnation) for pod in turn.crew_of(stage) if not (pod.is_head or pod.over)}
     had = {pod.index for pod in turn.crew_of(stage) if not pod.is_head}
     lost = [slot for slot in stage.workers if (slot.index, slot.incarnation) not in alive]
     asked = [pod.created for pod in unplaced_pods(turn, stage) if pod.created]

@@ -123,7 +123,7 @@ class PodState:
         """Which pod of its slot."""
         return int(self.label(LABEL_INCARNATION) or 1)
 
-    @property
+    @cached_property
     def phase(self) -> str:
         """Phase."""
         return str(self.raw.get("status", {}).get("phase", "Pending"))
@@ -133,7 +133,7 @@ class PodState:
         """Its stage has ended for good, though another container may still run and be paid for."""
         return self.finished or bool(self.terminated)
 
-    @property
+    @cached_property
     def finished(self) -> bool:
         """All its containers have ended for good."""
         return self.phase in ("Succeeded", "Failed")

@@ -47,6 +47,7 @@ class Turn:
     blueprints: dict[Stage, Blueprint | None] = field(default_factory=dict)
     """Of attempts as they would begin now, once they were asked for."""
     _pods: dict[tuple[str, int], list[PodState]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _crews: dict[tuple[str, int], list[PodState]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def inputs(self) -> "Inputs":
@@ -76,9 +77,12 @@ class Turn:
             self._pods[asked] = [pod for pod in self.seen.pods if (pod.stage, pod.attempt) == asked]
         return self._pods[asked]
 
-    def crew_of(self, stage: StageStatus) -> list[PodState]:
+    def crew_of(self, stage: StageStatus) -> Sequence[PodState]:
         """Head and workers of the stage's current attempt: those that it cannot do without."""
-        return [pod for pod in self.pods_of(stage) if not pod.is_evaluator]
+        asked = (stage.name.value, stage.attempt)
+        if asked not in self._crews:
+            self._crews[asked] = [pod for pod in self.pods_of(stage) if not pod.is_evaluator]
+        return self._crews[asked]
 
     def evaluators_of(self, stage: StageStatus) -> list[PodState]:
         """Evaluator pods of the stage's current attempt."""
