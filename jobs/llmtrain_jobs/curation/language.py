@@ -18,6 +18,8 @@ from llmtrain_jobs.errors import bad_input
 LOOKED_AT = 2000
 """Characters; more changes the score little and costs as much as all filters together."""
 LABEL = "__label__"
+PROBE, ANY = "a", -1.0
+"""With this bound hierarchical softmax tells labels of no probability too; at 0 it leaves out what is below 1e-5."""
 
 
 def shipped_model() -> Any:
@@ -45,6 +47,18 @@ def written_small(text: str) -> str:
     """A text mostly in capitals in small letters: the models have hardly seen others."""
     kinds = kinds_of(text)
     return text.lower() if 2 * np.count_nonzero(kinds & UPPER) > np.count_nonzero(kinds & ALPHABETIC) else text
+
+
+def labels_of(model: Any, where: str) -> set[str]:
+    """Its labels; one that has word vectors alone is bad input. `where` names the field and the file for people.
+
+    None for a model that knows neither the word that it is asked about nor the end of a line.
+    """
+    try:
+        labels, _ = model.predict(PROBE, -1, ANY)
+    except ValueError as error:
+        raise bad_input(f"{where} gives no labels: {error}") from error
+    return set(labels)
 
 
 def probability(model: Any, text: str, label: str) -> float:

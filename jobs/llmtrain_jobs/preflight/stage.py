@@ -21,6 +21,7 @@ from llmtrain_jobs.curation.reading.opened import Part
 from llmtrain_jobs.curation.reading.parts import source_files
 from llmtrain_jobs.curation.reading.record import Record
 from llmtrain_jobs.curation.rules import bounds_of
+from llmtrain_jobs.curation.scoring import check_config
 from llmtrain_jobs.curation.tokens import check_head
 from llmtrain_jobs.entrypoint.main import SAVE_SECONDS
 from llmtrain_jobs.errors import bad_input
@@ -132,6 +133,8 @@ def check_curation(context: Context) -> None:
         # Its beginning alone: a vocabulary of 262,000 entries, whole, needs 280 MiB of preflight's small pod.
         with context.store.open(curation.tokenizer.file) as file:
             check_head(file.read(HEAD_BYTES), curation.tokenizer.file)
+    for model in curation.filters.classifiers:
+        check_config(context.store, model)
     takedown_list(context.store, context.config.spec)
     blocked_domains(context.store, context.config.spec)
 

@@ -16,6 +16,7 @@ from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.preflight.stage import check_curation
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from tests.unit.jobs.curation.judges import classifier_in
 from tests.unit.jobs.curation.world import WORDS, World, jsonl, prose
 
 pytestmark = pytest.mark.timeout(300)
@@ -86,25 +87,6 @@ def test_a_text_partly_in_capitals_and_one_without_cases_are_looked_at_as_they_a
     for text in ("ABC def ghi", "東京は日本の首都です。", "", "123"):
         assert written_small(text) == text
     assert written_small("ΑΒΓ д") == "αβγ д"
-
-
-def classifier_in(folder: Path, outputs: int) -> Any:
-    """A random encoder of two layers, as Hugging Face writes it; the model."""
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-
-    vocabulary = {word: number for number, word in enumerate(["[UNK]", "[PAD]", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        initializer_range=0.3, num_labels=outputs,
-        id2label={0: "good", 1: "bad"} if outputs == 2 else {0: "score"},
-    )  # fmt: skip
-    model = BertForSequenceClassification(config).eval()
-    model.save_pretrained(folder)
-    return model
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
