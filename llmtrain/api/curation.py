@@ -221,7 +221,8 @@ class Tokenizer(Model):
     train: TokenizerTraining = Field(TokenizerTraining(), description="Train one on the kept text.")
     file: OptionalPath = Field("", description="A tokenizer.json to use instead; empty: train one.")
     min_round_trip_share: DecimalString = Field(
-        "1", description="Least share of the documents that must come back from their tokens exactly."
+        "1",
+        description="Least share of the documents that must come back from their tokens, each character as it was or in its normal form.",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "11"
+CURATION_CODE = "12"
 SIGNALS_CODE = "9"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "5"

@@ -113,13 +113,13 @@ def end_of(tokenizer: Tokenizer, curation: Curation) -> int:
 
 
 def round_trip_share(tokenizer: Tokenizer, texts: Sequence[str], end: int) -> float:
-    """Share of the texts that come back from their tokens exactly; 1 if there are none."""
+    """Share of the texts that come back from their tokens; 1 if there are none."""
     tokens, lengths = encode(tokenizer, texts, "uint32", end)
     return returned(tokenizer, texts, tokens, lengths) / len(texts) if texts else 1.0
 
 
 def returned(tokenizer: Tokenizer, texts: Sequence[str], tokens: Tokens, lengths: NDArray[np.uint32]) -> int:
-    """How many texts come back exactly from what `encode` made of them."""
+    """How many texts come back from what `encode` made of them, each character as it was or in its normal form."""
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
     starts, same = [0, *ends], 0
     for first in range(0, len(texts), ENCODE_BATCH):
@@ -127,8 +127,17 @@ def returned(tokenizer: Tokenizer, texts: Sequence[str], tokens: Tokens, lengths
         decoded = tokenizer.decode_batch(
             [tokens[starts[place] : ends[place] - 1].tolist() for place in places], skip_special_tokens=False
         )
-        same += sum(texts[place] == text for place, text in zip(places, decoded, strict=True))
+        same += sum(_same(texts[place], text) for place, text in zip(places, decoded, strict=True))
     return same
+
+
+def _same(one: str, other: str) -> bool:
+    """Unicode's canonical equivalence: a tokenizer that composes (Qwen's NFC) or takes apart loses nothing."""
+    if one == other or one.isascii():
+        return one == other
+    from llmtrain_jobs.curation.signals.characters import composed
+
+    return composed(one) == composed(other)
 
 
 def dtype_of(vocabulary_size: int) -> str:

@@ -20,7 +20,7 @@ from llmtrain_jobs.curation.tokens import (
 from llmtrain_jobs.errors import StageError
 from llmtrain_jobs.evaluation.heldout import split_documents
 from llmtrain_jobs.preflight.stage import check_curation
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from tests.unit.jobs.curation.world import World, jsonl, prose
 
@@ -184,6 +184,34 @@ def test_every_document_is_held_against_its_tokens(world: World, content: str) -
     assert caught.value.reason == "TokensLoseText"
     allowed = world.run({**PLAIN, "tokenizer": {"file": "given.json", "minRoundTripShare": "0.99"}})
     assert world.report(allowed)["counts"]["round_trip_share"] == pytest.approx(278 / 280)
+
+
+FORMS = {
+    "NFC": (normalizers.NFC(), True), "NFD": (normalizers.NFD(), True), "NFKC": (normalizers.NFKC(), False),
+    "marks": (normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()]), False),
+    "case": (normalizers.Lowercase(), False), "blanks": (normalizers.Strip(), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_tokenizer_that_keeps_every_character_in_its_normal_form_loses_none(form: str) -> None:
+    tokenizer = train_tokenizer([prose(i) for i in range(20)], 400)
+    tokenizer.normalizer, kept = FORMS[form]
+    texts = ["Un cafe\u0301 à Łódź. ", "ﬁnd ２ Å (\u212b)", "\u1112\u1161\u11ab 한", "none", "ASCII Alone "]
+    tokens, lengths = encode(tokenizer, texts, "uint16", 0)
+    found = returned(tokenizer, texts, tokens, lengths)
+    assert found == len(texts) if kept else found < len(texts)
+
+
+def test_a_mark_behind_what_is_taken_out_costs_no_document_its_tokens(world: World, content: str) -> None:
+    """The document's own text is composed before a byte order mark within a letter leaves."""
+    tokenizer = json.loads(content)
+    tokenizer["normalizer"] = {"type": "NFC"}
+    (world.root / "given.json").write_text(json.dumps(tokenizer))
+    texts = [f"{prose(i, 40)} cafe\ufeff\u0301" for i in range(40)]
+    jsonl(world.root / "in" / "a.jsonl", [{"text": text} for text in texts])
+    result = world.run({**PLAIN, "tokenizer": {"file": "given.json"}})
+    assert world.report(result)["counts"]["round_trip_share"] == 1
 
 
 SENTENCEPIECE = b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02\n\x0c\n\x03<s>\x15\x00\x00\x00\x00\x18\x03"
