@@ -15,7 +15,7 @@ from llmtrain_jobs.curation.signals.hashing import Hashes, ngrams
 from llmtrain_jobs.curation.signals.words import normal_hashes
 from llmtrain_jobs.errors import bad_input
 
-COMMENT = re.compile(r"\s+#.*")
+COMMENT = re.compile(r"(?<!\s)\s++#.*")
 LABEL = re.compile(r"(?:[a-z0-9_-]|[^\x00-\x7f\s]){1,63}")
 LONGEST_NAME = 253
 """Characters of a domain's name."""

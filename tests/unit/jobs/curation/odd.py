@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from llmtrain_jobs.curation.edits import clean, edit
+from llmtrain_jobs.curation.lists import domain_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
 from llmtrain_jobs.curation.signals.measure import measure
 from llmtrain_jobs.curation.signals.words import words_of
@@ -45,10 +46,22 @@ TEXTS: dict[str, Callable[[int], str]] = {
         "a b c d e f g h i j k ", "version 1.2.3.4 ", "jane.doe@example.com ",
     )
 }  # fmt: skip
+
+
+def refused_domain(text: str) -> str:
+    """What is wrong with a text as a line of a list of domains; empty: nothing."""
+    try:
+        domain_of(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 STEPS: dict[str, Callable[[str], object]] = {
     "clean": clean,
     "C4 lines": lambda text: edit(text, [Edit.C4_LINES]),
     "RefinedWeb lines": lambda text: edit(text, [Edit.REFINED_WEB_LINES]),
     "personal data": lambda text: replaced(text, find(text, list(PiiType))),
+    "a line of a list": refused_domain,
     "signals": lambda text: measure(text, words_of(text)),
 }
