@@ -2,21 +2,23 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from llmtrain.api.curation import PiiType
-from llmtrain_jobs.curation.pii.patterns import FINDERS, WITHOUT_DIGITS, Span
+from llmtrain_jobs.curation.pii.finders import FINDERS, WITHOUT_DIGITS
+from llmtrain_jobs.curation.pii.text import Span, Text, plain
 
 PLACEHOLDERS = {
     PiiType.EMAIL: "[EMAIL]", PiiType.PHONE: "[PHONE]", PiiType.IP_ADDRESS: "[IP_ADDRESS]", PiiType.IBAN: "[IBAN]",
     PiiType.PAYMENT_CARD: "[PAYMENT_CARD]", PiiType.NATIONAL_ID: "[NATIONAL_ID]", PiiType.SECRET: "[SECRET]",
 }  # fmt: skip
-_FOUR_DIGITS = re.compile(r"\d(?:\D{0,2}\d){3}|:[0-9A-Fa-f]*:")
+_WITHOUT_DIGITS = ("iscal", "ISCAL")
+"""Of the word before an Italian number whose every digit became a letter."""
+_FOUR_DIGITS = re.compile(r"\d(?:\D{0,4}\d){3}|:[0-9A-Fa-f]*:")
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One finding."""
 
     kind: PiiType
@@ -26,27 +28,34 @@ class Found:
 
 def find(text: str, kinds: Sequence[PiiType]) -> list[Found]:
     """Findings in order of place; none overlap."""
-    numbers = _FOUR_DIGITS.search(text) is not None
-    taken: list[Found] = []
+    whole = Text(plain(text))
+    numbers = _FOUR_DIGITS.search(text) is not None or any(word in text for word in _WITHOUT_DIGITS)
+    taken: list[tuple[int, int, PiiType]] = []
     for kind, finder in FINDERS.items():
         if kind in kinds and (numbers or kind in WITHOUT_DIGITS):
-            ends = [other.end for other in taken]
-            taken += [Found(kind, *span) for span in finder(text) if not _overlaps(taken, ends, span)]
-            taken = _distinct(taken)
-    return taken
+            found = _distinct(finder(whole))
+            if taken and found:
+                ends = [end for _, end, _ in taken]
+                found = [span for span in found if not _overlaps(taken, ends, span)]
+            taken = sorted(taken + [(start, end, kind) for start, end in found])
+    return [Found(kind, start, end) for start, end, kind in taken]
 
 
-def _overlaps(taken: list[Found], ends: list[int], span: Span) -> bool:
+def _overlaps(taken: list[tuple[int, int, PiiType]], ends: list[int], span: Span) -> bool:
     place = bisect_right(ends, span[0])
-    return place < len(taken) and taken[place].start < span[1]
+    return place < len(taken) and taken[place][0] < span[1]
 
 
-def _distinct(findings: list[Found]) -> list[Found]:
+def _distinct(spans: Iterable[Span]) -> list[Span]:
     """In order of place, of two that overlap the first and longer."""
-    kept: list[Found] = []
-    for finding in sorted(findings, key=lambda f: (f.start, -f.end)):
-        if not kept or finding.start >= kept[-1].end:
-            kept.append(finding)
+    kept: list[Span] = []
+    last = (0, 0)
+    for span in sorted(spans):
+        if span[0] >= last[1]:
+            kept.append(span)
+            last = span
+        elif span[0] == last[0]:
+            kept[-1] = last = span
     return kept
 
 
