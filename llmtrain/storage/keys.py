@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "13"
-SIGNALS_CODE = "10"
+CURATION_CODE = "14"
+SIGNALS_CODE = "11"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "5"
 """Raised when the stage's code makes other bytes from the same input."""

@@ -88,11 +88,9 @@ MOST_OF_A_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[0
 
 
 def national_ids(text: Text) -> Iterator[Span]:
-    """Numbers outside of links whose checksum holds; not what a word before says to be a thing."""
-    for spans in (_of_digits(text), _with_letters(text)):
-        for span in outside(spans, text.links):
-            if not is_of_a_thing(text.before(span[0])):
-                yield span
+    """Numbers outside of links whose checksum holds; by their form alone not what a word before says to be a thing."""
+    yield from outside(_of_digits(text), text.links)
+    yield from outside(_with_letters(text), text.links)
     yield from _fiscal_codes(text)
 
 
@@ -101,17 +99,19 @@ def _of_digits(text: Text) -> Iterator[Span]:
         around = ""
         for form in BY_FIRST.get(len(group.group()), ()):
             number = form.pattern.match(text.plain, group.start())
-            if number is None or (not form.words and MOST_OF_A_DATE.fullmatch(number.group())):
+            if number is None:
                 continue
-            around = around or text.around(*group.span())
-            if _speaks_of(around, form.words) and form.valid(number.group().translate(NO_SEPARATORS).upper()):
+            if form.words:
+                around = around or text.around(*group.span())
+                counts = _speaks_of(around, form.words)
+            else:
+                counts = not MOST_OF_A_DATE.fullmatch(number.group()) and not is_of_a_thing(text.before(group.start()))
+            if counts and form.valid(number.group().translate(NO_SEPARATORS).upper()):
                 yield number.span()
                 break
 
 
 def _speaks_of(around: str, words: tuple[tuple[str, ...], ...]) -> bool:
-    if not words:
-        return True
     if around.islower():
         for word in words:
             if holds(around, word[0]) and all(holds(around, part) for part in word[1:]):
@@ -125,7 +125,8 @@ def _with_letters(text: Text) -> Iterator[Span]:
         for found in text.numbers(pattern):
             start = found.start() - letters - (not text.plain[found.start() - 1].isalpha())
             written = text.plain[start : found.end()]
-            known = written.isupper() or _speaks_of(text.around(start, found.end()), words)
+            known = _speaks_of(text.around(start, found.end()), words)
+            known = known or (written.isupper() and not is_of_a_thing(text.before(start)))
             if known and valid(written.translate(NO_SEPARATORS).upper()):
                 yield start, found.end()
 

@@ -38,8 +38,12 @@ EASTERN = ("电话", "電話", "手机", "手機", "携帯", "전화", "휴대�
 FILLERS = words(
     "number numbers no nr num is was are at on me us my our your his her him them the office work home direct line under or to and now today anytime"
     " please back main a by via directly toll free also either unter bei au al il es ist nummer numéro número numero"
+    " est è le la el lo de der die das mein meine mon ma votre notre mi su nostro suo il"
 )
-LEADING = NUMBER_OF | CALLING | FILLERS
+OWN = words("my our his her mein meine unsere seine ihre mon notre votre mi nuestro su mio nostro suo")
+NUMBERS = words("number nummer numéro número numero")
+"""`my number`, but not `the number`."""
+LEADING = NUMBER_OF | CALLING | FILLERS | OWN
 MARKS = " \t\n:：.,;-–/()[]{}=<>\"'#*_~|+&!?"
 """Between a word and a number."""
 MOST_FILLERS = 5
@@ -139,12 +143,14 @@ def _is_called(text: Text, found: re.Match[str]) -> bool:
     if WORD.findall(head[-NEAR:])[-1] not in LEADING:
         return head.endswith(EASTERN)
     tail = before[max(map(before.rfind, DIGITS)) + 1 :]
+    last = ""
     for word in WORD.findall(tail)[: -MOST_FILLERS - 2 : -1]:
         if word in NUMBER_OF:
             return True
-        if word in CALLING:
+        if word in CALLING or (word in OWN and last in NUMBERS):
             bare = found.group().isdecimal() and found.group()[0] != "0"
             return ASSIGNED.isdisjoint(tail) and (not bare or OVER.match(text.behind(found.end())) is not None)
         if word not in FILLERS:
             return False
+        last = word
     return False

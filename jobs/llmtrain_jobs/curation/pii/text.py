@@ -8,7 +8,8 @@ from functools import cached_property
 Span = tuple[int, int]
 CONTEXT = 60
 """Characters before and behind a finding in which a word may say what it is."""
-BLANKS, HYPHENS = "\u00a0\u2007\u2009\u202f\u3000", "\u2010\u2011"
+COMMON = dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ") | dict.fromkeys("\u2010\u2011\uff0d", "-")
+COMMON |= dict(zip("＠．＋０１２３４５６７８９", "@.+0123456789", strict=True))
 DENSE = re.compile(r"\d[\d ().:\-/]{4}", re.ASCII)
 """Stands in every number that is looked for."""
 WORD = re.compile(r"[^\W\d_]+|§")
@@ -19,12 +20,10 @@ LINK = re.compile(r"://[^\s<>\"'\])]*+")
 
 
 def plain(text: str) -> str:
-    """The text with common blanks and hyphens for no-break ones; of the same length."""
-    if text.isascii():
-        return text
-    for odd, common in ((BLANKS, " "), (HYPHENS, "-")):
-        for character in odd:
-            text = text.replace(character, common)
+    """The text with common characters for no-break and full-width ones; of the same length."""
+    if not text.isascii():
+        for odd, common in COMMON.items():
+            text = text.replace(odd, common)
     return text
 
 
@@ -80,6 +79,10 @@ def ending(before: str) -> list[str]:
 
 def outside(spans: Iterator[Span], links: list[Span]) -> Iterator[Span]:
     """Without those that begin in a link; both in order of place."""
+    return _outside(spans, links) if links else spans
+
+
+def _outside(spans: Iterator[Span], links: list[Span]) -> Iterator[Span]:
     at = 0
     for span in spans:
         while at < len(links) and links[at][1] <= span[0]:
