@@ -53,6 +53,14 @@ class Source(Model):
     weight: DecimalString = Field("1.0", description="Weight in the sample that the tokenizer is trained on.")
 
 
+class Pages(Model):
+    """What is taken of web pages."""
+
+    comments: bool = Field(
+        False, description="Take readers' comments beside the main text. Of a page without a main text all is taken."
+    )
+
+
 class Edit(StrEnum):
     """Line rules that change a text before anything is measured on it."""
 
@@ -278,6 +286,7 @@ class Curation(Model):
     max_bad_files: int = Field(
         0, ge=0, le=1_000_000, description="Damaged files that are tolerated: cut, or nothing in them can be read."
     )
+    pages: Pages = Field(Pages(), description="What is taken of web pages.")
     edits: Annotated[list[Edit], Field(max_length=8)] = Field([], description="Line rules, in order.")
     filters: Filters = Field(Filters(), description="Document rules.")
     deduplication: Deduplication = Field(Deduplication(), description="Removal of repeats.")

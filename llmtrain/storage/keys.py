@@ -9,7 +9,7 @@ from llmtrain.api.job import JobSpec
 CURATION_CODE = "14"
 SIGNALS_CODE = "11"
 TRAINING_CODE = "2"
-EVALUATION_CODE = "5"
+EVALUATION_CODE = "6"
 """Raised when the stage's code makes other bytes from the same input."""
 
 
@@ -34,6 +34,7 @@ def signals_key(spec: JobSpec, fingerprint: str) -> str:
         "code": SIGNALS_CODE,
         "sources": [source.model_dump(mode="json", include=reading) for source in curation.sources],
         "content": fingerprint,
+        "pages": curation.pages.to_dict(),
         "edits": curation.edits,
         "pii": curation.pii.to_dict(),
         "signature": [minhash.shingle_words, minhash.permutations, minhash.bands],

@@ -21,6 +21,7 @@ from llmtrain_jobs.curation.minhash import Permutations, shingles_of
 from llmtrain_jobs.curation.pii.redact import find, replaced
 from llmtrain_jobs.curation.reading.formats import records
 from llmtrain_jobs.curation.reading.opened import Part
+from llmtrain_jobs.curation.reading.pagelimits import PageLimits
 from llmtrain_jobs.curation.reading.record import Record, whole_characters
 from llmtrain_jobs.curation.scoring import score_of
 from llmtrain_jobs.curation.signals.hashing import Hashes
@@ -144,7 +145,8 @@ def prepare_part(store: Store, curation: Curation, layout: Layout, part: Part, p
 def records_in(raw: IO[bytes], curation: Curation, part: Part) -> Iterator[Record]:
     """A part's records, as the manifest says how to read them."""
     limits = curation.limits
-    return records(raw, curation.sources[part.source], part, limits.document_bytes, limits.page_seconds)
+    pages = PageLimits(limits.page_seconds, curation.pages.comments)
+    return records(raw, curation.sources[part.source], part, limits.document_bytes, pages)
 
 
 def chunked(found: Iterator[Record], curation: Curation, summary: Summary) -> Iterator[list[Record]]:

@@ -6,6 +6,7 @@ from typing import IO
 from llmtrain.api.curation import Source, SourceFormat
 from llmtrain_jobs.curation.reading.lines import json_records
 from llmtrain_jobs.curation.reading.opened import Opened, Part, Web
+from llmtrain_jobs.curation.reading.pagelimits import OF_A_PAGE, PageLimits
 from llmtrain_jobs.curation.reading.parquet import parquet
 from llmtrain_jobs.curation.reading.record import Fields, Origin, Record
 from llmtrain_jobs.curation.reading.streams import DAMAGE, SourceFile, compression_of
@@ -41,9 +42,11 @@ def format_of(source: Source, file: str) -> SourceFormat:
     return kind
 
 
-def records(raw: IO[bytes], source: Source, part: Part, longest: int, page_seconds: float = 10) -> Iterator[Record]:
+def records(
+    raw: IO[bytes], source: Source, part: Part, longest: int, pages: PageLimits = OF_A_PAGE
+) -> Iterator[Record]:
     """Records of one part; damage ends it with a record that says so. Storage's errors are raised as they are."""
-    file, web = SourceFile(raw), Web(frozenset(source.http_statuses), page_seconds)
+    file, web = SourceFile(raw), Web(frozenset(source.http_statuses), pages)
     fields = Fields(source.text_field, source.id_field, source.url_field, source.date_field)
     opened = Opened(file, part, fields, longest, web)
     last, error = None, None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llmtrain_jobs.curation.reading.pagelimits import OF_A_PAGE, PageLimits
 from llmtrain_jobs.curation.reading.record import Fields
 from llmtrain_jobs.curation.reading.streams import SourceFile
 
@@ -20,10 +21,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Web:
-    """`statuses`: classes of HTTP status whose pages are read; `page_seconds`: CPU time that one may take."""
+    """`statuses`: classes of HTTP status whose pages are read."""
 
     statuses: frozenset[str] = frozenset({"2xx"})
-    page_seconds: float = 10
+    pages: PageLimits = OF_A_PAGE
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import IO
 
 from llmtrain_jobs.curation.reading.charset import characters_of
 from llmtrain_jobs.curation.reading.html import main_text
+from llmtrain_jobs.curation.reading.pagelimits import PageLimits
 
 REQUEST, ANSWER = struct.Struct(">IHH"), struct.Struct(">cBI")
 PIPE = 1 << 20
@@ -29,6 +30,7 @@ OWN_BYTES, BYTES_PER_BYTE = 768 << 20, 32
 """Address space of the process, and what the tree of a page may take for each byte of the longest one."""
 
 DATA_PART = 3
+COMMENTS = "comments"
 
 
 class PageFailed(Exception):
@@ -46,9 +48,9 @@ class PageText:
 class Pages:
     """Asks a process for texts, one page after the other."""
 
-    def __init__(self, seconds: float, longest: int) -> None:
-        """`seconds`: CPU time of a page; `longest`: bytes of a text."""
-        self._seconds, self._longest = seconds, longest
+    def __init__(self, limits: PageLimits, longest: int) -> None:
+        """`longest`: bytes of a text."""
+        self._limits, self._longest = limits, longest
         self._process: subprocess.Popen[bytes] | None = None
 
     def text(self, page: bytes, charset: str, domain: str) -> PageText:
@@ -80,7 +82,8 @@ class Pages:
         return PageText(exactly(process.stdout, size).decode(), read_as)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", __name__, str(self._seconds), str(self._longest)]
+        limits = [str(self._limits.seconds), str(self._longest), *([COMMENTS] if self._limits.comments else [])]
+        command = [sys.executable, "-m", __name__, *limits]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._process = process
@@ -98,7 +101,7 @@ class Pages:
         self.close()
         code = process.returncode
         if code in (-signal.SIGPROF, -signal.SIGALRM):
-            return f"no text after {self._seconds:g} s (`spec.curation.limits.pageSeconds`)"
+            return f"no text after {self._limits.seconds:g} s (`spec.curation.limits.pageSeconds`)"
         return f"the parser ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
     def close(self) -> None:
@@ -115,9 +118,9 @@ class Pages:
 
 
 @cache
-def pages_of(seconds: float, longest: int) -> Pages:
+def pages_of(limits: PageLimits, longest: int) -> Pages:
     """One a process of ours, until that ends."""
-    pages = Pages(seconds, longest)
+    pages = Pages(limits, longest)
     atexit.register(pages.close)
     return pages
 
@@ -144,7 +147,7 @@ def share_data_limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (asking // DATA_PART, hard))
 
 
-def serve(seconds: float, longest: int) -> None:
+def serve(seconds: float, longest: int, comments: bool) -> None:
     """Answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for ending in (signal.SIGPROF, signal.SIGALRM):
@@ -170,7 +173,7 @@ def serve(seconds: float, longest: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * seconds + WALL_SECONDS)
         found = characters_of(page, charset, domain)
-        text, read_as = main_text(found.text).encode(errors="replace"), found.codec.encode()
+        text, read_as = main_text(found.text, comments).encode(errors="replace"), found.codec.encode()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         kind, shown = (LONG, b"") if len(text) > longest else (TEXT, read_as + text)
@@ -179,4 +182,4 @@ def serve(seconds: float, longest: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(float(sys.argv[1]), int(sys.argv[2]))
+    serve(float(sys.argv[1]), int(sys.argv[2]), COMMENTS in sys.argv[3:])

@@ -80,7 +80,8 @@ def _content(entry: Entry, blank: Record, response: Response, opened: Opened) ->
 def page_record(blank: Record, page: bytes, opened: Opened, charset: str = "") -> Record:
     """`blank` with the page's main text, or with why there is none."""
     try:
-        found = pages_of(opened.web.page_seconds, opened.longest).text(page, charset, top_level(blank.origin.url))
+        pages = pages_of(opened.web.pages, opened.longest)
+        found = pages.text(page, charset, top_level(blank.origin.url))
     except PageFailed as error:
         return replace(blank, problem=str(error), readable=True)
     return replace(blank, text=found.text, textless=not found.text.strip(), charset=found.charset)

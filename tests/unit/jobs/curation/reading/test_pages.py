@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from llmtrain_jobs.curation.reading.pagelimits import PageLimits
 from llmtrain_jobs.curation.reading.pages import PageFailed, Pages
 
 from tests.unit.jobs.curation.reading.archives import PAGE, SENTENCE
@@ -17,7 +18,7 @@ LONG = b"<article>" + b"<p>A paragraph with <b>words</b> and a <a href=/x>link</
 
 @pytest.fixture
 def pages() -> Iterator[Pages]:
-    made = Pages(20, 1 << 20)
+    made = Pages(PageLimits(20), 1 << 20)
     yield made
     made.close()
 
@@ -32,7 +33,7 @@ def test_texts_come_one_after_the_other(pages: Pages) -> None:
 
 
 def test_a_page_has_a_time_limit_and_the_next_one_is_read() -> None:
-    pages = Pages(0.05, 1 << 24)
+    pages = Pages(PageLimits(0.05), 1 << 24)
     with pytest.raises(PageFailed, match=r"no text after 0\.05 s"):
         pages.text(LONG, "", "")
     assert SENTENCE.strip() in pages.text(PAGE, "", "").text

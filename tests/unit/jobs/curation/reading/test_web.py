@@ -10,6 +10,7 @@ import pytest
 from llmtrain_jobs.curation.reading.formats import records
 from llmtrain_jobs.curation.reading.html import main_text
 from llmtrain_jobs.curation.reading.opened import Part
+from llmtrain_jobs.curation.reading.pagelimits import PageLimits
 
 from llmtrain.api.curation import Source
 from tests.unit.jobs.curation.reading.archives import GOOD, HTML, PAGE, SENTENCE, http, members, pages, read, warc
@@ -83,6 +84,36 @@ def test_a_tag_left_open_in_a_noscript_does_not_take_the_page_with_it() -> None:
     assert not main_text("<html><body><noscript>Please switch on JavaScript.</noscript></body></html>").strip()
 
 
+COMMENTED = (
+    f"<html><body><article><p>{SENTENCE * 8}</p></article>"
+    f"<div id='comments' class='comments'><p>{'As a reader I could not agree more with all of that. ' * 8}</p></div></body></html>"
+)
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_comments_are_a_setting(comments: bool) -> None:
+    text = main_text(COMMENTED, comments)
+    assert SENTENCE.strip() in text
+    assert ("As a reader" in text) is comments
+
+
+@pytest.mark.parametrize("element", ["aside", "div class=comments"])
+def test_a_page_that_has_no_main_text_is_taken_whole(element: str) -> None:
+    assert SENTENCE.strip() in main_text(
+        f"<html><body><{element}><p>{SENTENCE * 8}</p></{element.split()[0]}></body></html>"
+    )
+
+
+def test_a_curation_takes_comments_where_it_is_told_to(world: World) -> None:
+    archive(world.root, "a.warc", [warc(http(body=COMMENTED.encode()))])
+    jsonl(world.root / "in" / "good.jsonl", ROWS)
+    taken = {}
+    for comments in (False, True):
+        report = world.report(world.run(WEB | {"pages": {"comments": comments}}))
+        taken[comments] = report["ledger"]["keptText"]["read"]
+    assert taken[True] - taken[False] > 400
+
+
 def archive(root: Path, name: str, parts: list[bytes]) -> int:
     (root / "in").mkdir(exist_ok=True)
     (root / "in" / name).write_bytes(members(parts) if name.endswith(".gz") else b"".join(parts))
@@ -138,6 +169,8 @@ def test_pages_without_text_are_no_unreadable_records(world: World) -> None:
 def test_a_page_that_fails_is_a_bad_record_and_the_stage_goes_on() -> None:
     long = b"<article>" + b"<p>A paragraph with <b>words</b> and a <a href=/x>link</a>.</p>" * 60_000
     data = GOOD + warc(http(body=long)) + GOOD
-    found = list(records(io.BytesIO(data), Source(name="web", path="x"), Part(0, 0, "a.warc"), 1 << 24, 0.05))
+    found = list(
+        records(io.BytesIO(data), Source(name="web", path="x"), Part(0, 0, "a.warc"), 1 << 24, PageLimits(0.05))
+    )
     assert pages(found) == ["page", "bad", "page"]
     assert "`spec.curation.limits.pageSeconds`" in found[1].problem
