@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from llmtrain_jobs.curation.look import source
 from llmtrain_jobs.curation.look.__main__ import answers, reports
 
 from llmtrain.inspection.findings import findings, nothing_kept
@@ -118,6 +119,14 @@ def test_only_the_first_records_are_looked_at(world: World) -> None:
     [found] = look(world, {"deduplication": EXACT_ONLY}, records=40)
     assert (found.read.records, found.files_read, found.files, found.stopped) == (40, 2, 3, Stop.RECORDS)
     assert found.read.bytes < sum(file.stat().st_size for file in (world.root / "in").iterdir()) / 2
+
+
+def test_long_records_are_fewer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MOST_BYTES", 2000)
+    jsonl(world.root / "in" / "a.jsonl", [{"text": prose(i)} for i in range(30)])
+    [found] = look(world, {})
+    assert found.stopped is Stop.BYTES
+    assert 2000 <= found.read.bytes < 3000
 
 
 def test_rows_of_a_table_are_numbered_through_the_file(world: World) -> None:
