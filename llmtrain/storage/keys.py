@@ -6,8 +6,8 @@ from typing import Any
 
 from llmtrain.api.job import JobSpec
 
-CURATION_CODE = "14"
-SIGNALS_CODE = "11"
+CURATION_CODE = "15"
+SIGNALS_CODE = "12"
 TRAINING_CODE = "2"
 EVALUATION_CODE = "6"
 """Raised when the stage's code makes other bytes from the same input."""

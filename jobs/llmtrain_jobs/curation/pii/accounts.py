@@ -25,7 +25,7 @@ ISSUERS = (
     (re.compile(r"3[47]\d+"), {15}),  # American Express
     (re.compile(r"3(?:0[0-5]|[689])\d+"), {14, 16, 17, 18, 19}),  # Diners Club
     (re.compile(r"(?:6011|64[4-9]|65)\d+"), {16, 17, 18, 19}),  # Discover
-    (re.compile(r"35(?:2[89]|[3-8]\d)\d+"), {16, 17, 18, 19}),  # JCB
+    (re.compile(r"35\d+"), {16, 17, 18, 19}),  # JCB, to which 3528 to 3589 are given; many tables have the whole of 35
     (re.compile(r"(?:62|81)\d+"), {16, 17, 18, 19}),  # UnionPay
     (re.compile(r"(?:5[06-9]|6[37])\d+"), {12, 13, 14, 15, 16, 17, 18, 19}),  # Maestro
     (re.compile(r"(?:2131|1800)\d+"), {15}),  # JCB, old

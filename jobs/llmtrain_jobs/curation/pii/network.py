@@ -10,6 +10,10 @@ IPV4 = re.compile(r"\d(?<![A-Za-z0-9.].)\d{0,2}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![A-
 IPV6 = re.compile(r"[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f:.]*+(?:%[A-Za-z0-9]{1,15})?")
 PUBLIC_V6 = re.compile(r"[23][0-9A-Fa-f]{3}:|64:|ffff:|\.", re.IGNORECASE)
 """Stands in an address that `is_public_v6` takes."""
+WHOLE_V6 = 7
+"""Colons of an address that leaves nothing out."""
+WRITTEN_OUT = re.compile(r"^(?=.*[A-Fa-f])[0-9A-Fa-f]{3,4}:[0-9A-Fa-f]{3,4}:")
+"""Begins such an address in a range that nobody has yet; neither times nor a card's hardware address do."""
 LONGEST_IPV6 = 61
 """With a zone."""
 MOST_LISTED = 4
@@ -112,7 +116,7 @@ def is_public_v4(text: str) -> bool:
 def _ipv6(text: str) -> Iterator[Span]:
     for found in IPV6.finditer(text):
         run, start = found.group(), found.start()
-        if not PUBLIC_V6.search(run):
+        if not PUBLIC_V6.search(run) and run.count(":") < WHOLE_V6:
             continue
         if start and text[start - 1].isascii() and (text[start - 1].isalnum() or text[start - 1] == "_"):
             cut = run.index(":") + 1
@@ -146,9 +150,12 @@ def is_public_v6(text: str) -> bool:
     if len(text) > LONGEST_IPV6:
         return False
     try:
-        address = int(ipaddress.IPv6Address(text))
+        parsed = ipaddress.IPv6Address(text)
     except ValueError:
         return False
+    address = int(parsed)
+    if text.count(":") == WHOLE_V6 and WRITTEN_OUT.search(text):
+        return parsed.is_global
     if address >> 32 in HOLD_V4:
         return is_public_v4(str(ipaddress.IPv4Address(address & 0xFFFFFFFF)))
     return address >> 125 == UNICAST and not any(address >> behind == value for behind, value in DOCUMENTATION)

@@ -28,14 +28,14 @@ VALID: dict[PiiType, list[str]] = {
                     "Mon numéro de téléphone est le 01 70 18 99 10.", "my number is 202 555 0143", "Meine Nummer: 0171/2345678", "電話０３－１２３４－５６７８"],
     PiiType.IP_ADDRESS: ["from 8.8.8.8 port 53", "host 93.184.216.34.", "2606:4700:4700::1111 answered", "at 2001:4860:4860:0:0:0:0:8888",
                          "::ffff:93.184.216.34", "64:ff9b::8.8.8.8", "0:0:0:0:0:ffff:93.184.216.34", "[2606:4700::1111]:443", "2600:: is up", "addr:2606:4700::1111.",
-                         "http://93.184.216.34/x", "ssh root@93.184.216.34", "66.35.4.9 - - [10/Oct/2000]", "上93.184.216.34的", "ping 8.8.4.4", "dns=9.9.9.9",
+                         "http://93.184.216.34/x", "ssh root@93.184.216.34", "66.35.4.9 - - [10/Oct/2000]", "上93.184.216.34的", "ping 8.8.4.4", "dns=9.9.9.9", "6e40:4041:c617:e898:c11:40d2:c669:2eb4",
                          "93.184.216.34:8080", "93.184.216.0/24"],
     # Test numbers of the card networks.
     PiiType.PAYMENT_CARD: ["card 4111111111111111", "5555 5555 5555 4444", "amex 378282246310005", "3782 822463 10005",
                            "visa: 4012888888881881", "6011-1111-1111-1117", "JCB card 3530111333300000", "diners 30569309025904",
                            "pay with card 2223003122003222",
                            "4111\u00a01111\u00a01111\u00a01111", "4111 1111 1111 1111 12/29", "card 4111 1111 1111 1111 123", "Kreditkarte 4111111111111111",
-                           "卡号4111 1111 1111 1111。", "4111111111111111 is my card"],
+                           "卡号4111 1111 1111 1111。", "4111111111111111 is my card", "card 3598899323053410"],
     # Examples of the ISO 13616 registry.
     PiiType.IBAN: ["GB29 NWBK 6016 1331 9268 19", "DE89370400440532013000", "FR14 2004 1010 0505 0001 3M02 606",
                    "NL91ABNA0417164300", "CH93 0076 2011 6238 5295 7", "NO93 8601 1117 947", "gb29nwbk60161331926819",
@@ -79,7 +79,7 @@ INVALID = [
     # Code.
     "git clone git@github.com:owner/name.git", "git@gitlab.example.com/team/x", "scp a.tgz deploy@web-1.example.com:/srv/app", "logo@2x.png", "icon@3x.webp and a@b.css",
     "@media (min-width: 768px)", "lodash@4.17.21", "W@x.reshape(-1)", "123e4567-e89b-12d3-a456-426614174000", "0x4111111111111111", "std::vector<int>::iterator", "a::b::c",
-    "00:1a:2b:3c:4d:5e", "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8", "dead::beef", "2001:db8::1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "12:34:56 1:2:3:4", ":::",
+    "00:1a:2b:3c:4d:5e", "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8", "dead::beef", "00:11:22:33:44:55:66:77", "1234:5678:9012:3456:7890:1234:5678:9012", "2001:db8::1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "12:34:56 1:2:3:4", ":::",
     "call(5551234, 5554321)", "x = 5551234567", "sk-learn-contrib-imbalanced-learn-extra-package-name-2024", "xoxo-hugs-and-kisses-for-all", "glpat_hellOworld380_testin",
     "col-md-12 mt84 pt25 mb10", "{margin: 0 10px 20px 30px; width: 1234567px}", "20240101Z", "T 20231005T", "akiazzzzzzzzzzzzzzzz",
     # URLs; a port is no password, nor is what stands for one.
@@ -235,13 +235,13 @@ def test_tables_of_integers_hold_nothing_personal() -> None:
 
 
 MEASURED_RECALL = {PiiType.EMAIL: 1.0, PiiType.IP_ADDRESS: 1.0, PiiType.IBAN: 1.0, PiiType.NATIONAL_ID: 1.0,
-                   PiiType.PAYMENT_CARD: 0.97, PiiType.PHONE: 0.97}  # fmt: skip
+                   PiiType.PAYMENT_CARD: 1.0, PiiType.PHONE: 0.97}  # fmt: skip
 LABELS = {"EMAIL_ADDRESS": PiiType.EMAIL, "PHONE_NUMBER": PiiType.PHONE, "IP_ADDRESS": PiiType.IP_ADDRESS,
           "CREDIT_CARD": PiiType.PAYMENT_CARD, "IBAN_CODE": PiiType.IBAN, "US_SSN": PiiType.NATIONAL_ID}  # fmt: skip
 
 
 def test_precision_and_recall_on_labelled_sentences(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is missed: cards whose prefix belongs to no issuer, phone numbers without a plus, a form or a word beside them."""
+    """What is missed: phone numbers without a plus, a form or a word beside them."""
     rows = [json.loads(line) for line in Path("tests/data/pii/presidio.jsonl").read_text().splitlines()]
     hits, missed, wrong = Counter[PiiType](), Counter[PiiType](), Counter[PiiType]()
     for row in rows:
