@@ -14,6 +14,10 @@ GROUP = re.compile(
     re.ASCII,
 )
 """The first digits of what may be a number, by the groups of `DIGITS`."""
+BARE_GROUP = re.compile(
+    r"\d(?<![A-Za-z0-9_.,+-].)(?=\d\d-\d\d-|\d\d\.\d{3}\.|[ .\-]\d\d[ .\-]\d\d[ .\-]|\d{7}-?[A-Z])\d*", re.ASCII
+)
+"""The same of the forms that need no word."""
 END = r"(?![A-Za-z0-9_-]|[.,]\d)"
 NO_SEPARATORS = {ord(separator): None for separator in " .:-/"}
 
@@ -68,6 +72,9 @@ DIGITS = (
     _form((1, 2, 7, 8), r"(?:\d{1,2}\.\d{3}\.\d{3}|\d{7,8})[ -]?[A-Za-z]", checksums.dni, SPAIN),
 )
 BY_FIRST = {count: [form for form in DIGITS if count in form.first] for count in range(1, 16)}
+WORDS = frozenset(word[0] for form in DIGITS for word in form.words)
+BARE_BY_FIRST = {count: [form for form in forms if not form.words] for count, forms in BY_FIRST.items()}
+"""Forms by the digits of their first group; where no letter is near, those that need no word."""
 NIE = re.compile(
     r"\d(?:(?<=[XYZxyz].)(?<![A-Za-z0-9_-]..)|(?<=[XYZxyz][ .-].)(?<![A-Za-z0-9_-]...))\d{6}[ -]?[A-Za-z](?![A-Za-z0-9_-])",
     re.ASCII,
@@ -95,28 +102,27 @@ def national_ids(text: Text) -> Iterator[Span]:
 
 
 def _of_digits(text: Text) -> Iterator[Span]:
-    for group in text.numbers(GROUP):
-        around = ""
-        for form in BY_FIRST.get(len(group.group()), ()):
+    named = text.names_any(WORDS)
+    for group in text.numbers(GROUP if named else BARE_GROUP):
+        around = text.around(*group.span())
+        forms = BY_FIRST if named and around.islower() else BARE_BY_FIRST
+        for form in forms.get(len(group.group()), ()):
             number = form.pattern.match(text.plain, group.start())
-            if number is None:
-                continue
-            if form.words:
-                around = around or text.around(*group.span())
-                counts = _speaks_of(around, form.words)
-            else:
-                counts = not MOST_OF_A_DATE.fullmatch(number.group()) and not is_of_a_thing(text.before(group.start()))
-            if counts and form.valid(number.group().translate(NO_SEPARATORS).upper()):
+            if number and _counts(text, around, form, number.group(), group.start()):
                 yield number.span()
                 break
 
 
+def _counts(text: Text, around: str, form: Form, number: str, start: int) -> bool:
+    if form.words:
+        known = _speaks_of(around, form.words)
+    else:
+        known = not MOST_OF_A_DATE.fullmatch(number) and not is_of_a_thing(text.before(start))
+    return known and form.valid(number.translate(NO_SEPARATORS).upper())
+
+
 def _speaks_of(around: str, words: tuple[tuple[str, ...], ...]) -> bool:
-    if around.islower():
-        for word in words:
-            if holds(around, word[0]) and all(holds(around, part) for part in word[1:]):
-                return True
-    return False
+    return any(holds(around, word[0]) and all(holds(around, part) for part in word[1:]) for word in words)
 
 
 def _with_letters(text: Text) -> Iterator[Span]:

@@ -46,6 +46,8 @@ NUMBERS = words("number nummer numéro número numero")
 LEADING = NUMBER_OF | CALLING | FILLERS | OWN
 MARKS = " \t\n:：.,;-–/()[]{}=<>\"'#*_~|+&!?"
 """Between a word and a number."""
+NAMES = (*NUMBER_OF, *CALLING, *NUMBERS, *EASTERN, "office", "home", "work")
+"""One of these stands in every text with a number that counts by a word."""
 MOST_FILLERS = 5
 ASSIGNED = frozenset("=({[<")
 """Between a verb and a number: code."""
@@ -115,6 +117,8 @@ def is_international(number: str) -> bool:
 
 def _by_a_word(text: Text, ends: set[int]) -> Iterator[Span]:
     """`ends`: of numbers that are known; what is joined to one is one too."""
+    if not ends and not text.names_any(NAMES):
+        return
     for found in text.numbers(LOOSE):
         number = found.group()
         if DATE.match(number) or YEARS.fullmatch(number):

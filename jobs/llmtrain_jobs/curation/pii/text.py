@@ -1,7 +1,7 @@
 """A text as the patterns see it, and where in it numbers stand."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +37,14 @@ class Text:
     def is_dense(self) -> bool:
         """Whether digits stand so close anywhere that they may be a number."""
         return DENSE.search(self.plain) is not None
+
+    @cached_property
+    def _lower(self) -> str:
+        return self.plain.lower()
+
+    def names_any(self, words: Iterable[str]) -> bool:
+        """Whether one of these stands anywhere, within a word too."""
+        return any(word in self._lower for word in words)
 
     @cached_property
     def links(self) -> list[Span]:
