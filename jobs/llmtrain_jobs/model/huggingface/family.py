@@ -120,11 +120,12 @@ def whole(given: Config, key: str, field: str = "") -> int:
     return int(value)
 
 
-def real(given: Config, key: str, above: float = -math.inf) -> float:
-    """A finite number above a bound that must be there; BadInput names the key."""
+def real(given: Config, key: str, above: float = -math.inf, most: float = sys.float_info.max) -> float:
+    """A finite number above a bound, up to another, that must be there; BadInput names the key."""
     value = _there(given, key)
-    if type(value) not in (int, float) or not above < value <= sys.float_info.max:
-        raise bad_input(f"config.json: `{key}` is {shown(value)}; it must be a finite number above {above:g}")
+    if type(value) not in (int, float) or not above < value <= most:
+        bounds = f"above {above:g}, at most {most:g}"
+        raise bad_input(f"config.json: `{key}` is {shown(value)}; it must be a finite number {bounds}")
     return float(value)
 
 

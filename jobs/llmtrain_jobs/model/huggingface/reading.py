@@ -19,6 +19,7 @@ COUNTS = (
     "n_head",
     "num_hidden_layers",
     "n_layer",
+    "max_position_embeddings",
     "original_max_position_embeddings",
 )
 """What transformers divides or counts by before it looks."""

@@ -10,6 +10,8 @@ from llmtrain_jobs.model.huggingface.family import Config, real, shown, whole
 from llmtrain_jobs.model.positions import magnitude, yarn_ramp
 
 FIELD = "rope_parameters"
+MOST_ROTATIONS = 1e9
+"""Over a whole context; beyond all floats their logarithm is none."""
 KINDS = {kind.value.lower(): kind for kind in RopeScalingKind}
 
 
@@ -66,7 +68,7 @@ def _yarn(found: Config, theta: float, factor: float, context: int) -> Rope:
         "beta_fast": found.get("beta_fast") or Rope.beta_fast,
         "beta_slow": found.get("beta_slow") or Rope.beta_slow,
     }
-    fast, slow = (real(betas, name, 0) for name in betas)
+    fast, slow = (real(betas, name, 0, MOST_ROTATIONS) for name in betas)
     rope = Rope(theta, RopeScalingKind.YARN, factor, context, beta_fast=fast, beta_slow=slow)
     if found.get("truncate") is False:
         raise _refused("truncate", False, "the range of dimensions must be whole")

@@ -146,6 +146,13 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "theta as text": ({"rope_parameters": None, "rope_theta": "10000"}, "`rope_theta` is '10000'"),
     "theta of null": ({"rope_parameters": None, "rope_theta": None}, "`rope_theta` is missing"),
     "theta of one": ({"rope_parameters": {"rope_type": "default", "rope_theta": 1.0}}, "`rope_theta` is 1.0"),
+    "positions beyond numbers": (
+        {"max_position_embeddings": 10**400, "rope_parameters": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16}},
+        "`max_position_embeddings` is 1000000",
+    ),
+    "rotations beyond numbers": (
+        {"rope_scaling": {"type": "yarn", "factor": 2.0, "beta_fast": 1e308}}, "`beta_fast` is 1e+308"
+    ),
     "no context before": (
         {"rope_scaling": {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}}, "`original_max_position_embeddings` is 0"
     ),
