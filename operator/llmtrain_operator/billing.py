@@ -144,7 +144,7 @@ def _never_starts(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
     if deleted is None or not pod["spec"].get("nodeName") or _grace(pod) == 0:
         return True
-    return node_is_lost(pod, nodes, now) and _is_left(pod, deleted, now)
+    return node_is_lost(pod, nodes, now) and _is_left(pod, nodes, deleted, now)
 
 
 def is_told(pod: Pod) -> bool:
@@ -161,12 +161,14 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
     """Rule (d): the kubelet will never report this container's end; it has told of others'.
 
     Whoever collects the pods of nodes that are gone marks them as disrupted and asks for their deletion at once, which takes the
-    grace out of its time. That is waited for: the object cannot go before, and would tell another end than the one billed.
+    grace out of its time. That is waited for: the object cannot go before, and would tell another end than the one billed. So
+    might the kubelet of a pod that was evicted and has its grace yet: its node may have been deleted alone.
     """
     if deleted is None or not node_is_lost(pod, nodes, now):
         return None
     disrupted = condition_time(pod, "DisruptionTarget", "True")
-    if disrupted is None and not _is_left(pod, deleted, now):
+    collected = disrupted is not None and (_grace(pod) == 0 or not _is_gone(pod, nodes))
+    if not collected and not _is_left(pod, nodes, deleted, now):
         return None
     end = disrupted or _due(pod, deleted, now)
     if end > now:
@@ -175,9 +177,10 @@ def _lost_node_end(pod: Pod, nodes: Mapping[str, Node], deleted: datetime | None
     return max([end, *(believed(pod, time, now) for time in finished)])
 
 
-def _is_left(pod: Pod, deleted: datetime, now: datetime) -> bool:
-    """The grace of a deleted pod is over, and nobody has collected it since."""
-    return now - (deleted - _beyond(pod)) > COLLECTED_AFTER
+def _is_left(pod: Pod, nodes: Mapping[str, Node], deleted: datetime, now: datetime) -> bool:
+    """The grace of a pod on a lost node is over, and nobody collects it: of a node that is there but silent nobody does so soon."""
+    patience = COLLECTED_AFTER if _is_gone(pod, nodes) else timedelta(0)
+    return now - (deleted - _beyond(pod)) >= patience
 
 
 def _due(pod: Pod, deleted: datetime, now: datetime) -> datetime:
@@ -205,7 +208,12 @@ def _untold_end(pod: Pod, deleted: datetime | None, now: datetime) -> datetime |
 
 def node_is_lost(pod: Pod, nodes: Mapping[str, Node], now: datetime) -> bool:
     """The pod's node is gone, or has been other than Ready for more than five minutes."""
-    node = nodes.get(pod["spec"].get("nodeName", ""))
-    if node is None or node.gone:
+    if _is_gone(pod, nodes):
         return True
+    node = nodes[pod["spec"]["nodeName"]]
     return not node.ready and node.since is not None and now - node.since > NODE_LOST_AFTER
+
+
+def _is_gone(pod: Pod, nodes: Mapping[str, Node]) -> bool:
+    node = nodes.get(pod["spec"].get("nodeName", ""))
+    return node is None or node.gone

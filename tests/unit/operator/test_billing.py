@@ -143,10 +143,28 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Node], int, bool]] = {
         1800,
         False,
     ),
-    "(d) disrupted before its grace was over": (
-        disrupted(pod("Running", state=RUNNING, deleted=at(31)), "True"),
+    "(d) collected, which takes its grace": (
+        disrupted(pod("Running", state=RUNNING, deleted=at(29, 50), grace=0), "True"),
         {},
         180,
+        True,
+    ),
+    "(d) evicted before its node went: its kubelet may yet tell when it ended": (
+        disrupted(pod("Running", state=RUNNING, deleted=at(31)), "True"),
+        {},
+        1800,
+        False,
+    ),
+    "(d) disrupted on a node that has long been silent": (
+        disrupted(pod("Running", state=RUNNING, deleted=at(31)), "True"),
+        {"n": Node(False, datetime(2026, 3, 1, 12, 24, tzinfo=UTC))},
+        180,
+        True,
+    ),
+    "(d) its grace is over on a node that has long been silent: nobody collects it": (
+        pod("Running", state=RUNNING, deleted=at(29, 50)),
+        {"n": Node(False, datetime(2026, 3, 1, 12, 24, tzinfo=UTC))},
+        1790,
         True,
     ),
     "(d) deleted with a grace of a year": (patient(pod("Running", state=RUNNING, deleted=at(20))), {}, 1800, True),
