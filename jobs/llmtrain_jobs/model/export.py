@@ -35,7 +35,7 @@ from llmtrain_jobs.model.config import ModelConfig, resolve
 from llmtrain_jobs.model.huggingface.convert import family_of, to_theirs
 from llmtrain_jobs.model.huggingface.family import Family
 from llmtrain_jobs.model.importing import check_shapes, check_vocabulary
-from llmtrain_jobs.model.weights import write_weights
+from llmtrain_jobs.model.weights import check_finite, write_weights
 
 MODEL_FILE = "model.pt"
 REPORT_FILE = "report.json"
@@ -117,6 +117,7 @@ def write_folder(
         raise bad_input(f"`--out`: `{out}` exists already; name a new folder")
     family = family_of(config)
     check_shapes(config, state)
+    check_finite(state)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -16,7 +16,7 @@ from llmtrain_jobs.model.huggingface.convert import to_ours, understood
 from llmtrain_jobs.model.huggingface.family import FIELDS
 from llmtrain_jobs.model.huggingface.reading import parsed
 from llmtrain_jobs.model.transformer import Transformer
-from llmtrain_jobs.model.weights import read_weights
+from llmtrain_jobs.model.weights import check_finite, read_weights
 
 TRAINING_ONLY = {"dropout", "initialization", "initial_std", "context", "vocabulary"}
 """What does not change what the weights mean; the context does where positions are learned, the vocabulary where it grows."""
@@ -76,13 +76,6 @@ def adapter_beside(name: str) -> StageError:
     return bad_input(
         f"`{name}`: the model has an adapter beside its weights; merge it into them first", "NotImportable"
     )
-
-
-def check_finite(state: Mapping[str, Tensor]) -> None:
-    """No weight is infinite or no number; BadInput names the first tensor that has one."""
-    for name, tensor in state.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise bad_input(f"weights: `{name}` holds values that are not finite", "NotFinite")
 
 
 def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer | None:

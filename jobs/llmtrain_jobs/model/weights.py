@@ -1,7 +1,7 @@
 """Weights as safetensors, in the layout that Hugging Face's loaders expect: one file, or shards with an index."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -23,6 +23,13 @@ _TYPES = {
     "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """No weight is infinite or no number; BadInput names the first tensor that has one."""
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise bad_input(f"weights: `{name}` holds values that are not finite", "NotFinite")
 
 
 def write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int = SHARD_BYTES) -> list[str]:

@@ -282,6 +282,16 @@ def test_a_refused_export_leaves_nothing_behind(tmp_path: Path, tokenizer: Token
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_model_that_has_diverged_is_not_exported(odd: float, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Whoever loads it would find out last."""
+    state = Transformer(SIZED).state_dict()
+    state["blocks.1.attention.output.weight"] = torch.full_like(state["blocks.1.attention.output.weight"], odd)
+    with pytest.raises(StageError, match=r"`blocks.1.attention.output.weight` holds values that are not finite"):
+        write_folder(tmp_path / "out", SIZED, state, Words(tokenizer, 0), "")
+    assert not list(tmp_path.iterdir())
+
+
 def imported(config: ModelConfig) -> Imported:
     return Imported("any", config, Transformer(config).state_dict(), None)
 
