@@ -11,6 +11,7 @@ from typing import Any
 from llmtrain.api.curation import Classifier, ClassifierKind
 from llmtrain.storage.store import Store, literally
 from llmtrain_jobs.curation.language import labels_of, model_from, probability
+from llmtrain_jobs.curation.tokens import is_said_by_tokenizers
 from llmtrain_jobs.errors import bad_input
 
 Score = Callable[[str], float]
@@ -132,8 +133,7 @@ def _loaded(folder: str, classifier: Classifier) -> tuple[Any, Any]:
             folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **own
         )
     except Exception as error:
-        # tokenizers 0.23, written in Rust, raises Exception itself, no class of its own; anything more precise is not its word.
-        if type(error) is not Exception and not isinstance(error, unreadable):
+        if not (is_said_by_tokenizers(error) or isinstance(error, unreadable)):
             raise
         raise bad_input(f"{wrong}{error}"[:900]) from error
     absent = sorted(found["missing_keys"]) + sorted(name for name, *_ in found["mismatched_keys"])

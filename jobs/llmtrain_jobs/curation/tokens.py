@@ -55,14 +55,18 @@ def loaded_tokenizer(data: bytes) -> Tokenizer:
     return for_documents(Tokenizer.from_str(data.decode()))
 
 
+def is_said_by_tokenizers(error: Exception) -> bool:
+    """tokenizers 0.23, written in Rust, raises Exception itself, no class of its own; anything more precise is not its word."""
+    return type(error) is Exception
+
+
 def given_tokenizer(data: bytes, file: str, end: str) -> Tokenizer:
     """A tokenizer.json, to encode documents; raises bad input where it is none or lacks the token that ends a document."""
     check_head(data, file)
     try:
         tokenizer = loaded_tokenizer(data)
     except Exception as error:
-        # tokenizers 0.23, written in Rust, raises Exception itself, no class of its own; anything more precise is not its word.
-        if type(error) is not Exception and not isinstance(error, UnicodeDecodeError):
+        if not (is_said_by_tokenizers(error) or isinstance(error, UnicodeDecodeError)):
             raise
         raise bad_input(f"`spec.curation.tokenizer.file`: `{file}` is no tokenizer.json: {error}"[:900]) from error
     number = tokenizer.token_to_id(end)
